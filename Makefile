@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# Verbs for people. The build itself is Meson's: see meson.build and tools/build.sh.
+
+SEED ?= 1
+COUNT ?= 2000
+SECONDS_EACH ?= 20
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clean deps
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+
+deps: ## install everything that any verb needs (apt; root or sudo)
+	@tools/setup.sh all
+
+build: ## compile: build/sumcache, build/sim, tests
+	@tools/setup.sh run
+	@tools/build.sh plain
+
+run: build ## three local nodes and the proxy; ARGS='--local-memory 1gb'; Ctrl-C ends all
+	@exec build/sumcache --local 3 $(ARGS) || [ $$? -eq 130 ]
+
+test: ## everything below but bench, in about ten minutes; ends with "N passed, N failed"
+	@tools/setup.sh test
+	@tools/test.sh
+
+check: test ## the same as test
+
+unit: ## unit tests and scenarios, seconds
+	@tools/setup.sh test
+	@tools/test.sh build unit
+
+sim: ## the simulator: SEED=1 COUNT=2000, that is 2,000 seeds from 1 on
+	@tools/setup.sh run
+	@tools/build.sh plain
+	@build/sim $(SEED) $(COUNT)
+
+asan: ## unit tests and seeds under the address and undefined-behaviour sanitizers
+	@tools/setup.sh test
+	@tools/test.sh asan
+
+tsan: ## threaded tests and one integration test under the thread sanitizer
+	@tools/setup.sh test
+	@tools/test.sh tsan
+
+fuzz: ## each fuzzer for SECONDS_EACH=20
+	@tools/setup.sh test
+	@FUZZ_SECONDS=$(SECONDS_EACH) tools/test.sh fuzz
+
+integration: ## real redis-servers, real clients (pytest)
+	@tools/setup.sh test
+	@tools/test.sh build integration
+
+lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
+	@tools/setup.sh test
+	@tools/test.sh build lint
+
+fmt: ## format the C files in place
+	@tools/setup.sh test
+	@find src sim tests bench -name '*.[ch]' -print0 | xargs -0 clang-format -i
+
+bench: ## figures beside twemproxy, HAProxy and direct Redis
+	@tools/setup.sh bench
+	@tools/build.sh plain
+	@/usr/bin/python3 bench/run.py $(ARGS)
+
+clean: ## remove all build directories
+	@rm -rf build build-asan build-tsan build-fuzz

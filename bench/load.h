@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the load generator share: the options, the histogram and the CPU samples.
+ *
+ * The generator is a tool beside the product. It uses system calls of its own choice and links
+ * with nothing of src/, so that a slip in the product's code cannot hide itself in its own
+ * measurement. One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum load_command {
+    LOAD_GET,
+    LOAD_SET,
+    LOAD_MGET,
+};
+
+enum {
+    LOAD_PID_MAX = 64,           /* processes whose CPU time is sampled */
+    LOAD_CONNECTION_MAX = 60000, /* fewer than the ports of one address pair */
+    LOAD_KEY_MAX = 65536,        /* above it two keys would share a value, see load_value() */
+    LOAD_KEY_DIGITS = 8,
+    LOAD_LINE_MAX = 160, /* of a reply's first line; the rest of a longer one is cut */
+};
+
+struct load_options {
+    const char *host; /* an IPv4 address */
+    uint16_t port;
+    enum load_command command;
+    unsigned mget_count;    /* keys per MGET; 1 for the other commands */
+    size_t value_size;      /* bytes */
+    uint32_t key_count;     /* size of the key space */
+    unsigned connections;   /* open at the same time */
+    unsigned pipeline;      /* requests in one write */
+    uint64_t request_count; /* stop after so many; 0: the time alone decides */
+    uint64_t warmup_ns;     /* time before the measured window */
+    uint64_t window_ns;     /* the measured window, or the bound of a counted run */
+    bool in_order;          /* take the keys one after the other, each once: fills a node */
+    bool verify;            /* compare every byte of every value */
+    const int *pids;        /* loan: lives as long as main() */
+    unsigned pid_count;
+};
+
+/*
+ * Reads the command line into *ret_options. `pids` has room for LOAD_PID_MAX and is lent to the
+ * options. Returns 0; prints what is wrong and returns -EINVAL otherwise.
+ */
+int load_options_read(int argc, char **argv, int *pids, struct load_options *ret_options);
+
+/*
+ * A log-linear histogram of nanoseconds: 64 steps per power of two, so a figure read from it is
+ * at most 0.8 % off.
+ */
+enum {
+    HISTOGRAM_STEP_BITS = 6,
+    HISTOGRAM_STEPS = 1 << HISTOGRAM_STEP_BITS,
+    HISTOGRAM_OCTAVES = 36, /* up to 2^41 ns, over half an hour */
+    HISTOGRAM_SLOTS = (HISTOGRAM_OCTAVES + 1) * HISTOGRAM_STEPS,
+};
+
+struct histogram {
+    uint64_t total;
+    uint64_t slots[HISTOGRAM_SLOTS];
+};
+
+/* Adds `count` values of `ns` nanoseconds. */
+void histogram_add(struct histogram *histogram, uint64_t ns, uint64_t count);
+
+/* The value in nanoseconds below which `share` (0 to 1) of the values lie; 0 when empty. */
+uint64_t histogram_quantile(const struct histogram *histogram, double share);
+
+/* CPU time a process has used since it started, over all its living threads. */
+struct cpu_sample {
+    uint64_t sched_ns; /* sum of task/<tid>/schedstat: nanoseconds */
+    uint64_t stat_ns;  /* utime + stime of /proc/PID/stat: in clock ticks, as a cross-check */
+};
+
+/* Reads the sample of a process. All zero when it is gone. */
+struct cpu_sample cpu_sample_read(int pid);
+
+/* Busy time of all CPUs together since boot (everything but idle and iowait), in nanoseconds. */
+uint64_t cpu_machine_busy_ns(void);
+
+/* What the next byte of a connection's input belongs to. */
+enum input_state {
+    INPUT_LINE, /* the first line of a reply or of an array's element */
+    INPUT_BODY, /* a bulk value and its CRLF */
+};
+
+struct connection {
+    int fd; /* -1 once closed */
+    bool connected;
+    enum input_state state;
+    unsigned replies_left;  /* of the current batch */
+    unsigned elements_left; /* of the current array; 0 outside one */
+    unsigned key_at;        /* index in keys[] that the next value belongs to */
+    unsigned line_len;
+    size_t body_len;  /* of the current bulk value, without CRLF */
+    size_t body_done; /* bytes of it read, CRLF included */
+    uint64_t sent_ns; /* when the current batch was sent */
+    size_t out_len;   /* bytes of the current batch */
+    size_t out_done;  /* of which written */
+    uint32_t *keys;   /* numbers of the keys in the current batch, in order */
+    char *out;        /* the batch: `pipeline` copies of the template, patched in place */
+    char line[LOAD_LINE_MAX];
+};
+
+enum phase {
+    PHASE_WARMUP,
+    PHASE_MEASURE,
+    PHASE_DRAIN, /* no new batches; what still comes is not counted */
+};
+
+struct bench {
+    struct load_options options;
+    struct connection *connections;
+    unsigned open_count;
+    unsigned busy_count; /* connections that wait for replies */
+    int epoll_fd;
+    enum phase phase;
+    uint64_t random_state;
+    uint64_t started_requests; /* sent, for -n */
+    uint64_t requests;         /* answered inside the window */
+    uint64_t error_count;      /* error replies */
+    uint64_t miss_count;       /* nil where a value was expected */
+    uint64_t wrong_count;      /* wrong length, kind or bytes */
+    uint64_t lost_count;       /* connections that broke */
+    char first_error[LOAD_LINE_MAX];
+    uint64_t window_start_ns;
+    uint64_t window_end_ns;
+    size_t template_len;
+    size_t value_at; /* where the value lies in the template of a SET */
+    size_t *key_at;  /* where each key's digits lie in the template */
+    char *template;
+    char *values;  /* value_size + LOAD_KEY_MAX pseudo-random letters */
+    char *scratch; /* SCRATCH_SIZE, shared by all connections */
+    struct cpu_sample cpu_start[LOAD_PID_MAX];
+    struct cpu_sample cpu_end[LOAD_PID_MAX];
+    uint64_t own_cpu_ns;
+    uint64_t machine_ns;
+    struct histogram latency;
+};
+
+/*
+ * The value of a key: a slice of one long text. An odd factor modulo 2^16 gives each key a slice
+ * of its own.
+ */
+static inline const char *load_value(const struct bench *bench, uint32_t key)
+{
+    return bench->values + (key * 40503U) % LOAD_KEY_MAX;
+}
+
+/*
+ * Takes `len` bytes that a connection has read at the time `now` (nanoseconds, monotonic), checks
+ * them and counts the replies that they complete. Returns 0, or -EPROTO when they cannot be
+ * understood; then the connection is of no more use.
+ */
+int load_take_reply(struct bench *bench, struct connection *c, const char *bytes, size_t len,
+                    uint64_t now);

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "checker.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "ring/key_hash.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLASSES = 4, ORDER_CLIENTS = SIM_CLIENTS_MAX + 1 };
+
+static const char CLASS_LETTERS[CLASSES] = {KEY_STRING, KEY_NUMBER, KEY_LOG, KEY_HASH};
+
+void checker_init(struct checker *k, struct io_sim *world, const struct sim_options *options)
+{
+    *k = (struct checker){.world = world, .options = options};
+    k->order = calloc((size_t)ORDER_CLIENTS * CLASSES * CHECK_KEYS_MAX * SIM_NODES_MAX,
+                      sizeof(*k->order));
+    must(k->order);
+}
+
+void checker_fini(struct checker *k)
+{
+    for (unsigned i = 0; i < ORDER_CLIENTS; i++) {
+        for (uint32_t j = 0; j < k->clients[i].count; j++)
+            free(k->clients[i].commands[j].parts);
+        free(k->clients[i].commands);
+    }
+    for (uint32_t i = 0; i < k->view_count; i++)
+        view_unref(k->views[i].view);
+    free(k->order);
+}
+
+void checker_fail(struct checker *k, const char *format, ...)
+{
+    if (k->failed)
+        return;
+    k->failed = true;
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(k->message, sizeof(k->message), format, ap);
+    va_end(ap);
+}
+
+void checker_view_posted(struct checker *k, struct view *v, const int8_t *node_of)
+{
+    must(k->view_count < CHECK_VIEWS_MAX);
+    uint64_t now = io_sim_now(k->world);
+    if (k->view_count > 0)
+        k->views[k->view_count - 1].superseded_at = now;
+    struct check_view *cv = &k->views[k->view_count++];
+    *cv = (struct check_view){view_ref(v), .posted_at = now, .superseded_at = NSEC_NEVER};
+    memcpy(cv->node_of, node_of, sizeof(cv->node_of));
+    io_sim_note(k->world, TRACE_VIEW, (int64_t)v->version, v->node_count, 0, NULL);
+}
+
+/* ---- commands ---- */
+
+struct check_command *checker_command(struct checker *k, unsigned client, enum check_kind kind,
+                                      uint32_t parts, uint32_t *ret_seq)
+{
+    struct check_client *cc = &k->clients[client];
+    if (cc->count == cc->room) {
+        cc->room = cc->room ? cc->room * 2 : 256;
+        cc->commands = realloc(cc->commands, cc->room * sizeof(*cc->commands));
+        must(cc->commands);
+    }
+    *ret_seq = cc->count;
+    struct check_command *c = &cc->commands[cc->count++];
+    *c = (struct check_command){.kind = (uint8_t)kind, .part_count = parts};
+    if (parts > 0) {
+        c->parts = calloc(parts, sizeof(*c->parts));
+        must(c->parts);
+    }
+    return c;
+}
+
+struct check_command *checker_find(struct checker *k, unsigned client, uint32_t seq)
+{
+    if (client >= ORDER_CLIENTS || seq >= k->clients[client].count)
+        return NULL;
+    return &k->clients[client].commands[seq];
+}
+
+/* ---- keys and values ---- */
+
+size_t check_key_print(const struct check_key *key, char *to, size_t size)
+{
+    int n = key->tagged ? snprintf(to, size, "{%c%u}.c%u.q%" PRIu32 ".i%u", key->class, key->number,
+                                   key->client, key->seq, key->index)
+                        : snprintf(to, size, "%c%u", key->class, key->number);
+    must(n > 0 && (size_t)n < size);
+    return (size_t)n;
+}
+
+/* Takes `prefix` and the number behind it off the front. */
+static bool take_number(const char **p, const char *end, const char *prefix, uint32_t *ret)
+{
+    size_t len = strlen(prefix);
+    if ((size_t)(end - *p) <= len || memcmp(*p, prefix, len) != 0)
+        return false;
+    const char *at = *p + len;
+    uint32_t value = 0;
+    if (at == end || *at < '0' || *at > '9')
+        return false;
+    for (; at < end && *at >= '0' && *at <= '9' && value < 100000000; at++)
+        value = value * 10 + (uint32_t)(*at - '0');
+    *p = at;
+    *ret = value;
+    return true;
+}
+
+static bool take_class(const char **p, const char *end, struct check_key *ret)
+{
+    for (unsigned i = 0; i < CLASSES; i++) {
+        char prefix[2] = {CLASS_LETTERS[i], '\0'};
+        uint32_t number;
+        if (take_number(p, end, prefix, &number) && number < CHECK_KEYS_MAX) {
+            ret->class = CLASS_LETTERS[i];
+            ret->number = (uint16_t)number;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_writer(const char **p, const char *end, struct check_key *ret)
+{
+    uint32_t client, index;
+    if (!take_number(p, end, ".c", &client) || !take_number(p, end, ".q", &ret->seq) ||
+        !take_number(p, end, ".i", &index) || client >= ORDER_CLIENTS)
+        return false;
+    ret->client = (uint16_t)client;
+    ret->index = (uint16_t)index;
+    ret->tagged = true;
+    return true;
+}
+
+bool check_key_parse(const char *text, size_t len, struct check_key *ret)
+{
+    const char *p = text, *end = text + len;
+    *ret = (struct check_key){0};
+    bool tagged = len > 0 && text[0] == '{';
+    if (tagged)
+        p++;
+    if (!take_class(&p, end, ret))
+        return false;
+    if (!tagged)
+        return p == end;
+    if (p == end || *p != '}')
+        return false;
+    p++;
+    return take_writer(&p, end, ret) && p == end;
+}
+
+/* A value is "s7.c2.q31.i0." and then bytes that follow from those, any of the 256. */
+static uint8_t fill_byte(const struct check_key *key, size_t at)
+{
+    uint64_t x = at / 7 + key->seq * UINT64_C(31) + key->client * UINT64_C(77) + key->number;
+    return (uint8_t)(x * UINT64_C(0x9e3779b97f4a7c15) >> 56);
+}
+
+size_t check_value_make(const struct check_key *key, size_t len, char *to)
+{
+    if (len == 0)
+        return 0;
+    char head[64];
+    int n = snprintf(head, sizeof(head), "%c%u.c%u.q%" PRIu32 ".i%u.", key->class, key->number,
+                     key->client, key->seq, key->index);
+    size_t head_len = (size_t)n;
+    if (len < head_len)
+        len = head_len;
+    if (!to)
+        return len;
+    memcpy(to, head, head_len);
+    for (size_t i = head_len; i < len; i++)
+        to[i] = (char)fill_byte(key, i);
+    return len;
+}
+
+bool check_value_parse(const char *text, size_t len, struct check_key *ret)
+{
+    const char *p = text, *end = text + len;
+    *ret = (struct check_key){0};
+    if (!take_class(&p, end, ret) || !take_writer(&p, end, ret) || p == end || *p != '.')
+        return false;
+    for (p++; p < end; p++) {
+        if ((uint8_t)*p != fill_byte(ret, (size_t)(p - text)))
+            return false;
+    }
+    return true;
+}
+
+uint64_t check_digest(const void *bytes, size_t len)
+{
+    const uint8_t *p = bytes;
+    uint64_t hash = len * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    for (; len >= 8; p += 8, len -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
+        hash ^= hash >> 32;
+    }
+    for (; len > 0; p++, len--)
+        hash = (hash ^ *p) * UINT64_C(0xff51afd7ed558ccd);
+    return hash ^ (hash >> 29);
+}
+
+/* ---- what nodes do ---- */
+
+/* May the proxy have sent it there? By a view in force at some time since the client sent it. */
+static bool owner_may_be(const struct checker *k, unsigned node, struct str key, uint64_t since)
+{
+    uint64_t hash = key_hash(key, k->options->proxy.hash_tags);
+    for (uint32_t i = 0; i < k->view_count; i++) {
+        const struct check_view *cv = &k->views[i];
+        uint64_t until = cv->superseded_at;
+        if (until != NSEC_NEVER)
+            until += k->options->pause_max + NSEC_MS; /* until a worker got its mail */
+        if (until < since || !cv->view->ring)
+            continue;
+        if (cv->node_of[maglev_lookup(cv->view->ring, hash)] == (int)node)
+            return true;
+    }
+    return false;
+}
+
+static struct check_order *order_of(struct checker *k, unsigned node, const struct check_key *key)
+{
+    unsigned class = 0;
+    while (CLASS_LETTERS[class] != key->class)
+        class++;
+    size_t at = key->client;
+    at = at * CLASSES + class;
+    at = at * CHECK_KEYS_MAX + key->number;
+    return &k->order[at * SIM_NODES_MAX + node];
+}
+
+static void check_order(struct checker *k, unsigned node, const char *verb,
+                        const struct check_key *key, uint64_t connection_died)
+{
+    struct check_order *last = order_of(k, node, key);
+    uint32_t now = key->seq + 1;
+    /*
+     * What a node finds in the buffer of a connection that has ended it still executes, after newer
+     * commands that came another way. Who closes that gap is the issue "Always there"; until then
+     * it is a mistake only if the old connection lived when the newer command was executed.
+     */
+    bool stale = connection_died != 0 && connection_died <= last->step;
+    if (now < last->seq_plus_1 && !stale)
+        checker_fail(k, "order: node %u executes %s of %c%u from client %u command %" PRIu32
+                        " after its command %" PRIu32,
+                     node, verb, key->class, key->number, key->client, key->seq,
+                     last->seq_plus_1 - 1);
+    if (now >= last->seq_plus_1)
+        *last = (struct check_order){now, k->step};
+}
+
+struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
+                                    struct str key_text, const struct check_key *key, bool writes,
+                                    uint64_t connection_died)
+{
+    k->step++;
+    k->executed++;
+    uint64_t since = 0;
+    struct check_command *c = NULL;
+    if (key->tagged) {
+        c = checker_find(k, key->client, key->seq);
+        if (!c || key->index >= c->part_count ||
+            c->parts[key->index].key.number != key->number ||
+            c->parts[key->index].key.class != key->class) {
+            checker_fail(k, "node %u got a key nobody sent: %.*s", node, (int)key_text.len,
+                         key_text.p);
+            return NULL;
+        }
+        since = c->sent_at;
+    }
+    if (!owner_may_be(k, node, key_text, since))
+        checker_fail(k, "route: node %u got %s of key %.*s, which is not its own", node, verb,
+                     (int)key_text.len, key_text.p);
+    if (!c)
+        return NULL;
+    check_order(k, node, verb, key, connection_died);
+    struct check_part *p = &c->parts[key->index];
+    p->executions++;
+    if (p->executions > 1 && writes)
+        checker_fail(k, "once: node %u executes %s of client %u command %" PRIu32 " again", node,
+                     verb, key->client, key->seq);
+    p->node = (int8_t)node;
+    return p;
+}
+
+void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins)
+{
+    struct check_command *c = checker_find(k, client, seq);
+    if (!c)
+        return;
+    c->reply_moved_at = io_sim_now(k->world);
+    if (begins && c->reply_began_at == 0)
+        c->reply_began_at = c->reply_moved_at;
+}
+
+uint64_t checker_due(const struct checker *k, const struct check_command *c, uint64_t floor)
+{
+    if (c->read_at == 0)
+        return NSEC_NEVER;
+    const struct proxy_settings *s = &k->options->proxy;
+    uint64_t start = c->read_at > floor ? c->read_at : floor;
+    uint64_t due = start + s->request_timeout;
+    /* A reply that began in time may go on as long as it does not stall. */
+    if (c->reply_began_at != 0 && c->reply_began_at <= due &&
+        c->reply_moved_at + s->stall_timeout > due)
+        due = c->reply_moved_at + s->stall_timeout;
+    return due + 2 * k->options->pause_max;
+}

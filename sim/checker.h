@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold in every run. The checker keeps a record of each command that a client sends, of
+ * what nodes did for it, and judges each reply at the moment the proxy writes it.
+ *
+ * Keys tell where they come from: "{s7}.c2.q31.i0" is string key 7 as client 2 named it in its
+ * command 31, argument 0. Nodes treat it as "s7", and the ring does too because of the hash tag. With
+ * hash tags off keys are plain ("s7"), and only values tell who wrote them.
+ */
+#pragma once
+#include "answer.h"
+#include "base/str.h"
+#include "cluster/view.h"
+#include "io_sim.h"
+#include "options.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CHECK_KEYS_MAX = 64, CHECK_VIEWS_MAX = 64, CHECK_MESSAGE_MAX = 400 };
+
+enum check_kind {
+    /* Sent to nodes. */
+    CHECK_GET,
+    CHECK_SET,
+    CHECK_INCR,
+    CHECK_APPEND,
+    CHECK_STRLEN,
+    CHECK_HGETALL,
+    CHECK_SUNION, /* two keys: CROSSSLOT unless one node has both */
+    CHECK_MGET,   /* from here on split */
+    CHECK_MSET,
+    CHECK_DEL,
+    CHECK_UNLINK,
+    CHECK_EXISTS,
+    CHECK_TOUCH,
+    /* Answered by the proxy. */
+    CHECK_PING,
+    CHECK_PING_TEXT,
+    CHECK_ECHO,
+    CHECK_HELLO,
+    CHECK_FAILURES,
+    CHECK_CLIENT_ID,
+    CHECK_SELECT,
+    CHECK_UNKNOWN,
+    CHECK_REFUSED,
+    CHECK_ARITY,
+    CHECK_QUIT,
+    CHECK_MALFORMED,
+    CHECK_KINDS,
+};
+
+static inline bool check_kind_is_local(enum check_kind kind)
+{
+    return kind >= CHECK_PING;
+}
+
+enum key_class { KEY_STRING = 's', KEY_NUMBER = 'n', KEY_LOG = 'a', KEY_HASH = 'h' };
+
+struct check_key {
+    char class; /* enum key_class */
+    uint16_t number;
+    bool tagged; /* the three below are known */
+    uint16_t client, index;
+    uint32_t seq;
+};
+
+/* What a node did for one key of a command. */
+enum check_outcome {
+    OUTCOME_NONE, /* nothing yet */
+    OUTCOME_NIL,
+    OUTCOME_BULK,   /* value: digest of the bytes, len: how many */
+    OUTCOME_NUMBER, /* value */
+    OUTCOME_OK,
+    OUTCOME_MAP,
+    OUTCOME_EMPTY,
+    OUTCOME_ERROR,
+};
+
+struct check_part {
+    struct check_key key;
+    uint8_t outcome; /* enum check_outcome */
+    uint8_t executions;
+    int8_t node;
+    uint64_t value, len;
+};
+
+struct check_command {
+    uint8_t kind; /* enum check_kind */
+    uint8_t proto;
+    bool errors; /* the client wants failed reads told */
+    bool strict; /* sent when all is well: no failure is excused */
+    bool answered;
+    int64_t argument;    /* HELLO: the version; ECHO, PING: the number in its text */
+    uint64_t end_offset; /* of its last byte in its session's stream */
+    uint64_t sent_at, read_at, answered_at;  /* 0: not yet. read_at: by the proxy */
+    uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
+    uint32_t part_count;
+    struct check_part *parts; /* owned */
+};
+
+struct check_client {
+    struct check_command *commands; /* owned; by sequence number */
+    uint32_t count, room;
+};
+
+/* The newest executed command of one client for one key on one node. */
+struct check_order {
+    uint32_t seq_plus_1;
+    uint64_t step;
+};
+
+struct check_view {
+    struct view *view; /* a reference */
+    int8_t node_of[SIM_NODES_MAX]; /* index in the view → number of the node model */
+    uint64_t posted_at, superseded_at;
+};
+
+struct checker {
+    struct io_sim *world;
+    const struct sim_options *options;
+    bool failed;
+    char message[CHECK_MESSAGE_MAX];
+
+    struct check_client clients[SIM_CLIENTS_MAX + 1]; /* the last: who looks whether all is well */
+    struct check_view views[CHECK_VIEWS_MAX];
+    uint32_t view_count;
+    uint64_t step; /* grows with each execution */
+    struct check_order *order; /* owned: client × class × key × node */
+    /* Nodes that sent a reply nobody asked for while a request may have been on its way: the proxy
+     * cannot tell the two apart. From when, and until when the connection lived. */
+    uint64_t tainted_from[SIM_NODES_MAX], tainted_until[SIM_NODES_MAX];
+    uint64_t executed, judged, failures_told, masked; /* for the summary */
+};
+
+void checker_init(struct checker *k, struct io_sim *world, const struct sim_options *options);
+void checker_fini(struct checker *k);
+
+/* Notes the first mistake; later ones follow from it. */
+void checker_fail(struct checker *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- views ---- */
+void checker_view_posted(struct checker *k, struct view *v, const int8_t *node_of);
+
+/* ---- commands ---- */
+struct check_command *checker_command(struct checker *k, unsigned client, enum check_kind kind,
+                                      uint32_t parts, uint32_t *ret_seq);
+struct check_command *checker_find(struct checker *k, unsigned client, uint32_t seq); /* or NULL */
+
+/* The key as it is sent. Returns its length. */
+size_t check_key_print(const struct check_key *key, char *to, size_t size);
+bool check_key_parse(const char *text, size_t len, struct check_key *ret);
+/* The value that a command writes, `len` bytes (raised to hold who wrote it, unless 0). Returns the
+ * length. `to` may be NULL. */
+size_t check_value_make(const struct check_key *key, size_t len, char *to);
+/* Is it a value that somebody wrote to this key? Sets class, number and writer of *ret. */
+bool check_value_parse(const char *text, size_t len, struct check_key *ret);
+uint64_t check_digest(const void *bytes, size_t len);
+
+/* ---- what nodes do ---- */
+
+/*
+ * A node executes a command for a key. `connection_died`: the step at which the proxy (or a fault)
+ * ended the connection it came on; 0: it lives. `verb` is for messages. Returns the part to note the
+ * outcome in, or NULL if the key does not tell whose it is.
+ */
+struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
+                                    struct str key_text, const struct check_key *key, bool writes,
+                                    uint64_t connection_died);
+/* The proxy read bytes of the reply to this command. */
+void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins);
+
+/* ---- what clients get ---- */
+void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a);
+
+/* When the answer must be there at the latest, from what is known now; NSEC_NEVER: the proxy has not
+ * read it. `floor`: when it became this command's turn (its client's fault until then). */
+uint64_t checker_due(const struct checker *k, const struct check_command *c, uint64_t floor);

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The part of the checker that judges replies: is this one a right answer to that command? */
+#include "base/must.h"
+#include "base/nsec.h"
+#include "checker.h"
+#include "ring/key_hash.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const KIND_NAMES[CHECK_KINDS] = {
+    [CHECK_GET] = "GET",           [CHECK_SET] = "SET",
+    [CHECK_INCR] = "INCR",         [CHECK_APPEND] = "APPEND",
+    [CHECK_STRLEN] = "STRLEN",     [CHECK_HGETALL] = "HGETALL",
+    [CHECK_SUNION] = "SUNION",     [CHECK_MGET] = "MGET",
+    [CHECK_MSET] = "MSET",         [CHECK_DEL] = "DEL",
+    [CHECK_UNLINK] = "UNLINK",     [CHECK_EXISTS] = "EXISTS",
+    [CHECK_TOUCH] = "TOUCH",       [CHECK_PING] = "PING",
+    [CHECK_PING_TEXT] = "PING x",  [CHECK_ECHO] = "ECHO",
+    [CHECK_HELLO] = "HELLO",       [CHECK_FAILURES] = "SUMCACHE.FAILURES",
+    [CHECK_CLIENT_ID] = "CLIENT ID", [CHECK_SELECT] = "SELECT",
+    [CHECK_UNKNOWN] = "an unknown command", [CHECK_REFUSED] = "a refused command",
+    [CHECK_ARITY] = "a command with too few arguments", [CHECK_QUIT] = "QUIT",
+    [CHECK_MALFORMED] = "malformed input",
+};
+
+struct judgement {
+    struct checker *k;
+    unsigned client;
+    uint32_t seq;
+    const struct check_command *c;
+    const struct answer *a;
+};
+
+static void wrong(const struct judgement *j, const char *why)
+{
+    const struct answer_item *top = &j->a->top;
+    int shown = top->len > 80 ? 80 : (int)top->len;
+    char text[81];
+    for (int i = 0; i < shown; i++)
+        text[i] = top->text[i] >= ' ' && top->text[i] < 127 ? top->text[i] : '?';
+    text[shown] = '\0';
+    checker_fail(j->k, "answer: client %u command %" PRIu32 " (%s, RESP%u, %u keys) got %c%s: %s",
+                 j->client, j->seq, KIND_NAMES[j->c->kind], j->c->proto, j->c->part_count,
+                 top->type, text, why);
+}
+
+static bool starts_with(const struct answer_item *item, const char *text)
+{
+    size_t len = strlen(text);
+    return item->len >= len && memcmp(item->text, text, len) == 0;
+}
+
+static bool text_is(const struct answer_item *item, const char *text)
+{
+    return item->len == strlen(text) && memcmp(item->text, text, item->len) == 0;
+}
+
+/* May the nodes that have this key have failed? */
+static bool node_may_fail(const struct judgement *j, const struct check_part *p)
+{
+    const struct sim_options *o = j->k->options;
+    if (o->calm || j->c->strict)
+        return false;
+    if (o->tight)
+        return true;
+    char text[64];
+    struct str key = {text, check_key_print(&p->key, text, sizeof(text))};
+    uint64_t hash = key_hash(key, o->proxy.hash_tags);
+    bool had_view = false;
+    for (uint32_t i = 0; i < j->k->view_count; i++) {
+        const struct check_view *cv = &j->k->views[i];
+        if (cv->superseded_at != NSEC_NEVER &&
+            cv->superseded_at + o->pause_max + NSEC_MS < j->c->sent_at)
+            continue;
+        if (cv->posted_at + o->pause_max <= j->c->sent_at && cv->view->ring)
+            had_view = true;
+        if (!cv->view->ring)
+            return true;
+        int node = cv->node_of[maglev_lookup(cv->view->ring, hash)];
+        if (o->victims & (1U << node))
+            return true;
+    }
+    return !had_view;
+}
+
+static bool any_may_fail(const struct judgement *j)
+{
+    for (uint32_t i = 0; i < j->c->part_count; i++) {
+        if (node_may_fail(j, &j->c->parts[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Replies of a node that spoke out of turn may have been taken for those of a request. */
+static bool is_tainted(const struct judgement *j)
+{
+    uint64_t now = io_sim_now(j->k->world);
+    for (unsigned n = 0; n < SIM_NODES_MAX; n++) {
+        if (j->k->tainted_from[n] != 0 && j->k->tainted_from[n] <= now &&
+            j->k->tainted_until[n] >= j->c->sent_at)
+            return true;
+    }
+    return false;
+}
+
+static bool any_outcome_is(const struct check_command *c, enum check_outcome outcome)
+{
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        if (c->parts[i].outcome == outcome)
+            return true;
+    }
+    return false;
+}
+
+static bool all_outcomes_are(const struct check_command *c, enum check_outcome outcome)
+{
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        if (c->parts[i].outcome != outcome)
+            return false;
+    }
+    return c->part_count > 0;
+}
+
+/* A read: its failure is told as a miss, unless the client wants errors. */
+static bool is_read(enum check_kind kind)
+{
+    switch (kind) {
+    case CHECK_GET:
+    case CHECK_STRLEN:
+    case CHECK_HGETALL:
+    case CHECK_SUNION:
+    case CHECK_MGET:
+    case CHECK_EXISTS:
+    case CHECK_TOUCH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool may_be_masked(const struct judgement *j, const struct check_part *p)
+{
+    return is_read(j->c->kind) && !j->c->errors && node_may_fail(j, p);
+}
+
+static void judge_error(const struct judgement *j)
+{
+    const struct answer_item *top = &j->a->top;
+    enum check_kind kind = j->c->kind;
+    if (starts_with(top, "CROSSSLOT ")) {
+        bool differ = kind == CHECK_SUNION && (j->k->view_count > 1 ||
+                                               j->c->parts[0].key.number != j->c->parts[1].key.number);
+        if (!differ)
+            wrong(j, "its keys are on one node");
+        return;
+    }
+    if (starts_with(top, "ERR sumcache: ")) {
+        j->k->failures_told++;
+        bool ours = starts_with(top, "ERR sumcache: out of buffer memory") ||
+                    starts_with(top, "ERR sumcache: '") || starts_with(top, "ERR sumcache: request");
+        if (!any_may_fail(j))
+            wrong(j, "its nodes are well");
+        else if (is_read(kind) && !j->c->errors && !(ours && j->k->options->tight))
+            wrong(j, "a failed read is to be a miss");
+        return;
+    }
+    if (starts_with(top, "WRONGTYPE ") || starts_with(top, "LOADING ") || starts_with(top, "OOM ")) {
+        if (!any_outcome_is(j->c, OUTCOME_ERROR) && j->k->options->proxy.hash_tags)
+            wrong(j, "no node said that");
+        return;
+    }
+    wrong(j, "an error that nothing explains");
+}
+
+/* One value that stands for one key: GET, or an element of MGET. */
+static void judge_value(const struct judgement *j, const struct check_part *p,
+                        const struct answer_item *item)
+{
+    bool known = j->k->options->proxy.hash_tags;
+    if (item->null) {
+        if (item->type != (j->c->proto == 3 ? '_' : '$'))
+            wrong(j, "a nil of the other RESP version");
+        bool wrong_type = j->c->kind == CHECK_MGET && p->key.class == KEY_HASH;
+        if (known && p->outcome != OUTCOME_NIL && !wrong_type && !may_be_masked(j, p))
+            wrong(j, p->outcome == OUTCOME_NONE ? "a miss, but no node was asked"
+                                                : "a miss, but the node had a value");
+        if (known && p->outcome != OUTCOME_NIL)
+            j->k->masked++;
+        return;
+    }
+    if (item->type != '$') {
+        wrong(j, "not a bulk string");
+        return;
+    }
+    struct check_key writer;
+    if (p->key.class == KEY_STRING && item->len > 0 &&
+        (!check_value_parse(item->text, item->len, &writer) || writer.class != p->key.class ||
+         writer.number != p->key.number))
+        wrong(j, "a value that nobody wrote to this key");
+    if (known && (p->outcome != OUTCOME_BULK || p->len != item->len ||
+                  p->value != check_digest(item->text, item->len)))
+        wrong(j, p->outcome == OUTCOME_NONE ? "a value, but no node was asked"
+                                            : "not the value that the node gave");
+}
+
+static void judge_mget(const struct judgement *j)
+{
+    const struct answer *a = j->a;
+    if (a->top.type != '*' || a->item_count != j->c->part_count) {
+        wrong(j, "not an array of as many elements as keys");
+        return;
+    }
+    for (uint32_t i = 0; i < a->item_count && !j->k->failed; i++)
+        judge_value(j, &j->c->parts[i], &a->items[i]);
+}
+
+static void judge_number(const struct judgement *j)
+{
+    const struct check_part *p = &j->c->parts[0];
+    if (j->a->top.type != ':') {
+        wrong(j, "not an integer");
+        return;
+    }
+    if (!j->k->options->proxy.hash_tags)
+        return;
+    if (p->outcome == OUTCOME_NUMBER && (int64_t)p->value == j->a->top.number)
+        return;
+    if (j->a->top.number == 0 && may_be_masked(j, p))
+        j->k->masked++;
+    else
+        wrong(j, p->outcome == OUTCOME_NONE ? "but no node was asked" : "the node said otherwise");
+}
+
+/* DEL, UNLINK, EXISTS, TOUCH: the sum over the keys; a part that failed counts for nothing if the
+ * command may be masked, else it is an error. */
+static void judge_sum(const struct judgement *j)
+{
+    if (j->a->top.type != ':') {
+        wrong(j, "not an integer");
+        return;
+    }
+    if (!j->k->options->proxy.hash_tags)
+        return;
+    int64_t least = 0, most = 0;
+    for (uint32_t i = 0; i < j->c->part_count; i++) {
+        const struct check_part *p = &j->c->parts[i];
+        bool optional = may_be_masked(j, p);
+        if (p->outcome == OUTCOME_NUMBER)
+            most += (int64_t)p->value;
+        if (p->outcome == OUTCOME_NUMBER && !optional)
+            least += (int64_t)p->value;
+        if (p->outcome != OUTCOME_NUMBER && !optional)
+            wrong(j, "a part of it was not done");
+    }
+    if (j->a->top.number < least || j->a->top.number > most)
+        wrong(j, "not the sum of what the nodes said");
+}
+
+static void judge_ok(const struct judgement *j)
+{
+    if (j->a->top.type != '+' || !text_is(&j->a->top, "OK"))
+        wrong(j, "not +OK");
+    else if (j->k->options->proxy.hash_tags && !all_outcomes_are(j->c, OUTCOME_OK))
+        wrong(j, "OK, but a part of it was not done");
+}
+
+static void judge_map(const struct judgement *j, char type3)
+{
+    const struct check_part *p = &j->c->parts[0];
+    const struct answer *a = j->a;
+    if (a->top.type != (j->c->proto == 3 ? type3 : '*')) {
+        wrong(j, "not what this RESP version calls for");
+        return;
+    }
+    if (!j->k->options->proxy.hash_tags)
+        return;
+    if (a->item_count == 0) {
+        if (p->outcome != OUTCOME_EMPTY && !may_be_masked(j, p))
+            wrong(j, "empty, but the node did not say so");
+        return;
+    }
+    char name[16];
+    snprintf(name, sizeof(name), "%c%u", p->key.class, p->key.number);
+    if (p->outcome != OUTCOME_MAP || a->item_count != 2 || !text_is(&a->items[1], name))
+        wrong(j, "not the hash of this key");
+}
+
+static void judge_hello(const struct judgement *j)
+{
+    const struct answer *a = j->a;
+    if (a->top.type != (j->c->argument == 3 ? '%' : '*')) {
+        wrong(j, "HELLO answers in the version it asks for");
+        return;
+    }
+    for (uint32_t i = 0; i + 1 < a->item_count && i + 1 < ANSWER_ITEMS_MAX; i += 2) {
+        if (text_is(&a->items[i], "proto")) {
+            if (a->items[i + 1].number != j->c->argument)
+                wrong(j, "another version than asked for");
+            return;
+        }
+    }
+    wrong(j, "no proto in it");
+}
+
+static void judge_local(const struct judgement *j)
+{
+    const struct answer_item *top = &j->a->top;
+    char text[64];
+    snprintf(text, sizeof(text), "echo-%u-%" PRId64, j->client, j->c->argument);
+    bool right = false;
+    switch ((enum check_kind)j->c->kind) {
+    case CHECK_PING:
+        right = top->type == '+' && text_is(top, "PONG");
+        break;
+    case CHECK_PING_TEXT:
+    case CHECK_ECHO:
+        right = top->type == '$' && text_is(top, text);
+        break;
+    case CHECK_FAILURES:
+    case CHECK_SELECT:
+    case CHECK_QUIT:
+        right = top->type == '+' && text_is(top, "OK");
+        break;
+    case CHECK_CLIENT_ID:
+        right = top->type == ':' && top->number > 0;
+        break;
+    case CHECK_UNKNOWN:
+        snprintf(text, sizeof(text), "ERR unknown command 'xyzzy%" PRId64 "', with args beginning",
+                 j->c->argument);
+        right = top->type == '-' && starts_with(top, text);
+        break;
+    case CHECK_REFUSED:
+        right = top->type == '-' && starts_with(top, "ERR sumcache: '");
+        break;
+    case CHECK_ARITY:
+        right = top->type == '-' && starts_with(top, "ERR wrong number of arguments for '");
+        break;
+    case CHECK_MALFORMED:
+        right = top->type == '-' && starts_with(top, "ERR Protocol error");
+        break;
+    case CHECK_HELLO:
+        judge_hello(j);
+        return;
+    default:
+        unreachable();
+    }
+    bool no_memory = j->k->options->tight && starts_with(top, "ERR sumcache: out of buffer memory");
+    if (!right && !no_memory)
+        wrong(j, "not the answer to this command");
+}
+
+static void judge_node_answer(const struct judgement *j)
+{
+    switch ((enum check_kind)j->c->kind) {
+    case CHECK_GET:
+        judge_value(j, &j->c->parts[0], &j->a->top);
+        return;
+    case CHECK_MGET:
+        judge_mget(j);
+        return;
+    case CHECK_SET:
+    case CHECK_MSET:
+        judge_ok(j);
+        return;
+    case CHECK_INCR:
+    case CHECK_APPEND:
+    case CHECK_STRLEN:
+        judge_number(j);
+        return;
+    case CHECK_DEL:
+    case CHECK_UNLINK:
+    case CHECK_EXISTS:
+    case CHECK_TOUCH:
+        judge_sum(j);
+        return;
+    case CHECK_HGETALL:
+        judge_map(j, '%');
+        return;
+    case CHECK_SUNION:
+        judge_map(j, '~');
+        return;
+    default:
+        unreachable();
+    }
+}
+
+void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a)
+{
+    struct check_command *c = checker_find(k, client, seq);
+    must(c && !c->answered);
+    c->answered = true;
+    c->answered_at = io_sim_now(k->world);
+    k->judged++;
+    struct judgement j = {k, client, seq, c, a};
+    io_sim_note(k->world, TRACE_REPLY, client, seq, a->top.type, KIND_NAMES[c->kind]);
+    if (check_kind_is_local((enum check_kind)c->kind))
+        judge_local(&j);
+    else if (is_tainted(&j))
+        return;
+    else if (a->top.type == '-')
+        judge_error(&j);
+    else
+        judge_node_answer(&j);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a model node does with a request. */
+#pragma once
+#include "redis_model.h"
+
+/* Executes the request in m->args and puts the reply into c->out. */
+void redis_execute(struct redis_model *m, struct redis_connection *c, uint64_t now);
+
+/* Bytes [from, to) of the connection's output are the reply to a command of a client. */
+void redis_mark_reply(struct redis_connection *c, uint64_t from, uint64_t to, uint16_t client,
+                      uint32_t seq);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A node: a model of redis-server that knows a dozen commands and all the ways in which one can
+ * misbehave. It parses strictly: what the proxy sends must be what a client library would write.
+ * It tells the checker what it executes, for whom, and what came of it.
+ */
+#pragma once
+#include "bytes.h"
+#include "checker.h"
+#include "io_sim.h"
+
+enum { REDIS_MODEL_CONNECTIONS_MAX = 64, REDIS_MODEL_ARGS_MAX = 300 };
+
+enum redis_sabotage {
+    SABOTAGE_NONE,
+    SABOTAGE_GARBAGE,    /* the next reply is no RESP */
+    SABOTAGE_PUSH,       /* a push message comes before the next reply */
+    SABOTAGE_HALF_REPLY, /* the next reply ends in the middle, and so does the connection */
+    SABOTAGE_STRAY,      /* a reply although nothing was asked */
+};
+
+struct redis_arg {
+    const char *p; /* loan: in the connection's input */
+    size_t len;
+};
+
+/* A reply on its way: for whom, and where in the stream of the connection it lies. */
+struct redis_mark {
+    uint64_t from, to;
+    uint16_t client;
+    uint32_t seq;
+    bool begun;
+};
+
+struct redis_connection {
+    struct redis_model *model;
+    struct io *io;
+    int handle; /* -1: free */
+    struct bytes in, out;
+    uint64_t written;     /* bytes ever put into `out` */
+    uint64_t send_at;     /* not before: the rest of a reply that drips */
+    uint64_t died_step;   /* checker.step when the proxy closed it; 0: lives */
+    size_t frame_len;     /* of the complete request at the front of `in`; 0: none */
+    bool readable, dripping, close_when_sent, ended;
+    uint8_t proto;
+    uint8_t sabotage; /* enum redis_sabotage */
+    struct redis_mark *marks; /* owned */
+    uint32_t mark_head, mark_count, mark_room;
+};
+
+struct redis_value {
+    bool exists;
+    struct bytes bytes;
+};
+
+struct redis_model {
+    struct io *io;
+    struct checker *checker;
+    const struct sim_options *options;
+    unsigned number;
+    struct addr addr;
+    int listener; /* -1: down */
+    bool tainted;
+    uint64_t up_at;         /* NSEC_NEVER: it is up */
+    uint64_t loading_until, out_of_memory_until, busy_until;
+    uint64_t executed;
+    struct redis_connection connections[REDIS_MODEL_CONNECTIONS_MAX];
+    struct redis_value values[4][CHECK_KEYS_MAX];
+    struct redis_arg args[REDIS_MODEL_ARGS_MAX];
+    uint32_t arg_count;
+};
+
+/* Listens at `addr`. The io and the checker are loans. */
+struct redis_model *redis_model_new(struct io *io, struct checker *checker, unsigned number,
+                                    const struct addr *addr);
+struct redis_model *redis_model_free(struct redis_model *m);
+
+void redis_model_turn(struct redis_model *m);
+
+/* Dies now, comes up again at `up_at`. */
+void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
+                       uint64_t loading_until);
+/* One of its connections misbehaves with its next reply. False: there is none it could be. */
+bool redis_model_sabotage(struct redis_model *m, enum redis_sabotage what);
+/* Ends what is wrong with it, except that what is frozen thaws by itself. */
+void redis_model_heal(struct redis_model *m);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pool of objects of one size with a ceiling. Given-back objects are kept for the next taker,
+ * up to `spare_max`; the rest goes back to malloc, so that a burst's memory is returned.
+ * One thread at a time.
+ */
+#pragma once
+#include <stddef.h>
+
+struct pool_spare;
+
+struct pool {
+    size_t object_size;
+    size_t ceiling; /* objects out at once */
+    size_t spare_max;
+    size_t in_use;
+    size_t spare_count;
+    struct pool_spare *spare;
+};
+
+/* `object_size` in bytes, raised to a pointer's size if below. Allocates nothing. */
+void pool_init(struct pool *p, size_t object_size, size_t ceiling, size_t spare_max);
+
+/* Every object must have been given back. */
+void pool_fini(struct pool *p);
+
+/* An object with undefined content, owned by the caller until pool_give(). NULL: the ceiling is
+ * reached, or the system has no memory. */
+void *pool_take(struct pool *p);
+void pool_give(struct pool *p, void *object);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings: a YAML file and flags → struct config, by one table of rows (config_rows.c). The
+ * table drives reading, checking, printing, --help and the table in docs/operations.md.
+ *
+ * Pure: no file is opened here, no address looked up. Used at start-up by the main thread only.
+ */
+#pragma once
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cluster/view.h"
+#include "proxy/settings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+    CONFIG_FILE_MAX = 1 << 20, /* bytes of a file; 4096 nodes with long names fit */
+    CONFIG_LISTEN_MAX = 16,
+    CONFIG_WORKERS_MAX = 256,
+    CONFIG_LOCAL_NODES_MAX = 64,
+    CONFIG_PORT = 6379, /* where none is given: Redis's own */
+    CONFIG_ROWS_MAX = 40,
+    CONFIG_ERROR_MAX = 400,
+};
+
+struct config_error {
+    unsigned line, column; /* from 1; 0: the error has no place in the file */
+    char text[CONFIG_ERROR_MAX];
+};
+
+struct config_mark {
+    unsigned line, column; /* from 1; 0: not from the file */
+};
+
+struct config_node {
+    char name[VIEW_NODE_NAME_MAX]; /* "host:port", the host as given: its identity in the ring */
+    struct addr addr;              /* ADDR_NONE if the host is a name */
+};
+
+struct config {
+    struct proxy_settings proxy;
+    uint32_t failed_writes; /* on_failure.writes; `error` is its only value */
+    uint32_t log_level;     /* enum log_level */
+    uint32_t workers;       /* 0: auto */
+    uint32_t local_nodes;
+    uint64_t local_memory; /* bytes, each */
+    struct addr listen[CONFIG_LISTEN_MAX];
+    uint32_t listen_count;
+    struct config_node *nodes; /* owned */
+    uint32_t node_count, node_room;
+    /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */
+    struct config_mark mark[CONFIG_ROWS_MAX];
+    bool given[CONFIG_ROWS_MAX];
+};
+
+void config_init(struct config *c); /* the defaults */
+void config_fini(struct config *c);
+
+/* Reads a file's text into `c`. 0, or -EINVAL or -ENOMEM with *ret_error; `c` is then half read and
+ * of no use but for config_fini(). */
+int config_read(struct config *c, struct str yaml, struct config_error *ret_error) MUST_CHECK;
+
+/*
+ * Sets one setting by its full name ("limits.clients"), as a flag does. A list takes its items
+ * separated by commas; with `add` they join those that are there, else they replace them.
+ * 0, or -EINVAL or -ENOMEM with *ret_error.
+ */
+int config_set(struct config *c, const char *setting, struct str value, bool add,
+               struct config_error *ret_error) MUST_CHECK;
+
+/* What no single setting shows: is there a node, do the settings fit each other? 0 or -EINVAL with
+ * *ret_error. */
+int config_check(const struct config *c, struct config_error *ret_error) MUST_CHECK;
+
+bool config_is_given(const struct config *c, const char *setting); /* by the file or a flag */
+
+/* Writes all settings as a file that reads back equal, each with its range and meaning. */
+void config_print(const struct config *c, FILE *out);
+
+/* Writes the settings with their defaults, ranges and meanings for --help. */
+void config_print_help(FILE *out);

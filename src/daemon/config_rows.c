@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/config_rows.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "ring/maglev.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KB       (UINT64_C(1) << 10)
+#define MB       (UINT64_C(1) << 20)
+#define GB       (UINT64_C(1) << 30)
+#define TB       (UINT64_C(1) << 40)
+#define MINUTE   (60 * NSEC_S)
+#define AT(m)    offsetof(struct config, m)
+#define PROXY(m) offsetof(struct config, proxy.m)
+
+static const char *const LEVELS[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
+static const char *const READS[] = {"miss", "error", NULL};                   /* enum on_failure */
+static const char *const WRITES[] = {"error", NULL};
+
+/* clang-format off */
+const struct config_row CONFIG_ROWS[] = {
+    {NULL, "listen", CONFIG_LISTEN, false, 0, 1, CONFIG_LISTEN_MAX, NULL,
+     "where clients connect"},
+    {"nodes", "static", CONFIG_NODES, false, 0, 0, MAGLEV_NODES_MAX, NULL,
+     "the Redis servers; a host's text as given is its identity in the ring"},
+    {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
+     "threads that serve clients; auto: one per CPU this process may use"},
+    {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
+     "lines below it are not written"},
+    {"ring", "hash_tags", CONFIG_SWITCH, false, PROXY(hash_tags), 0, 0, NULL,
+     "of a key with {tag} only the tag chooses the node"},
+
+    /* Ceilings of durations are far beyond any use; they catch a wrong unit. */
+    {"timeouts", "connect", CONFIG_DURATION, false, PROXY(connect_timeout), NSEC_MS, MINUTE, NULL,
+     "connect to a node and greet it"},
+    {"timeouts", "request", CONFIG_DURATION, false, PROXY(request_timeout), NSEC_MS, MINUTE, NULL,
+     "from the last byte of a request to the first of its reply"},
+    {"timeouts", "stall", CONFIG_DURATION, false, PROXY(stall_timeout), NSEC_MS, 10 * MINUTE, NULL,
+     "without a byte inside a reply of a node"},
+    {"timeouts", "drain", CONFIG_DURATION, true, PROXY(drain_timeout), NSEC_MS, 60 * MINUTE, NULL,
+     "after SIGTERM for what is under way"},
+    {"timeouts", "client_idle", CONFIG_DURATION, true, PROXY(client_idle_timeout), 10 * NSEC_MS,
+     24 * 60 * MINUTE, NULL, "without a byte from a client, then it is closed; 0: never"},
+    {"timeouts", "client_stall", CONFIG_DURATION, false, PROXY(client_stall_timeout), 10 * NSEC_MS,
+     60 * MINUTE, NULL, "a client takes no byte of its replies, then it is closed"},
+    /* The kernel counts keepalive in seconds and to 32767 only (TCP_KEEPIDLE in tcp(7)). */
+    {"timeouts", "tcp_keepalive", CONFIG_DURATION, true, PROXY(tcp_keepalive), NSEC_S,
+     9 * 60 * MINUTE, NULL, "idle time before the first TCP keepalive probe; 0: no probes"},
+    {"timeouts", "tcp_user", CONFIG_DURATION, true, PROXY(tcp_user_timeout), NSEC_MS, 60 * MINUTE,
+     NULL, "sent data not acknowledged for that long resets a connection; 0: the kernel's"},
+    {"timeouts", "backoff_min", CONFIG_DURATION, false, PROXY(backoff_min), NSEC_MS, MINUTE, NULL,
+     "pause after the first failed connect to a node"},
+    {"timeouts", "backoff_max", CONFIG_DURATION, false, PROXY(backoff_max), NSEC_MS, 10 * MINUTE,
+     NULL, "the pause doubles up to this"},
+
+    {"on_failure", "reads", CONFIG_CHOICE, false, PROXY(reads), 0, 0, READS,
+     "what a read gets when its node failed: as if the key were not there, or an error"},
+    {"on_failure", "writes", CONFIG_CHOICE, false, AT(failed_writes), 0, 0, WRITES,
+     "what a write gets when its node failed"},
+
+    {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
+     "connected clients"},
+    {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,
+     "requests of one client under way; at the limit it is not read"},
+    {"limits", "client_output", CONFIG_SIZE, false, PROXY(client_output_max), 64 * KB, TB, NULL,
+     "bytes owed to one client; above, it is closed"},
+    {"limits", "memory", CONFIG_SIZE, false, PROXY(memory_max), MB, 64 * TB, NULL,
+     "bytes in all buffers; at the limit requests are refused"},
+    {"limits", "max_value", CONFIG_SIZE, false, PROXY(value_max), KB, 4 * GB, NULL,
+     "one bulk string"},
+    {"limits", "max_elements", CONFIG_COUNT, false, PROXY(elements_max), 16, 100000000, NULL,
+     "elements of one message"},
+    {"limits", "max_split_request", CONFIG_SIZE, false, PROXY(split_request_max), KB, 4 * GB, NULL,
+     "a request that is split over nodes"},
+    {"limits", "node_requests", CONFIG_COUNT, false, PROXY(node_requests_max), 1, 10000000, NULL,
+     "requests under way to one node; above, the answer is an error at once"},
+    {"limits", "node_bytes", CONFIG_SIZE, false, PROXY(node_bytes_max), 64 * KB, TB, NULL,
+     "bytes of requests under way to one node; above, the same"},
+
+    {"local", "nodes", CONFIG_COUNT, true, AT(local_nodes), 1, CONFIG_LOCAL_NODES_MAX, NULL,
+     "redis-server children to start and sum"},
+    {"local", "memory", CONFIG_SIZE, false, AT(local_memory), MB, 64 * TB, NULL,
+     "maxmemory of each of them"},
+};
+/* clang-format on */
+
+const unsigned CONFIG_ROW_COUNT = sizeof(CONFIG_ROWS) / sizeof(CONFIG_ROWS[0]);
+_Static_assert(sizeof(CONFIG_ROWS) / sizeof(CONFIG_ROWS[0]) <= CONFIG_ROWS_MAX,
+               "struct config has a mark for every row");
+_Static_assert(sizeof(enum on_failure) == sizeof(uint32_t), "a choice is stored as uint32_t");
+
+const struct config_row *config_row_find(const char *section, struct str name)
+{
+    for (unsigned i = 0; i < CONFIG_ROW_COUNT; i++) {
+        const struct config_row *row = &CONFIG_ROWS[i];
+        bool here =
+            section ? row->section && strcmp(row->section, section) == 0 : row->section == NULL;
+        if (here && str_eq(str_of(row->name), name))
+            return row;
+    }
+    return NULL;
+}
+
+/* A row's member in `c`. Readers of a const config share these with writers and only read. */
+static uint32_t *member32(const struct config_row *row, const struct config *c)
+{
+    return (uint32_t *)((uintptr_t)c + row->offset);
+}
+
+static uint64_t *member64(const struct config_row *row, const struct config *c)
+{
+    return (uint64_t *)((uintptr_t)c + row->offset);
+}
+
+static bool *member_bool(const struct config_row *row, const struct config *c)
+{
+    return (bool *)((uintptr_t)c + row->offset);
+}
+
+bool config_row_is_list(const struct config_row *row)
+{
+    return row->kind == CONFIG_LISTEN || row->kind == CONFIG_NODES;
+}
+
+char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX])
+{
+    snprintf(to, CONFIG_TEXT_MAX, "%s%s%s", row->section ? row->section : "",
+             row->section ? "." : "", row->name);
+    return to;
+}
+
+static void print_choices(const struct config_row *row, char to[CONFIG_TEXT_MAX])
+{
+    size_t len = 0;
+    for (const char *const *choice = row->choices; *choice; choice++) {
+        int n = snprintf(to + len, CONFIG_TEXT_MAX - len, "%s%s", len ? " | " : "", *choice);
+        len += (size_t)n;
+        must(len < CONFIG_TEXT_MAX);
+    }
+}
+
+static char *print_number(const struct config_row *row, uint64_t v, char to[CONFIG_TEXT_MAX])
+{
+    if (row->kind == CONFIG_DURATION)
+        return str_from_duration_ns(v, to, CONFIG_TEXT_MAX);
+    if (row->kind == CONFIG_SIZE)
+        return str_from_size(v, to, CONFIG_TEXT_MAX);
+    snprintf(to, CONFIG_TEXT_MAX, "%" PRIu64, v);
+    return to;
+}
+
+char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
+{
+    char min[CONFIG_TEXT_MAX], max[CONFIG_TEXT_MAX];
+    print_number(row, row->min, min);
+    print_number(row, row->max, max);
+    switch (row->kind) {
+    case CONFIG_LISTEN:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);
+        break;
+    case CONFIG_NODES:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of HOST:PORT", min, max);
+        break;
+    case CONFIG_SWITCH:
+        snprintf(to, CONFIG_TEXT_MAX, "on | off");
+        break;
+    case CONFIG_CHOICE:
+        print_choices(row, to);
+        break;
+    case CONFIG_COUNT:
+    case CONFIG_AUTO:
+    case CONFIG_DURATION:
+    case CONFIG_SIZE:
+        snprintf(to, CONFIG_TEXT_MAX, "%s%.24s to %.24s",
+                 row->kind == CONFIG_AUTO ? "auto or "
+                 : row->zero_ok           ? "0 or "
+                                          : "",
+                 min, max);
+        break;
+    }
+    return to;
+}
+
+char *config_row_value(const struct config_row *row, const struct config *c,
+                       char to[CONFIG_TEXT_MAX])
+{
+    switch (row->kind) {
+    case CONFIG_SWITCH:
+        snprintf(to, CONFIG_TEXT_MAX, "%s", *member_bool(row, c) ? "on" : "off");
+        return to;
+    case CONFIG_CHOICE:
+        snprintf(to, CONFIG_TEXT_MAX, "%s", row->choices[*member32(row, c)]);
+        return to;
+    case CONFIG_AUTO:
+        if (*member32(row, c) == 0) {
+            snprintf(to, CONFIG_TEXT_MAX, "auto");
+            return to;
+        }
+        return print_number(row, *member32(row, c), to);
+    case CONFIG_COUNT:
+        return print_number(row, *member32(row, c), to);
+    case CONFIG_DURATION:
+    case CONFIG_SIZE:
+        return print_number(row, *member64(row, c), to);
+    case CONFIG_LISTEN:
+    case CONFIG_NODES:
+        break;
+    }
+    unreachable();
+}
+
+/* "NAME: what, not 'VALUE'", where the value is cut and made printable. */
+static int __attribute__((format(printf, 4, 5)))
+refuse(const struct config_row *row, struct str value, char error[CONFIG_ERROR_MAX],
+       const char *what, ...)
+{
+    enum { SHOWN_MAX = 40 };
+    char name[CONFIG_TEXT_MAX], text[200], shown[SHOWN_MAX + 1];
+    va_list ap;
+    va_start(ap, what);
+    vsnprintf(text, sizeof(text), what, ap);
+    va_end(ap);
+    size_t len = value.len < SHOWN_MAX ? value.len : SHOWN_MAX;
+    for (size_t i = 0; i < len; i++)
+        shown[i] = value.p[i] >= ' ' && value.p[i] <= '~' ? value.p[i] : '?';
+    shown[len] = '\0';
+    snprintf(error, CONFIG_ERROR_MAX, "%.60s: %s, not '%s%s'", config_row_name(row, name), text,
+             shown, value.len > len ? "..." : "");
+    return -EINVAL;
+}
+
+static int read_number(const struct config_row *row, struct str value, uint64_t *ret,
+                       char error[CONFIG_ERROR_MAX])
+{
+    char range[CONFIG_TEXT_MAX];
+    uint64_t v = 0;
+    int64_t count = 0;
+    int err;
+    if (row->kind == CONFIG_DURATION)
+        err = str_to_duration_ns(value, &v);
+    else if (row->kind == CONFIG_SIZE)
+        err = str_to_size(value, &v);
+    else if ((err = str_to_i64(value, &count)) == 0)
+        v = count < 0 ? UINT64_MAX : (uint64_t)count; /* no row allows that much */
+    if (err == -EINVAL) {
+        const char *what = row->kind == CONFIG_DURATION
+                               ? "expected a duration with its unit (us, ms, s, m, h)"
+                           : row->kind == CONFIG_SIZE ? "expected a size in bytes (kb, mb, gb, tb)"
+                           : row->kind == CONFIG_AUTO ? "expected auto or a number"
+                                                      : "expected a number";
+        return refuse(row, value, error, "%s", what);
+    }
+    if (err || ((v < row->min || v > row->max) && !(row->zero_ok && v == 0)))
+        return refuse(row, value, error, "expected %s", config_row_range(row, range));
+    *ret = v;
+    return 0;
+}
+
+static int add_listen(const struct config_row *row, struct config *c, struct str value,
+                      char error[CONFIG_ERROR_MAX])
+{
+    struct addr a = {.family = ADDR_V4, .ip = {127, 0, 0, 1}};
+    int64_t port;
+    if (str_to_i64(value, &port) == 0) { /* a bare port means this machine only */
+        if (port < 1 || port > UINT16_MAX)
+            return refuse(row, value, error, "expected a port from 1 to 65535");
+        a.port = (uint16_t)port;
+    } else if (addr_parse(value, CONFIG_PORT, &a) != 0 || a.port == 0) {
+        return refuse(row, value, error,
+                      "expected PORT, ADDRESS or ADDRESS:PORT with an IPv4 or [IPv6] address");
+    }
+    for (uint32_t i = 0; i < c->listen_count; i++)
+        if (addr_eq(&c->listen[i], &a))
+            return refuse(row, value, error, "expected an address that is not listed twice");
+    if (c->listen_count == CONFIG_LISTEN_MAX)
+        return refuse(row, value, error, "expected at most %d addresses", CONFIG_LISTEN_MAX);
+    c->listen[c->listen_count++] = a;
+    return 0;
+}
+
+static bool is_same_node(const struct config_node *a, const struct config_node *b)
+{
+    /* "A:1" and "a:1" are two identities but one server, as are two spellings of an address. */
+    return (a->addr.family != ADDR_NONE && addr_eq(&a->addr, &b->addr)) ||
+           str_eq_nocase(str_of(a->name), str_of(b->name));
+}
+
+static int add_node(const struct config_row *row, struct config *c, struct str value,
+                    char error[CONFIG_ERROR_MAX])
+{
+    struct config_node n = {0};
+    struct str host;
+    uint16_t port = 0;
+    if (addr_split_host_port(value, &host, &port) != 0)
+        return refuse(row, value, error, "expected HOST or HOST:PORT (IPv6: [ADDRESS]:PORT)");
+    if (port == 0)
+        port = CONFIG_PORT;
+    bool is_v6 = memchr(host.p, ':', host.len) != NULL;
+    int len = snprintf(n.name, sizeof(n.name), is_v6 ? "[%.*s]:%u" : "%.*s:%u", (int)host.len,
+                       host.p, (unsigned)port);
+    must(len > 0 && (size_t)len < sizeof(n.name)); /* addr_split_host_port() bounds the host */
+    if (addr_parse(str_of(n.name), 0, &n.addr) != 0)
+        n.addr = (struct addr){0};
+    for (uint32_t i = 0; i < c->node_count; i++)
+        if (is_same_node(&c->nodes[i], &n))
+            return refuse(row, value, error, "expected a node that is not listed twice");
+    if (c->node_count == row->max)
+        return refuse(row, value, error, "expected at most %" PRIu64 " nodes", row->max);
+    if (c->node_count == c->node_room) {
+        uint32_t room = c->node_room ? c->node_room * 2 : 8;
+        struct config_node *nodes = realloc(c->nodes, room * sizeof(*nodes));
+        if (!nodes)
+            return -ENOMEM;
+        c->nodes = nodes;
+        c->node_room = room;
+    }
+    c->nodes[c->node_count++] = n;
+    return 0;
+}
+
+int config_row_set(const struct config_row *row, struct config *c, struct str value,
+                   char error[CONFIG_ERROR_MAX])
+{
+    char range[CONFIG_TEXT_MAX];
+    uint64_t v = 0;
+    int err = 0;
+    switch (row->kind) {
+    case CONFIG_LISTEN:
+        return add_listen(row, c, value, error);
+    case CONFIG_NODES:
+        return add_node(row, c, value, error);
+    case CONFIG_SWITCH:
+        if (!str_eq(value, STR("on")) && !str_eq(value, STR("off")))
+            return refuse(row, value, error, "expected on or off");
+        *member_bool(row, c) = str_eq(value, STR("on"));
+        return 0;
+    case CONFIG_CHOICE:
+        for (uint32_t i = 0; row->choices[i]; i++) {
+            if (!str_eq(value, str_of(row->choices[i])))
+                continue;
+            *member32(row, c) = i;
+            return 0;
+        }
+        return refuse(row, value, error, "expected %s", config_row_range(row, range));
+    case CONFIG_AUTO:
+    case CONFIG_COUNT:
+        if (row->kind != CONFIG_AUTO || !str_eq(value, STR("auto")))
+            err = read_number(row, value, &v, error);
+        if (!err)
+            *member32(row, c) = (uint32_t)v; /* rows keep their max inside 32 bits */
+        return err;
+    case CONFIG_DURATION:
+    case CONFIG_SIZE:
+        err = read_number(row, value, &v, error);
+        if (!err)
+            *member64(row, c) = v;
+        return err;
+    }
+    unreachable();
+}
+
+void config_row_begin(const struct config_row *row, struct config *c, struct config_mark mark)
+{
+    if (row->kind == CONFIG_LISTEN)
+        c->listen_count = 0;
+    else if (row->kind == CONFIG_NODES)
+        c->node_count = 0;
+    c->mark[row - CONFIG_ROWS] = mark;
+    c->given[row - CONFIG_ROWS] = true;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of settings, and what can be done with one row of it. Private to config*.c. */
+#pragma once
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "daemon/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum config_kind {
+    CONFIG_LISTEN,   /* a list of addresses */
+    CONFIG_NODES,    /* a list of nodes */
+    CONFIG_COUNT,    /* uint32_t */
+    CONFIG_AUTO,     /* uint32_t, 0 is written `auto` */
+    CONFIG_DURATION, /* uint64_t, ns */
+    CONFIG_SIZE,     /* uint64_t, bytes */
+    CONFIG_SWITCH,   /* bool, `off` and `on` */
+    CONFIG_CHOICE,   /* uint32_t or an enum: index into `choices` */
+};
+
+struct config_row {
+    const char *section; /* NULL: at the top */
+    const char *name;
+    enum config_kind kind;
+    bool zero_ok;               /* 0 is allowed beside min … max: "off", "never" */
+    size_t offset;              /* of its member in struct config; unused for lists */
+    uint64_t min, max;          /* lists: count of items */
+    const char *const *choices; /* ends with NULL */
+    const char *meaning;
+};
+
+extern const struct config_row CONFIG_ROWS[];
+extern const unsigned CONFIG_ROW_COUNT;
+
+enum { CONFIG_TEXT_MAX = 160 };
+
+/* By section (NULL: the top) and name; NULL: there is none. */
+const struct config_row *config_row_find(const char *section, struct str name);
+
+bool config_row_is_list(const struct config_row *row);
+
+/* Its full name, "limits.clients". Returns `to`, as the next two do. */
+char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX]);
+char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX]);
+/* Its value as it stands in a file; not for lists. */
+char *config_row_value(const struct config_row *row, const struct config *c,
+                       char to[CONFIG_TEXT_MAX]);
+
+/* Reads one value (of a list: adds one item). 0, -ENOMEM, or -EINVAL with the error's text. */
+int config_row_set(const struct config_row *row, struct config *c, struct str value,
+                   char error[CONFIG_ERROR_MAX]) MUST_CHECK;
+/* Before the first config_row_set(): notes that and where it is given, and empties a list. */
+void config_row_begin(const struct config_row *row, struct config *c, struct config_mark mark);

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads: the main thread (here) starts all, waits for signals and looks after local nodes; one
+ * thread per worker; one for names to look up, if there are any (cluster/membership).
+ */
+#include "daemon/daemon.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "cluster/membership.h"
+#include "daemon/local_nodes.h"
+#include "os/host.h"
+#include "os/io_epoll.h"
+#include "os/process.h"
+#include "os/thread.h"
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where `--local` looks for a port when 6379 is taken. */
+enum { LOCAL_PORT_FIRST = 6380, LOCAL_PORT_LAST = 6399 };
+
+#define LOCAL_WAIT      (2 * NSEC_S) /* for local nodes to answer; then we start without */
+#define LOCAL_WAIT_STEP (10 * NSEC_MS)
+#define DRAIN_GRACE     NSEC_S /* over timeouts.drain, for workers to see that it is over */
+
+struct daemon_worker {
+    struct daemon *daemon;
+    struct io io;
+    struct worker *worker; /* owned; posts and counters may be used while its thread runs */
+    struct thread *thread; /* NULL: not started, or joined */
+};
+
+struct daemon {
+    const struct config *config;
+    FILE *out, *err;
+    struct log log;
+    struct thread_lock log_lock; /* one line at a time; guards log_lost */
+    uint64_t log_lost;           /* lines that standard error would not take */
+    struct process_events *events;
+    struct addr listen[CONFIG_LISTEN_MAX];
+    uint32_t listen_count;
+    struct local_nodes *local;
+    struct membership *membership;
+    unsigned worker_count;
+    struct daemon_worker *workers; /* owned */
+    struct worker **all;           /* owned; what worker_meet() is given */
+    atomic_uint running;           /* worker threads */
+};
+
+static int __attribute__((format(printf, 2, 3))) fail(struct daemon *d, const char *text, ...)
+{
+    va_list ap;
+    va_start(ap, text);
+    fputs("sumcache: ", d->err);
+    vfprintf(d->err, text, ap);
+    fputc('\n', d->err);
+    va_end(ap);
+    return -ECANCELED; /* told; only that it failed counts from here on */
+}
+
+/* A log that nobody reads must not stop a worker: lines that do not fit are lost, and counted. */
+static void log_sink(void *owner, const char *line, size_t len)
+{
+    struct daemon *d = owner;
+    thread_lock_take(&d->log_lock);
+    if (d->log_lost > 0) {
+        char lost[64];
+        int n = snprintf(lost, sizeof(lost), "warn log_lost lines=%" PRIu64 "\n", d->log_lost);
+        if (process_write_stderr(lost, (size_t)n))
+            d->log_lost = 0;
+    }
+    if (d->log_lost > 0 || !process_write_stderr(line, len))
+        d->log_lost++;
+    thread_lock_give(&d->log_lock);
+}
+
+static uint32_t node_count(const struct daemon *d)
+{
+    return d->config->node_count + d->config->local_nodes;
+}
+
+static int raise_file_limit(struct daemon *d)
+{
+    uint32_t clients = d->config->proxy.clients_max;
+    /* Per worker and node two upstreams (RESP2 and RESP3); per worker its listeners, epoll and
+     * wake-up; 64 for what is left, from standard input to the resolver's sockets. */
+    uint64_t need = (uint64_t)clients + (uint64_t)node_count(d) * d->worker_count * 2 +
+                    (uint64_t)d->worker_count * (d->config->listen_count + 2) + 64;
+    uint64_t limit = 0;
+    int err = process_raise_file_limit(need, &limit);
+    if (err == -EPERM)
+        return fail(d,
+                    "%" PRIu32 " clients (limits.clients), %" PRIu32 " nodes and %u workers need "
+                    "%" PRIu64 " open files, but the hard limit is %" PRIu64
+                    ": raise it (ulimit -Hn, LimitNOFILE=) or lower limits.clients",
+                    clients, node_count(d), d->worker_count, need, limit);
+    return err ? fail(d, "cannot read the limit of open files: %s", strerror(-err)) : 0;
+}
+
+static int cannot_listen(struct daemon *d, const struct addr *at, int err)
+{
+    char text[ADDR_TEXT_MAX];
+    return fail(d, "cannot listen on %s: %s", addr_print(at, text), strerror(-err));
+}
+
+/* `--local` without an address of its own is somebody trying it out: any port will do. */
+static int choose_local_port(struct daemon *d)
+{
+    struct addr at = d->listen[0];
+    char was[ADDR_TEXT_MAX], is[ADDR_TEXT_MAX];
+    for (int port = LOCAL_PORT_FIRST; port <= LOCAL_PORT_LAST; port++) {
+        at.port = (uint16_t)port;
+        if (host_can_listen(&at) != 0)
+            continue;
+        fprintf(d->out, "%s is taken, so sumcache listens on %s instead\n",
+                addr_print(&d->listen[0], was), addr_print(&at, is));
+        d->listen[0] = at;
+        return 0;
+    }
+    return fail(d, "cannot listen on %s nor on ports %d to %d: all are taken",
+                addr_print(&d->listen[0], was), LOCAL_PORT_FIRST, LOCAL_PORT_LAST);
+}
+
+static int choose_listen(struct daemon *d)
+{
+    d->listen_count = d->config->listen_count;
+    memcpy(d->listen, d->config->listen, d->listen_count * sizeof(d->listen[0]));
+    for (uint32_t i = 0; i < d->listen_count; i++) {
+        int err = host_can_listen(&d->listen[i]);
+        if (err == -EADDRINUSE && d->config->local_nodes > 0 &&
+            !config_is_given(d->config, "listen"))
+            return choose_local_port(d);
+        if (err)
+            return cannot_listen(d, &d->listen[i], err);
+    }
+    return 0;
+}
+
+static int start_local_nodes(struct daemon *d)
+{
+    char error[LOCAL_NODES_ERROR_MAX];
+    if (d->config->local_nodes == 0)
+        return 0;
+    if (local_nodes_start(d->config->local_nodes, d->config->local_memory, &d->log, &d->local,
+                          error) != 0)
+        return fail(d, "%s", error);
+    return 0;
+}
+
+static int new_worker(struct daemon *d, unsigned index)
+{
+    struct daemon_worker *w = &d->workers[index];
+    struct worker_config config = {&d->config->proxy, &d->log, index, d->worker_count};
+    w->daemon = d;
+    int err = io_epoll_new(&w->io);
+    if (err)
+        w->io = (struct io){0};
+    else
+        err = worker_new(&config, &w->io, &w->worker);
+    if (err)
+        return fail(d, "cannot start worker %u: %s", index, strerror(-err));
+    d->all[index] = w->worker;
+    for (uint32_t i = 0; i < d->listen_count; i++) {
+        err = worker_listen(w->worker, &d->listen[i]);
+        if (err)
+            return cannot_listen(d, &d->listen[i], err);
+    }
+    return 0;
+}
+
+static int new_workers(struct daemon *d)
+{
+    d->workers = calloc(d->worker_count, sizeof(*d->workers));
+    d->all = calloc(d->worker_count, sizeof(struct worker *));
+    if (!d->workers || !d->all)
+        return fail(d, "out of memory");
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        int err = new_worker(d, i);
+        if (err)
+            return err;
+    }
+    for (unsigned i = 0; i < d->worker_count; i++)
+        worker_meet(d->all[i], d->all, d->worker_count);
+    return 0;
+}
+
+/* Gives local nodes the moment they need, so that the first client finds them there. True: a signal
+ * said stop meanwhile. */
+static bool wait_for_local_nodes(struct daemon *d)
+{
+    uint64_t until = process_now_ns() + LOCAL_WAIT;
+    bool ready = false;
+    if (!d->local)
+        return false;
+    while (!(ready = local_nodes_are_ready(d->local)) && process_now_ns() < until) {
+        if (process_events_wait(d->events, LOCAL_WAIT_STEP) & PROCESS_STOP)
+            return true;
+        local_nodes_step(d->local);
+    }
+    local_nodes_settle(d->local);
+    if (!ready)
+        log_event(&d->log, LOG_WARN, "local_node_slow", "waited=2s");
+    return false;
+}
+
+static int publish(void *owner, struct view *v)
+{
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        int err = worker_post_view(d->all[i], v);
+        if (err)
+            return err;
+    }
+    log_event(&d->log, LOG_DEBUG, "view", "version=%" PRIu64 " nodes=%" PRIu32, v->version,
+              v->node_count);
+    return 0;
+}
+
+static int start_membership(struct daemon *d)
+{
+    const struct membership_ops ops = {publish, process_now_ns, host_resolve, d};
+    const struct config *c = d->config;
+    struct membership_node *nodes CLEANUP(freep) = calloc(node_count(d), sizeof(*nodes));
+    char(*names)[ADDR_TEXT_MAX] CLEANUP(freep) = calloc(c->local_nodes + 1, sizeof(*names));
+    if (!nodes || !names)
+        return fail(d, "out of memory");
+    for (uint32_t i = 0; i < c->node_count; i++)
+        nodes[i] = (struct membership_node){c->nodes[i].name, c->nodes[i].addr};
+    for (uint32_t i = 0; i < c->local_nodes; i++) {
+        const struct addr *at = local_nodes_addr(d->local, i);
+        nodes[c->node_count + i] = (struct membership_node){addr_print(at, names[i]), *at};
+    }
+    int err = membership_new(nodes, node_count(d), &ops, &d->log, &d->membership);
+    return err ? fail(d, "cannot build the ring: %s", strerror(-err)) : 0;
+}
+
+static void run_worker(void *owner)
+{
+    struct daemon_worker *w = owner;
+    while (worker_turn(w->worker, NSEC_NEVER))
+        ;
+    atomic_fetch_sub(&w->daemon->running, 1);
+    process_events_poke(w->daemon->events);
+}
+
+static int start_threads(struct daemon *d)
+{
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        char name[32]; /* longer than the kernel takes, which cuts it */
+        snprintf(name, sizeof(name), "sumcache-w%u", i);
+        atomic_fetch_add(&d->running, 1);
+        int err = thread_start(name, run_worker, &d->workers[i], &d->workers[i].thread);
+        if (err) {
+            atomic_fetch_sub(&d->running, 1);
+            return fail(d, "cannot start a thread: %s", strerror(-err));
+        }
+    }
+    int err = membership_run(d->membership);
+    return err ? fail(d, "cannot start a thread: %s", strerror(-err)) : 0;
+}
+
+/* What somebody who tries it out wants to know. */
+static void greet(struct daemon *d)
+{
+    const struct addr *at = &d->listen[0];
+    char address[ADDR_TEXT_MAX], memory[24], host[ADDR_TEXT_MAX] = "";
+    const struct addr any = {.family = at->family, .port = at->port};
+    const struct addr loopback = {ADDR_V4, at->port, {127, 0, 0, 1}};
+    addr_print(at, address);
+    if (!addr_eq(at, &loopback) && !(at->family == ADDR_V4 && addr_eq(at, &any))) {
+        bool v6 = at->family == ADDR_V6;
+        int len = (int)(strrchr(address, ':') - address); /* without the port */
+        snprintf(host, sizeof(host), " -h %.*s", v6 ? len - 2 : len, address + (v6 ? 1 : 0));
+    }
+    fprintf(d->out,
+            "\nsumcache " SUMCACHE_VERSION ": %u redis-server nodes of %s, one cache on %s\n\n",
+            local_nodes_count(d->local),
+            str_from_size(d->config->local_memory, memory, sizeof(memory)), address);
+    for (unsigned i = 0; i < local_nodes_count(d->local); i++) {
+        char node[ADDR_TEXT_MAX];
+        fprintf(d->out, "  node     %s\n", addr_print(local_nodes_addr(d->local, i), node));
+    }
+    for (uint32_t i = 0; i < d->config->node_count; i++)
+        fprintf(d->out, "  node     %s\n", d->config->nodes[i].name);
+    fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
+    fprintf(d->out, "  stop     Ctrl-C stops everything\n\n");
+    fflush(d->out);
+}
+
+static void announce(struct daemon *d)
+{
+    char text[ADDR_TEXT_MAX];
+    for (uint32_t i = 0; i < d->listen_count; i++)
+        log_event(&d->log, LOG_INFO, "listening", "address=%s", addr_print(&d->listen[i], text));
+    log_event(&d->log, LOG_INFO, "ready", "workers=%u nodes=%" PRIu32, d->worker_count,
+              node_count(d));
+    if (d->local)
+        greet(d);
+}
+
+/* 0; or what fail() gave; or -EINTR: a signal said stop before it was done. */
+static int start(struct daemon *d)
+{
+    int err = process_events_new(&d->events);
+    if (err)
+        return fail(d, "cannot catch signals: %s", strerror(-err));
+    /* Free ports first: what fails most often fails before anything has been started. */
+    if ((err = raise_file_limit(d)) || (err = choose_listen(d)) || (err = start_local_nodes(d)) ||
+        (err = new_workers(d)))
+        return err;
+    if (wait_for_local_nodes(d))
+        return -EINTR;
+    if ((err = start_membership(d)) || (err = start_threads(d)))
+        return err;
+    announce(d);
+    return 0;
+}
+
+static void wait_for_stop(struct daemon *d)
+{
+    for (;;) {
+        uint64_t next = d->local ? local_nodes_step(d->local) : NSEC_NEVER;
+        uint64_t now = process_now_ns();
+        uint64_t timeout = next == NSEC_NEVER ? NSEC_NEVER : next > now ? next - now : 0;
+        if (process_events_wait(d->events, timeout) & PROCESS_STOP)
+            return;
+    }
+}
+
+/* Who asks twice does not want to wait: no draining, no freeing. Local nodes still must go. */
+static void stop_at_once(struct daemon *d)
+{
+    local_nodes_stop(d->local, true);
+    fflush(d->out);
+    process_exit_now(DAEMON_FAILED);
+}
+
+/* Lets workers finish what is under way. False: some did not in time. */
+static bool drain(struct daemon *d)
+{
+    uint64_t until = process_now_ns() + d->config->proxy.drain_timeout + DRAIN_GRACE;
+    for (unsigned i = 0; i < d->worker_count && d->workers; i++)
+        if (d->workers[i].thread && worker_post_drain(d->workers[i].worker) != 0)
+            log_event(&d->log, LOG_ERROR, "drain_failed", "worker=%u reason=\"out of memory\"", i);
+    while (atomic_load(&d->running) > 0) {
+        uint64_t now = process_now_ns();
+        if (now >= until)
+            return false;
+        if (process_events_wait(d->events, until - now) & PROCESS_STOP)
+            stop_at_once(d);
+    }
+    for (unsigned i = 0; i < d->worker_count && d->workers; i++) {
+        struct daemon_worker *w = &d->workers[i];
+        if (w->thread && thread_join(take_ptr(w->thread), NSEC_NEVER) != 0)
+            unreachable();
+    }
+    return true;
+}
+
+static void free_workers(struct daemon *d)
+{
+    for (unsigned i = 0; i < d->worker_count && d->workers; i++)
+        worker_free(d->workers[i].worker);
+    for (unsigned i = 0; i < d->worker_count && d->workers; i++)
+        if (d->workers[i].io.ops)
+            io_epoll_free(&d->workers[i].io);
+    free(d->workers);
+    free(d->all);
+}
+
+enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
+{
+    struct daemon d = {.config = config, .out = out, .err = err};
+    thread_lock_init(&d.log_lock);
+    d.log.sink = log_sink;
+    d.log.owner = &d;
+    atomic_init(&d.log.level, (int)config->log_level);
+    d.worker_count = config->workers ? config->workers : process_cpu_count();
+    if (d.worker_count > CONFIG_WORKERS_MAX)
+        d.worker_count = CONFIG_WORKERS_MAX;
+
+    int failed = start(&d);
+    if (!failed)
+        wait_for_stop(&d);
+    if (!failed)
+        log_event(&d.log, LOG_INFO, "stopping", "drain_ms=%" PRIu64,
+                  config->proxy.drain_timeout / NSEC_MS);
+    enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
+    if (!drain(&d)) {
+        /* Their memory is still in use, so nothing is freed. */
+        log_event(&d.log, LOG_WARN, "drain_unfinished", "workers=%u", atomic_load(&d.running));
+        local_nodes_stop(d.local, false);
+        fflush(out);
+        process_exit_now((int)status);
+    }
+    membership_stop(d.membership);
+    free_workers(&d);
+    local_nodes_stop(d.local, false);
+    if (!failed)
+        log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
+    process_events_free(d.events);
+    thread_lock_fini(&d.log_lock);
+    return status;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the command line to what it asks for. */
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+#include "daemon/options.h"
+#include "daemon/ring_command.h"
+#include "os/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One line, with the place in the file if the error has one. */
+static int refuse(const char *path, const struct config_error *e)
+{
+    if (path && e->line > 0)
+        fprintf(stderr, "sumcache: %s:%u:%u: %s\n", path, e->line, e->column, e->text);
+    else
+        fprintf(stderr, "sumcache: %s\n", e->text);
+    return DAEMON_USAGE;
+}
+
+/* The exit status; DAEMON_OK: `c` is read. */
+static int read_config(const struct options *o, struct config *c)
+{
+    struct config_error error;
+    if (o->config_path) {
+        char *bytes CLEANUP(freep) = NULL;
+        size_t len = 0;
+        int err = file_read(o->config_path, CONFIG_FILE_MAX, &bytes, &len);
+        if (err) {
+            fprintf(stderr, "sumcache: cannot read %s: %s\n", o->config_path, strerror(-err));
+            return DAEMON_USAGE;
+        }
+        if (config_read(c, (struct str){bytes, len}, &error) != 0)
+            return refuse(o->config_path, &error);
+    }
+    if (options_apply(o, c, &error) != 0)
+        return refuse(NULL, &error);
+    /* What is printed may well be a beginning that lacks its nodes. */
+    if (o->action != OPTIONS_PRINT_CONFIG && config_check(c, &error) != 0)
+        return refuse(o->config_path, &error);
+    return DAEMON_OK;
+}
+
+static int act(const struct options *o, struct config *c)
+{
+    if (o->action == OPTIONS_HELP) {
+        options_print_help(stdout);
+        return DAEMON_OK;
+    }
+    if (o->action == OPTIONS_VERSION) {
+        puts("sumcache " SUMCACHE_VERSION);
+        return DAEMON_OK;
+    }
+    int status = read_config(o, c);
+    if (status != DAEMON_OK)
+        return status;
+    if (o->action == OPTIONS_PRINT_CONFIG)
+        config_print(c, stdout);
+    else if (o->action == OPTIONS_CHECK_CONFIG)
+        puts("sumcache: the settings are right");
+    else
+        return daemon_run(c, stdout, stderr);
+    return DAEMON_OK;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "ring") == 0)
+        return ring_command(argc - 1, argv + 1, stdout, stderr);
+    struct options options;
+    char error[OPTIONS_ERROR_MAX];
+    int err = options_read(&options, argc, argv, error);
+    if (err) {
+        fprintf(stderr, "sumcache: %s (see sumcache --help)\n", error);
+        return err == -ENOMEM ? DAEMON_FAILED : DAEMON_USAGE;
+    }
+    struct config config;
+    config_init(&config);
+    int status = act(&options, &config);
+    config_fini(&config);
+    options_fini(&options);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "sumcache: cannot write to standard output: %s\n", strerror(errno));
+        status = status ? status : DAEMON_FAILED;
+    }
+    return status;
+}

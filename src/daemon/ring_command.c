@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything happens on the tables that the proxy itself would build from the same identities, so
+ * the answers are exact, not an estimate. Nothing is looked up and no node is asked.
+ */
+#include "daemon/ring_command.h"
+
+#include "base/addr.h"
+#include "cluster/view.h"
+#include "ring/key_hash.h"
+#include "ring/maglev.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_PORT = 6379 }; /* Redis's own */
+
+enum exit_status { RING_OK = 0, RING_FAILED = 1, RING_USAGE = 2 };
+
+static const char HELP[] =
+    "Usage: sumcache ring --nodes A,B,C [--key K]... [--hash-tags on|off]\n"
+    "                     [--remove X]... [--add Y]...\n"
+    "\n"
+    "Prints `key<TAB>node` for each key, then `node<TAB>slots<TAB>percent` for each node.\n"
+    "\n"
+    "  --nodes A,B,C       the nodes by identity, host:port; without a port :6379 is appended\n"
+    "  --key K             a key to place; `--key -` reads keys from standard input, one a line\n"
+    "  --hash-tags on|off  hash only the part in braces, user1 in {user1}.name (default: on)\n"
+    "  --remove X          what moves if node X (or a list) goes\n"
+    "  --add Y             what moves if node Y (or a list) comes\n"
+    "  --help              this text\n"
+    "\n"
+    "With --remove or --add four lines `what<TAB>slots<TAB>percent` follow: `moved` (all that\n"
+    "changes its node), and of that `from removed`, `to added` and `between others`. What goes\n"
+    "from a removed node to an added one counts in both.\n";
+
+struct ring_node {
+    char id[VIEW_NODE_NAME_MAX];
+    bool before, after; /* is it in the ring before and after the change? */
+};
+
+struct request {
+    struct ring_node *nodes; /* room for MAGLEV_NODES_MAX; a loan */
+    size_t node_count;
+    const char **keys; /* a loan; the texts are argv's */
+    size_t key_count;
+    bool hash_tags, change, help;
+    FILE *err;
+};
+
+__attribute__((format(printf, 3, 4))) static int fail(FILE *err, enum exit_status status,
+                                                      const char *what, ...)
+{
+    va_list ap;
+    fputs("sumcache ring: ", err);
+    va_start(ap, what);
+    vfprintf(err, what, ap);
+    va_end(ap);
+    fputc('\n', err);
+    return (int)status;
+}
+
+/* The identity that a node written like this has in a static list. */
+static int make_id(struct request *r, const char *option, struct str text, char *to)
+{
+    struct str host;
+    uint16_t port;
+    int shown = (int)(text.len < 300 ? text.len : 300);
+    if (text.len == 0)
+        return fail(r->err, RING_USAGE, "%s: a node is empty", option);
+    if (addr_split_host_port(text, &host, &port) != 0)
+        return fail(r->err, RING_USAGE, "%s: not a node: %.*s", option, shown, text.p);
+    /* A port that is given has only one spelling, so the text is the identity as it stands. */
+    if (port != 0)
+        snprintf(to, VIEW_NODE_NAME_MAX, "%.*s", (int)text.len, text.p);
+    else if (memchr(host.p, ':', host.len))
+        snprintf(to, VIEW_NODE_NAME_MAX, "[%.*s]:%d", (int)host.len, host.p, DEFAULT_PORT);
+    else
+        snprintf(to, VIEW_NODE_NAME_MAX, "%.*s:%d", (int)host.len, host.p, DEFAULT_PORT);
+    return RING_OK;
+}
+
+static struct ring_node *find(struct request *r, const char *id)
+{
+    for (size_t i = 0; i < r->node_count; i++)
+        if (strcmp(r->nodes[i].id, id) == 0)
+            return &r->nodes[i];
+    return NULL;
+}
+
+static int put_node(struct request *r, const char *option, struct str text, bool before)
+{
+    if (r->node_count == MAGLEV_NODES_MAX)
+        return fail(r->err, RING_USAGE, "%s: more than %d nodes", option, MAGLEV_NODES_MAX);
+    struct ring_node *n = &r->nodes[r->node_count];
+    int status = make_id(r, option, text, n->id);
+    if (status != RING_OK)
+        return status;
+    if (find(r, n->id))
+        return fail(r->err, RING_USAGE, "%s: node given twice: %s", option, n->id);
+    n->before = before;
+    n->after = true;
+    r->node_count++;
+    return RING_OK;
+}
+
+static int put_before(struct request *r, const char *option, struct str text)
+{
+    return put_node(r, option, text, true);
+}
+
+static int put_added(struct request *r, const char *option, struct str text)
+{
+    return put_node(r, option, text, false);
+}
+
+static int mark_removed(struct request *r, const char *option, struct str text)
+{
+    char id[VIEW_NODE_NAME_MAX];
+    int status = make_id(r, option, text, id);
+    if (status != RING_OK)
+        return status;
+    struct ring_node *n = find(r, id);
+    if (!n)
+        return fail(r->err, RING_USAGE, "%s: not among the nodes: %s", option, id);
+    n->after = false;
+    return RING_OK;
+}
+
+/* Calls `take` for each part of a list with commas, until one fails. */
+static int each_node(struct request *r, const char *option, struct str list,
+                     int (*take)(struct request *, const char *, struct str))
+{
+    for (;;) {
+        const char *comma = list.len > 0 ? memchr(list.p, ',', list.len) : NULL;
+        struct str one = {list.p, comma ? (size_t)(comma - list.p) : list.len};
+        int status = take(r, option, one);
+        if (status != RING_OK || !comma)
+            return status;
+        list = (struct str){comma + 1, list.len - one.len - 1};
+    }
+}
+
+/* --remove and --add refer to --nodes, which may stand behind them: so they come in later passes.
+ * Each pass calls take_option() for every option and acts on those of its own. */
+enum pass { PASS_NODES, PASS_REMOVE, PASS_ADD };
+
+static int take_option(struct request *r, enum pass pass, const char *name, const char *value)
+{
+    bool first = pass == PASS_NODES;
+    if (strcmp(name, "--nodes") == 0)
+        return first ? each_node(r, name, str_of(value), put_before) : RING_OK;
+    if (strcmp(name, "--key") == 0) {
+        if (first)
+            r->keys[r->key_count++] = value;
+        return RING_OK;
+    }
+    if (strcmp(name, "--hash-tags") == 0) {
+        r->hash_tags = strcmp(value, "on") == 0;
+        if (!r->hash_tags && strcmp(value, "off") != 0)
+            return fail(r->err, RING_USAGE, "--hash-tags: neither on nor off: %s", value);
+        return RING_OK;
+    }
+    if (strcmp(name, "--remove") == 0) {
+        r->change = true;
+        return pass == PASS_REMOVE ? each_node(r, name, str_of(value), mark_removed) : RING_OK;
+    }
+    r->change = true;
+    return pass == PASS_ADD ? each_node(r, name, str_of(value), put_added) : RING_OK;
+}
+
+/* The name of the option that `arg` is, "--name" or "--name=value", or NULL. */
+static const char *option_name(const char *arg)
+{
+    static const char *const NAMES[] = {"--nodes", "--key", "--hash-tags", "--remove", "--add"};
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        size_t len = strlen(NAMES[i]);
+        if (strncmp(arg, NAMES[i], len) == 0 && (arg[len] == '\0' || arg[len] == '='))
+            return NAMES[i];
+    }
+    return NULL;
+}
+
+static int walk_options(struct request *r, enum pass pass, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            r->help = true;
+            return RING_OK;
+        }
+        const char *name = option_name(argv[i]);
+        if (!name)
+            return fail(r->err, RING_USAGE, "unknown argument: %s (see --help)", argv[i]);
+        const char *value = strchr(argv[i], '=');
+        if (value)
+            value++;
+        else if (i + 1 < argc)
+            value = argv[++i];
+        else
+            return fail(r->err, RING_USAGE, "%s needs a value", name);
+        int status = take_option(r, pass, name, value);
+        if (status != RING_OK)
+            return status;
+    }
+    return RING_OK;
+}
+
+static int parse(struct request *r, int argc, char **argv)
+{
+    for (int pass = PASS_NODES; pass <= PASS_ADD; pass++) {
+        int status = walk_options(r, (enum pass)pass, argc, argv);
+        if (status != RING_OK || r->help)
+            return status;
+        if (pass == PASS_NODES && r->node_count == 0)
+            return fail(r->err, RING_USAGE, "--nodes is missing (see --help)");
+    }
+    for (size_t i = 0; i < r->node_count; i++)
+        if (r->nodes[i].after)
+            return RING_OK;
+    return fail(r->err, RING_USAGE, "--remove: no node would be left");
+}
+
+/* A node that is not in the ring keeps its index and has no weight, so that the tables before and
+ * after the change speak of the same indexes. */
+static int build(const struct request *r, bool after, struct maglev **ret_table)
+{
+    struct maglev_node *nodes CLEANUP(freep) = calloc(r->node_count, sizeof(*nodes));
+    if (!nodes)
+        return fail(r->err, RING_FAILED, "out of memory");
+    for (size_t i = 0; i < r->node_count; i++) {
+        const struct ring_node *n = &r->nodes[i];
+        nodes[i] = (struct maglev_node){str_of(n->id), (after ? n->after : n->before) ? 1 : 0};
+    }
+    int err = maglev_new(nodes, r->node_count, MAGLEV_SLOTS, ret_table);
+    return err ? fail(r->err, RING_FAILED, "no ring: %s", strerror(-err)) : RING_OK;
+}
+
+static void print_key(const struct request *r, const struct maglev *m, struct str key, FILE *out)
+{
+    uint32_t node = maglev_lookup(m, key_hash(key, r->hash_tags));
+    fwrite(key.p, 1, key.len, out);
+    fprintf(out, "\t%s\n", r->nodes[node].id);
+}
+
+static int print_keys_of_stdin(const struct request *r, const struct maglev *m, FILE *out)
+{
+    char *line CLEANUP(freep) = NULL;
+    size_t room = 0;
+    ssize_t len;
+    while ((len = getline(&line, &room, stdin)) >= 0) {
+        struct str key = {line, (size_t)len};
+        if (key.len > 0 && key.p[key.len - 1] == '\n')
+            key.len--;
+        print_key(r, m, key, out);
+    }
+    return ferror(stdin) ? fail(r->err, RING_FAILED, "cannot read the keys: %s", strerror(errno))
+                         : RING_OK;
+}
+
+static void print_part(FILE *out, const char *what, uint32_t slots)
+{
+    fprintf(out, "%s\t%u\t%.3f%%\n", what, (unsigned)slots, 100.0 * slots / MAGLEV_SLOTS);
+}
+
+static int print_shares(const struct request *r, const struct maglev *m, FILE *out)
+{
+    uint32_t *slots CLEANUP(freep) = calloc(r->node_count, sizeof(*slots));
+    if (!slots)
+        return fail(r->err, RING_FAILED, "out of memory");
+    for (uint32_t i = 0; i < maglev_slots(m); i++)
+        slots[maglev_node_of_slot(m, i)]++;
+    for (size_t i = 0; i < r->node_count; i++)
+        if (r->nodes[i].before)
+            print_part(out, r->nodes[i].id, slots[i]);
+    return RING_OK;
+}
+
+static void print_change(const struct request *r, const struct maglev *before,
+                         const struct maglev *after, FILE *out)
+{
+    uint32_t moved = 0, removed = 0, added = 0, others = 0;
+    for (uint32_t i = 0; i < maglev_slots(before); i++) {
+        uint32_t from = maglev_node_of_slot(before, i), to = maglev_node_of_slot(after, i);
+        if (from == to)
+            continue;
+        bool was_removed = !r->nodes[from].after, is_added = !r->nodes[to].before;
+        moved++;
+        removed += was_removed;
+        added += is_added;
+        others += !was_removed && !is_added;
+    }
+    print_part(out, "moved", moved);
+    print_part(out, "from removed", removed);
+    print_part(out, "to added", added);
+    print_part(out, "between others", others);
+}
+
+static int answer(const struct request *r, FILE *out)
+{
+    struct maglev *before = NULL, *after = NULL;
+    int status = build(r, false, &before);
+    for (size_t i = 0; i < r->key_count && status == RING_OK; i++) {
+        if (strcmp(r->keys[i], "-") == 0)
+            status = print_keys_of_stdin(r, before, out);
+        else
+            print_key(r, before, str_of(r->keys[i]), out);
+    }
+    if (status == RING_OK)
+        status = print_shares(r, before, out);
+    if (status == RING_OK && r->change)
+        status = build(r, true, &after);
+    if (status == RING_OK && r->change)
+        print_change(r, before, after, out);
+    maglev_free(after);
+    maglev_free(before);
+    return status;
+}
+
+int ring_command(int argc, char **argv, FILE *out, FILE *err)
+{
+    struct ring_node *nodes CLEANUP(freep) = calloc(MAGLEV_NODES_MAX, sizeof(*nodes));
+    const char **keys CLEANUP(freep) = calloc((size_t)argc, sizeof(*keys));
+    if (!nodes || !keys)
+        return fail(err, RING_FAILED, "out of memory");
+    struct request r = {.nodes = nodes, .keys = keys, .hash_tags = true, .err = err};
+    int status = parse(&r, argc, argv);
+    if (status != RING_OK)
+        return status;
+    if (r.help)
+        fputs(HELP, out);
+    else
+        status = answer(&r, out);
+    if (status == RING_OK && (fflush(out) != 0 || ferror(out)))
+        return fail(err, RING_FAILED, "cannot write: %s", strerror(errno));
+    return status;
+}

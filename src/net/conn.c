@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/conn.h"
+
+#include "base/must.h"
+
+#include <errno.h>
+
+/* 64 chunks of 16 KiB: 1 MiB a call, more than a socket takes. */
+enum { FLUSH_PIECES = 64 };
+
+void conn_init(struct conn *c, struct loop *loop, struct chunk_pool *chunks,
+               void (*on_ready)(struct source *, unsigned))
+{
+    *c = (struct conn){.loop = loop, .chunks = chunks, .handle = CONN_CLOSED};
+    source_init(&c->source, on_ready);
+    list_init(&c->dirty);
+}
+
+int conn_open(struct conn *c, int handle)
+{
+    must(!conn_is_open(c));
+    struct io *io = c->loop->io;
+    int err = io->ops->watch(io->ctx, handle, &c->source);
+    if (err) {
+        io->ops->close(io->ctx, handle);
+        return err;
+    }
+    c->handle = handle;
+    c->blocked = false;
+    return 0;
+}
+
+void conn_close(struct conn *c)
+{
+    if (conn_is_open(c))
+        c->loop->io->ops->close(c->loop->io->ctx, c->handle);
+    c->handle = CONN_CLOSED;
+    buf_clear(&c->out, c->chunks);
+    list_remove(&c->dirty);
+    list_remove(&c->source.again);
+}
+
+void conn_mark_dirty(struct conn *c, struct list *list)
+{
+    if (list_empty(&c->dirty) && !c->blocked && conn_is_open(c))
+        list_push_tail(list, &c->dirty);
+}
+
+ssize_t conn_flush(struct conn *c)
+{
+    struct io *io = c->loop->io;
+    ssize_t sent = 0;
+    while (c->out.len > 0) {
+        struct iovec iov[FLUSH_PIECES];
+        int count = buf_iov(&c->out, 0, iov, FLUSH_PIECES);
+        size_t asked = 0;
+        for (int i = 0; i < count; i++)
+            asked += iov[i].iov_len;
+        ssize_t n = io->ops->writev(io->ctx, c->handle, iov, count);
+        if (n == -EAGAIN || n == -EINTR)
+            n = 0;
+        if (n < 0)
+            return n;
+        buf_consume(&c->out, c->chunks, (size_t)n);
+        sent += n;
+        if ((size_t)n < asked) {
+            c->blocked = true;
+            break;
+        }
+    }
+    return sent;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection: a handle that is watched, and the bytes that wait to be sent on it. Common to
+ * clients and upstreams; what is read is their own affair.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+
+enum { CONN_CLOSED = -1 };
+
+struct conn {
+    struct source source;
+    struct loop *loop;         /* loan */
+    struct chunk_pool *chunks; /* loan */
+    int handle;                /* CONN_CLOSED: none */
+    bool blocked;              /* the last write was short: wait for IO_OUT */
+    struct buf out;
+    struct list dirty; /* in its owner's list of connections to flush this turn */
+};
+
+void conn_init(struct conn *c, struct loop *loop, struct chunk_pool *chunks,
+               void (*on_ready)(struct source *, unsigned));
+/* Takes a handle and watches it. 0, or -errno and the handle is closed. */
+int conn_open(struct conn *c, int handle) MUST_CHECK;
+/* Closes the handle and drops what is unsent. Fine if it is closed. */
+void conn_close(struct conn *c);
+
+static inline bool conn_is_open(const struct conn *c)
+{
+    return c->handle != CONN_CLOSED;
+}
+
+/* Puts it on `list` to be flushed, unless it is on it or is blocked. */
+void conn_mark_dirty(struct conn *c, struct list *list);
+
+/* Sends what it can without waiting. The bytes sent, or -errno when the connection is broken. */
+ssize_t conn_flush(struct conn *c);
+
+/* As io_ops.read. */
+static inline ssize_t conn_read(struct conn *c, void *to, size_t size)
+{
+    return c->loop->io->ops->read(c->loop->io->ctx, c->handle, to, size);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "os/process.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct process_events {
+    int signal_fd, poke_fd;
+};
+
+static int take_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        /* The lowest free number is handed out, and those below fd are taken. */
+        if (open("/dev/null", O_RDWR) != fd)
+            return -EBADF;
+    }
+    return 0;
+}
+
+static int catch_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, standard = {.sa_handler = SIG_DFL};
+    /* A parent may have left SIGCHLD ignored; then the kernel would not keep children's ends. */
+    if (sigaction(SIGPIPE, &ignore, NULL) || sigaction(SIGCHLD, &standard, NULL))
+        return -errno;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &set, NULL))
+        return -errno;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+int process_events_new(struct process_events **ret_events)
+{
+    int err = take_standard_descriptors();
+    if (err)
+        return err;
+    struct process_events *e = malloc(sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    *e = (struct process_events){-1, -1};
+    e->signal_fd = catch_signals();
+    e->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (e->signal_fd < 0 || e->poke_fd < 0) {
+        err = e->signal_fd < 0 ? e->signal_fd : -errno;
+        process_events_free(e);
+        return err;
+    }
+    *ret_events = e;
+    return 0;
+}
+
+struct process_events *process_events_free(struct process_events *e)
+{
+    if (!e)
+        return NULL;
+    if (e->signal_fd >= 0)
+        close(e->signal_fd);
+    if (e->poke_fd >= 0)
+        close(e->poke_fd);
+    free(e);
+    return NULL;
+}
+
+static unsigned read_signals(int fd)
+{
+    unsigned seen = 0;
+    struct signalfd_siginfo info;
+    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        seen |= info.ssi_signo == SIGCHLD ? PROCESS_CHILD : PROCESS_STOP;
+    return seen;
+}
+
+unsigned process_events_wait(struct process_events *e, uint64_t timeout_ns)
+{
+    struct pollfd fds[] = {{e->signal_fd, POLLIN, 0}, {e->poke_fd, POLLIN, 0}};
+    struct timespec t = {.tv_sec = (time_t)(timeout_ns / NSEC_S),
+                         .tv_nsec = (long)(timeout_ns % NSEC_S)};
+    if (ppoll(fds, 2, timeout_ns == NSEC_NEVER ? NULL : &t, NULL) <= 0)
+        return 0; /* EINTR is as good as a short wait: the caller looks at its clock */
+    unsigned seen = read_signals(e->signal_fd);
+    uint64_t count;
+    if (read(e->poke_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+        seen |= PROCESS_POKE;
+    return seen;
+}
+
+void process_events_poke(struct process_events *e)
+{
+    uint64_t one = 1;
+    ssize_t n = write(e->poke_fd, &one, sizeof(one));
+    must(n == (ssize_t)sizeof(one) || errno == EAGAIN); /* full means: poked often enough */
+}
+
+uint64_t process_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * NSEC_S + (uint64_t)t.tv_nsec;
+}
+
+void process_sleep_ns(uint64_t ns)
+{
+    struct timespec t = {.tv_sec = (time_t)(ns / NSEC_S), .tv_nsec = (long)(ns % NSEC_S)};
+    while (nanosleep(&t, &t) && errno == EINTR)
+        ;
+}
+
+unsigned process_cpu_count(void)
+{
+    /* A machine may have more CPUs than a cpu_set_t holds; the call says EINVAL until it fits. */
+    for (int cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
+        cpu_set_t *set = CPU_ALLOC((size_t)cpus);
+        if (!set)
+            return 1;
+        size_t size = CPU_ALLOC_SIZE((size_t)cpus);
+        int failed = sched_getaffinity(0, size, set) ? errno : 0;
+        int count = failed ? 0 : CPU_COUNT_S(size, set);
+        CPU_FREE(set);
+        if (count > 0)
+            return (unsigned)count;
+        if (failed != EINVAL)
+            return 1;
+    }
+    return 1;
+}
+
+int process_raise_file_limit(uint64_t need, uint64_t *ret_limit)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return -errno;
+    if (limit.rlim_cur >= need)
+        return 0;
+    struct rlimit wanted = {need, limit.rlim_max < need ? need : limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+        return 0;
+    *ret_limit = limit.rlim_max;
+    return -EPERM;
+}
+
+bool process_write_stderr(const char *line, size_t len)
+{
+    struct pollfd fd = {STDERR_FILENO, POLLOUT, 0};
+    if (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT))
+        return false;
+    return write(STDERR_FILENO, line, len) == (ssize_t)len;
+}
+
+int process_find_program(const char *name, char *to, size_t size)
+{
+    const char *path = getenv("PATH");
+    if (!path || !*path)
+        path = "/usr/local/bin:/usr/bin:/bin";
+    int err = -ENOENT;
+    while (path) {
+        const char *colon = strchr(path, ':');
+        int len = colon ? (int)(colon - path) : (int)strlen(path);
+        /* An empty entry is the current directory, as in a shell. */
+        int n = snprintf(to, size, "%.*s%s%s", len, path, len ? "/" : "./", name);
+        path = colon ? colon + 1 : NULL;
+        if (n < 0 || (size_t)n >= size) {
+            err = -ENAMETOOLONG;
+            continue;
+        }
+        if (access(to, X_OK) == 0)
+            return 0;
+    }
+    return err;
+}
+
+/* Between fork and exec in a process with threads: only what is safe in a signal handler. */
+static void __attribute__((noreturn))
+become(const char *path, const char *const argv[], pid_t parent, int null_fd, int tell_fd)
+{
+    int err = 0;
+    sigset_t none;
+    sigemptyset(&none);
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || setpgid(0, 0) || dup2(null_fd, 0) < 0 ||
+        dup2(null_fd, 1) < 0 || dup2(null_fd, 2) < 0 || sigaction(SIGPIPE, &standard, NULL) ||
+        sigprocmask(SIG_SETMASK, &none, NULL))
+        err = errno;
+    if (getppid() != parent)
+        _exit(127); /* it died before the prctl: nobody will send us the signal */
+    /* Whatever a library opened without O_CLOEXEC. Kernels before 5.11 do not know the flag; there
+     * our own descriptors, all opened with it, have to do. */
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    if (!err) {
+        execv(path, (char *const *)(uintptr_t)argv);
+        err = errno;
+    }
+    ssize_t n = write(tell_fd, &err, sizeof(err));
+    _exit(n > 0 ? 127 : 126);
+}
+
+int process_spawn(const char *path, const char *const argv[], int *ret_pid)
+{
+    int tell[2];
+    if (pipe2(tell, O_CLOEXEC))
+        return -errno;
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    pid_t parent = getpid();
+    pid_t pid = null_fd < 0 ? -1 : fork();
+    int err = pid < 0 ? errno : 0;
+    if (pid == 0)
+        become(path, argv, parent, null_fd, tell[1]);
+    close(tell[1]);
+    if (null_fd >= 0)
+        close(null_fd);
+    if (pid > 0) {
+        int child_err;
+        ssize_t n;
+        do
+            n = read(tell[0], &child_err, sizeof(child_err)); /* ends when exec closes the pipe */
+        while (n < 0 && errno == EINTR);
+        if (n == (ssize_t)sizeof(child_err)) {
+            err = child_err;
+            waitpid(pid, NULL, 0);
+        }
+    }
+    close(tell[0]);
+    if (!err)
+        *ret_pid = pid;
+    return -err;
+}
+
+bool process_has_ended(int pid, struct process_end *ret)
+{
+    int status = 0;
+    pid_t r = waitpid(pid, &status, WNOHANG);
+    if (r == 0 || (r < 0 && errno == EINTR))
+        return false;
+    struct process_end end = {WIFSIGNALED(status),
+                              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)};
+    if (ret)
+        *ret = end;
+    return true;
+}
+
+void process_terminate(int pid)
+{
+    must(pid > 0); /* 0 and negative numbers would mean whole groups */
+    kill(pid, SIGTERM);
+}
+
+void process_kill(int pid)
+{
+    must(pid > 0);
+    kill(pid, SIGKILL);
+}
+
+void process_exit_now(int status)
+{
+    _exit(status);
+}

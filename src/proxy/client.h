@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client: who connects to us. Reads requests, keeps the order of replies, is not read while it
+ * has too much under way.
+ */
+#pragma once
+#include "base/addr.h"
+#include "net/conn.h"
+#include "proxy/request.h"
+#include "resp/frame.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client {
+    struct conn conn;
+    struct worker *worker; /* loan */
+    struct grave grave;
+    struct list link;         /* in worker.clients */
+    struct list idle_link;    /* in worker.idle, least recently active first */
+    struct list blocked_link; /* in worker.blocked while conn.blocked, longest first */
+    uint64_t id;              /* as CLIENT ID; unique in the process */
+    struct addr peer;
+    char *name; /* owned; CLIENT SETNAME; NULL: none */
+
+    struct buf in;    /* bytes not yet made into requests … */
+    size_t in_fed;    /* … of which the frame has seen so many */
+    uint64_t last_active;   /* ns: last byte from it */
+    uint64_t blocked_since; /* ns: last byte it took */
+
+    struct list requests; /* in order; the first is the next to be answered */
+    struct list parts;    /* all its parts on upstreams, tombstones included */
+    uint32_t pending;     /* requests */
+    uint64_t held;        /* bytes of replies that wait in requests for their turn */
+
+    uint8_t proto;      /* 2 or 3 */
+    uint8_t on_failure; /* enum on_failure */
+    bool readable;      /* the socket may have more */
+    bool hung_up;       /* the peer closed its side: read to the end */
+    bool eof;           /* nothing more will come; what is pending is still answered */
+    bool closing;       /* no further request is taken; closed when all is sent */
+    bool changing_proto; /* waits until its parts have left the upstreams of the old version */
+    bool discarding;    /* the present request did not fit limits.memory: dropped, then refused */
+
+    /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
+    struct frame frame;
+};
+
+/* What a client takes of memory while it is idle. */
+static inline size_t client_bytes(void)
+{
+    return offsetof(struct client, frame) + offsetof(struct frame, left);
+}
+
+/* Takes `handle`. NULL: out of memory, and the handle is closed. */
+struct client *client_new(struct worker *w, int handle, const struct addr *peer);
+/* Closes it at once and buries it at the end of the turn. */
+void client_close(struct client *c);
+
+/* Writing a reply that is ready now: it goes out behind what is still pending. */
+struct reply_out client_reply_begin(struct client *c, struct request **ret_request);
+void client_reply_end(struct client *c, struct request *r, const struct reply_out *o);
+
+/* The first requests in the queue may be done: answers them. */
+void client_advance(struct client *c);
+/* No further requests; closes it as soon as all replies are sent. */
+void client_close_after_replies(struct client *c);
+/* It may go on reading, if it can: called after what held it up has changed. */
+void client_wake(struct client *c);
+
+void client_flush(struct client *c);
+
+/* The worker drains: it is closed when it has nothing under way. */
+void client_drain(struct client *c);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/info.h"
+
+#include "base/nsec.h"
+#include "proxy/worker_internal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* All sections together come to about 4 KB plus a line per node; what does not fit is left out. */
+struct text {
+    char bytes[32 * 1024];
+    size_t len;
+};
+
+static void add(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct text *t, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(t->bytes + t->len, sizeof(t->bytes) - t->len, format, ap);
+    va_end(ap);
+    if (n > 0 && (size_t)n < sizeof(t->bytes) - t->len)
+        t->len += (size_t)n;
+}
+
+static uint64_t sum(const struct worker *w, uint32_t offset)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < w->all_count; i++) {
+        const char *metrics = (const char *)worker_metrics(w->all[i]);
+        total += metric_get((const atomic_uint_least64_t *)(const void *)(metrics + offset));
+    }
+    return total;
+}
+
+#define SUM(w, name) sum(w, offsetof(struct metrics, name))
+
+static void add_server(struct text *t, struct worker *w)
+{
+    add(t,
+        "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\n"
+        "multiplexing_api:epoll\r\nsumcache_version:%s\r\nuptime_in_seconds:%" PRIu64
+        "\r\nuptime_in_days:%" PRIu64 "\r\n",
+        INFO_REDIS_VERSION, SUMCACHE_VERSION, (worker_now(w) - w->started) / NSEC_S,
+        (worker_now(w) - w->started) / (86400 * NSEC_S));
+}
+
+static void add_clients(struct text *t, struct worker *w)
+{
+    add(t, "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%u\r\nblocked_clients:0\r\n",
+        SUM(w, clients), w->settings->clients_max);
+}
+
+static void add_memory(struct text *t, struct worker *w)
+{
+    /* Of the proxy's buffers. What the nodes hold is summed by a later version. */
+    add(t, "# Memory\r\nused_memory:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\n",
+        SUM(w, buffer_bytes), w->settings->memory_max);
+}
+
+static void add_persistence(struct text *t, struct worker *w)
+{
+    (void)w;
+    add(t, "# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\n"
+           "aof_enabled:0\r\n");
+}
+
+static void add_stats(struct text *t, struct worker *w)
+{
+    add(t,
+        "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
+        "\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64
+        "\r\nrejected_connections:%" PRIu64 "\r\n",
+        SUM(w, clients_accepted), SUM(w, requests), SUM(w, bytes_from_clients),
+        SUM(w, bytes_to_clients), SUM(w, clients_refused));
+}
+
+static void add_replication(struct text *t, struct worker *w)
+{
+    (void)w;
+    add(t, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n");
+}
+
+static void add_cluster(struct text *t, struct worker *w)
+{
+    (void)w;
+    add(t, "# Cluster\r\ncluster_enabled:0\r\n");
+}
+
+static void add_sumcache(struct text *t, struct worker *w)
+{
+    add(t, "# Sumcache\r\nworkers:%u\r\nview_version:%" PRIu64 "\r\nnodes:%u\r\n", w->all_count,
+        w->view ? w->view->version : 0, w->upstreams.count);
+    for (unsigned i = 0; i < METRIC_COUNT; i++)
+        add(t, "%s:%" PRIu64 "\r\n", METRIC_INFO[i].name, sum(w, METRIC_INFO[i].offset));
+    /* As this worker sees them. */
+    for (uint32_t i = 0; i < w->upstreams.count; i++) {
+        const struct upstream_node *n = w->upstreams.nodes[i];
+        const struct upstream *u = n->lanes[LANE_SHARED_RESP2];
+        add(t, "node%u:name=%s,state=%s,in_flight=%u\r\n", i, n->name,
+            u ? upstream_state_name(u->state) : "idle", n->requests);
+    }
+}
+
+struct section {
+    const char *name;
+    void (*add)(struct text *t, struct worker *w);
+};
+
+static const struct section SECTIONS[] = {
+    {"server", add_server},           {"clients", add_clients}, {"memory", add_memory},
+    {"persistence", add_persistence}, {"stats", add_stats},     {"replication", add_replication},
+    {"cluster", add_cluster},         {"sumcache", add_sumcache},
+};
+
+static bool is_wanted(struct worker *w, const char *name)
+{
+    static const char *const ALL[] = {"default", "all", "everything"};
+    if (w->args.count == 1)
+        return true;
+    for (size_t i = 1; i < w->args.count; i++) {
+        struct str asked = args_str(&w->args, i);
+        if (str_eq_nocase(asked, str_of(name)))
+            return true;
+        for (size_t k = 0; k < sizeof(ALL) / sizeof(ALL[0]); k++)
+            if (str_eq_nocase(asked, str_of(ALL[k])))
+                return true;
+    }
+    return false;
+}
+
+void info_write(struct client *c, struct reply_out *o)
+{
+    struct worker *w = c->worker;
+    struct text t;
+    t.len = 0;
+    for (size_t i = 0; i < sizeof(SECTIONS) / sizeof(SECTIONS[0]); i++) {
+        if (!is_wanted(w, SECTIONS[i].name))
+            continue;
+        if (t.len > 0)
+            add(&t, "\r\n");
+        SECTIONS[i].add(&t, w);
+    }
+    reply_verbatim_txt(o, (struct str){t.bytes, t.len});
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/local.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "proxy/info.h"
+#include "proxy/worker_internal.h"
+
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct str arg(struct client *c, size_t index)
+{
+    return args_str(&c->worker->args, index);
+}
+
+static size_t arg_count(const struct client *c)
+{
+    return c->worker->args.count;
+}
+
+static bool arg_is(struct client *c, size_t index, const char *word)
+{
+    return str_eq_nocase(arg(c, index), str_of(word));
+}
+
+/* How much of what a client sent is worth showing in an error. */
+static int shown_len(struct str s)
+{
+    return (int)(s.len < 512 ? s.len : 512);
+}
+
+static void syntax_error(struct reply_out *o)
+{
+    reply_error(o, "ERR syntax error");
+}
+
+static void wrong_arity(struct reply_out *o, const char *name)
+{
+    reply_error(o, "ERR wrong number of arguments for '%s' command", name);
+}
+
+/* ---- who the client is ---- */
+
+/* Without a password set, the user "default" may enter with any, and nobody else exists. */
+static bool authenticate(struct str user)
+{
+    return str_eq(user, STR("default"));
+}
+
+static void write_wrongpass(struct reply_out *o)
+{
+    reply_error(o, "WRONGPASS invalid username-password pair or user is disabled.");
+}
+
+static void answer_auth(struct client *c, struct reply_out *o)
+{
+    if (arg_count(c) > 3)
+        syntax_error(o);
+    else if (arg_count(c) == 2)
+        reply_error(o, "ERR AUTH <password> called without any password configured for the default "
+                       "user. Are you sure your configuration is correct?");
+    else if (authenticate(arg(c, 1)))
+        reply_simple(o, "OK");
+    else
+        write_wrongpass(o);
+}
+
+/* False: the name is not one, and the error is written. An empty one takes the name away. */
+static bool set_name(struct client *c, struct str name, struct reply_out *o)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.p[i] >= '!' && name.p[i] <= '~')
+            continue;
+        reply_error(o, "ERR Client names cannot contain spaces, newlines or special characters.");
+        return false;
+    }
+    char *copy = name.len > 0 ? strndup(name.p, name.len) : NULL;
+    if (name.len > 0 && !copy) {
+        failure_write(o, FAILURE_MEMORY, NULL);
+        return false;
+    }
+    free(c->name);
+    c->name = copy;
+    return true;
+}
+
+static void change_proto(struct client *c, uint8_t proto)
+{
+    /* Each version has upstreams of its own. So that this client's commands reach a node in their
+     * order, what is on the old ones has to come back first. */
+    if (c->proto != proto && !list_empty(&c->parts))
+        c->changing_proto = true;
+    c->proto = proto;
+}
+
+static void write_hello(struct client *c, struct reply_out *o)
+{
+    reply_map(o, 7);
+    reply_bulk(o, STR("server"));
+    reply_bulk(o, STR("redis"));
+    reply_bulk(o, STR("version"));
+    reply_bulk(o, STR(INFO_REDIS_VERSION));
+    reply_bulk(o, STR("proto"));
+    reply_int(o, c->proto);
+    reply_bulk(o, STR("id"));
+    reply_int(o, (int64_t)c->id);
+    reply_bulk(o, STR("mode"));
+    reply_bulk(o, STR("standalone"));
+    reply_bulk(o, STR("role"));
+    reply_bulk(o, STR("master"));
+    reply_bulk(o, STR("modules"));
+    reply_array(o, 0);
+}
+
+static void answer_hello(struct client *c, struct reply_out *o)
+{
+    int64_t version = c->proto;
+    size_t count = arg_count(c);
+    if (count >= 2) {
+        if (str_to_i64(arg(c, 1), &version) != 0) {
+            reply_error(o, "ERR Protocol version is not an integer or out of range");
+            return;
+        }
+        if (version < 2 || version > 3) {
+            reply_error(o, "NOPROTO unsupported protocol version");
+            return;
+        }
+    }
+    for (size_t i = 2; i < count; i++) {
+        size_t more = count - 1 - i;
+        if (arg_is(c, i, "AUTH") && more >= 2) {
+            if (!authenticate(arg(c, i + 1))) {
+                write_wrongpass(o);
+                return;
+            }
+            i += 2;
+        } else if (arg_is(c, i, "SETNAME") && more >= 1) {
+            if (!set_name(c, arg(c, i + 1), o))
+                return;
+            i++;
+        } else {
+            struct str option = arg(c, i);
+            reply_error(o, "ERR Syntax error in HELLO option '%.*s'", shown_len(option), option.p);
+            return;
+        }
+    }
+    change_proto(c, (uint8_t)version);
+    o->proto = c->proto;
+    write_hello(c, o);
+}
+
+static void answer_reset(struct client *c, struct reply_out *o)
+{
+    change_proto(c, 2);
+    o->proto = 2;
+    c->on_failure = (uint8_t)c->worker->settings->reads;
+    free(take_ptr(c->name));
+    reply_simple(o, "RESET");
+}
+
+static void answer_on_off(struct client *c, struct reply_out *o)
+{
+    if (arg_is(c, 2, "on") || arg_is(c, 2, "off"))
+        reply_simple(o, "OK");
+    else
+        syntax_error(o);
+}
+
+static void write_client_info(struct client *c, struct reply_out *o, const char *end)
+{
+    char peer[ADDR_TEXT_MAX];
+    char line[512];
+    uint64_t now = worker_now(c->worker);
+    int n = snprintf(line, sizeof(line),
+                     "id=%" PRIu64 " addr=%s fd=%d name=%.128s idle=%" PRIu64
+                     " flags=N db=0 sub=0 psub=0 multi=-1 user=default redir=-1 resp=%u%s",
+                     c->id, addr_print(&c->peer, peer), c->conn.handle, c->name ? c->name : "",
+                     (now - c->last_active) / NSEC_S, c->proto, end);
+    reply_verbatim_txt(o, (struct str){line, (size_t)n});
+}
+
+static void answer_client(struct client *c, const struct command *command, struct reply_out *o)
+{
+    switch (command->id) {
+    case COMMAND_ID_CLIENT_ID:
+        reply_int(o, (int64_t)c->id);
+        return;
+    case COMMAND_ID_CLIENT_GETNAME:
+        if (c->name)
+            reply_bulk(o, str_of(c->name));
+        else
+            reply_null(o);
+        return;
+    case COMMAND_ID_CLIENT_SETNAME:
+        if (set_name(c, arg(c, 2), o))
+            reply_simple(o, "OK");
+        return;
+    case COMMAND_ID_CLIENT_SETINFO:
+        if (arg_is(c, 2, "lib-name") || arg_is(c, 2, "lib-ver"))
+            reply_simple(o, "OK");
+        else
+            reply_error(o, "ERR Unrecognized option '%.*s'", shown_len(arg(c, 2)), arg(c, 2).p);
+        return;
+    case COMMAND_ID_CLIENT_NO_EVICT:
+    case COMMAND_ID_CLIENT_NO_TOUCH:
+        answer_on_off(c, o);
+        return;
+    case COMMAND_ID_CLIENT_INFO:
+    case COMMAND_ID_CLIENT_LIST:
+        write_client_info(c, o, "\n");
+        return;
+    default: {
+        static const char *const HELP[] = {
+            "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+            "GETNAME, SETNAME <name>, ID, INFO, LIST (this connection), SETINFO <attr> <value>,",
+            "NO-EVICT ON|OFF, NO-TOUCH ON|OFF, HELP",
+        };
+        reply_array(o, 3);
+        for (int i = 0; i < 3; i++)
+            reply_simple(o, HELP[i]);
+        return;
+    }
+    }
+}
+
+/* ---- COMMAND ---- */
+
+static bool is_offered(const struct command *c)
+{
+    return c->way != COMMAND_REFUSE && !strchr(c->name, '|');
+}
+
+static size_t offered_count(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < command_count(); i++)
+        count += is_offered(command_at(i));
+    return count;
+}
+
+/* As COMMAND INFO of Redis 7; what would concern ACLs, subcommands and key specs is left empty. */
+static void write_command_info(struct reply_out *o, const struct command *c)
+{
+    reply_array(o, 10);
+    reply_bulk(o, str_of(c->name));
+    reply_int(o, c->arity);
+    bool write = c->flags & COMMAND_WRITE, read = c->flags & COMMAND_READ;
+    reply_set(o, (size_t)write + read);
+    if (write)
+        reply_simple(o, "write");
+    if (read)
+        reply_simple(o, "readonly");
+    bool range = c->keys == KEYS_RANGE;
+    reply_int(o, range ? c->first : 0);
+    reply_int(o, range ? c->last : 0);
+    reply_int(o, range ? c->step : 0);
+    reply_set(o, 0);
+    reply_array(o, 0);
+    reply_array(o, 0);
+    reply_array(o, 0);
+}
+
+static void answer_command_getkeys(struct client *c, struct reply_out *o)
+{
+    struct worker *w = c->worker;
+    struct args tail;
+    int err = args_tail(&w->args, 2, &tail);
+    const struct command *command = err ? NULL : command_find(&tail);
+    const char *refusal = NULL;
+    if (err) {
+        failure_write(o, FAILURE_MEMORY, NULL);
+    } else if (!command) {
+        reply_error(o, "ERR Invalid command specified");
+    } else if (command->keys == KEYS_NONE) {
+        reply_error(o, "ERR The command has no key arguments");
+    } else if (!command_arity_ok(command, tail.count)) {
+        reply_error(o, "ERR Invalid number of arguments specified for command");
+    } else if (command_find_keys(command, &tail, &w->keys, &refusal) != 0 || w->keys.count == 0) {
+        reply_error(o, "ERR Invalid arguments specified for command");
+    } else {
+        reply_array(o, w->keys.count);
+        for (size_t i = 0; i < w->keys.count; i++)
+            reply_bulk(o, args_str(&tail, w->keys.index[i]));
+    }
+    if (!err)
+        args_fini(&tail);
+}
+
+static void answer_command(struct client *c, const struct command *command, struct reply_out *o)
+{
+    size_t count = arg_count(c);
+    bool named = command->id == COMMAND_ID_COMMAND_INFO && count > 2;
+    switch (command->id) {
+    case COMMAND_ID_COMMAND_COUNT:
+        reply_int(o, (int64_t)offered_count());
+        return;
+    case COMMAND_ID_COMMAND_DOCS:
+        reply_map(o, 0); /* clients use it for hints; these come from their own tables then */
+        return;
+    case COMMAND_ID_COMMAND_GETKEYS:
+        answer_command_getkeys(c, o);
+        return;
+    case COMMAND_ID_COMMAND_LIST:
+        reply_array(o, offered_count());
+        for (size_t i = 0; i < command_count(); i++)
+            if (is_offered(command_at(i)))
+                reply_bulk(o, str_of(command_at(i)->name));
+        return;
+    case COMMAND_ID_COMMAND:
+    case COMMAND_ID_COMMAND_INFO:
+        if (named) {
+            reply_array(o, count - 2);
+            for (size_t i = 2; i < count; i++) {
+                const struct command *asked = command_find_name(arg(c, i));
+                if (asked)
+                    write_command_info(o, asked);
+                else
+                    reply_null_array(o);
+            }
+            return;
+        }
+        reply_array(o, offered_count());
+        for (size_t i = 0; i < command_count(); i++)
+            if (is_offered(command_at(i)))
+                write_command_info(o, command_at(i));
+        return;
+    default:
+        reply_array(o, 1);
+        reply_simple(o, "COMMAND [COUNT | DOCS | GETKEYS ... | INFO [name ...] | LIST | HELP]");
+        return;
+    }
+}
+
+/* ---- CONFIG GET ---- */
+
+struct config_shown {
+    const char *name;
+    char value[32];
+};
+
+static void answer_config_get(struct client *c, struct reply_out *o)
+{
+    const struct proxy_settings *s = c->worker->settings;
+    struct config_shown shown[] = {
+        {"save", ""},
+        {"appendonly", "no"},
+        {"databases", "1"},
+        {"maxmemory-policy", "allkeys-lru"},
+        {"replica-read-only", "yes"},
+        {"timeout", ""},
+        {"maxclients", ""},
+        {"proto-max-bulk-len", ""},
+    };
+    enum { SHOWN = sizeof(shown) / sizeof(shown[0]) };
+    snprintf(shown[5].value, sizeof(shown[5].value), "%" PRIu64, s->client_idle_timeout / NSEC_S);
+    snprintf(shown[6].value, sizeof(shown[6].value), "%u", s->clients_max);
+    snprintf(shown[7].value, sizeof(shown[7].value), "%" PRIu64, s->value_max);
+    bool wanted[SHOWN] = {false};
+    size_t count = 0;
+    for (size_t i = 2; i < arg_count(c); i++) {
+        struct str asked = arg(c, i);
+        char pattern[64];
+        if (asked.len >= sizeof(pattern))
+            continue; /* longer than any name; no sensible pattern is */
+        memcpy(pattern, asked.p, asked.len);
+        pattern[asked.len] = '\0';
+        for (size_t k = 0; k < SHOWN; k++) {
+            if (wanted[k] || fnmatch(pattern, shown[k].name, FNM_CASEFOLD) != 0)
+                continue;
+            wanted[k] = true;
+            count++;
+        }
+    }
+    reply_map(o, count);
+    for (size_t k = 0; k < SHOWN; k++) {
+        if (!wanted[k])
+            continue;
+        reply_bulk(o, str_of(shown[k].name));
+        reply_bulk(o, str_of(shown[k].value));
+    }
+}
+
+/* ---- the rest ---- */
+
+static void answer_ping(struct client *c, struct reply_out *o)
+{
+    if (arg_count(c) > 2)
+        wrong_arity(o, "ping");
+    else if (arg_count(c) == 2)
+        reply_bulk(o, arg(c, 1));
+    else
+        reply_simple(o, "PONG");
+}
+
+static void answer_select(struct client *c, struct reply_out *o)
+{
+    int64_t index;
+    if (str_to_i64(arg(c, 1), &index) != 0 || index > INT32_MAX || index < INT32_MIN)
+        reply_error(o, "ERR value is not an integer or out of range");
+    else if (index != 0)
+        reply_error(o, "ERR DB index is out of range");
+    else
+        reply_simple(o, "OK");
+}
+
+static void write_number(struct reply_out *o, uint64_t value)
+{
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%" PRIu64, value);
+    reply_bulk(o, (struct str){text, (size_t)n});
+}
+
+static void answer_time(struct client *c, struct reply_out *o)
+{
+    struct io *io = c->worker->loop.io;
+    uint64_t us = io->ops->wall_us(io->ctx);
+    reply_array(o, 2);
+    write_number(o, us / 1000000);
+    write_number(o, us % 1000000);
+}
+
+static void answer_failures(struct client *c, struct reply_out *o)
+{
+    if (arg_is(c, 1, "error"))
+        c->on_failure = ON_FAILURE_ERROR;
+    else if (arg_is(c, 1, "miss"))
+        c->on_failure = ON_FAILURE_MISS;
+    else {
+        reply_error(o, "ERR SUMCACHE.FAILURES takes error or miss");
+        return;
+    }
+    reply_simple(o, "OK");
+}
+
+static void answer(struct client *c, const struct command *command, struct reply_out *o)
+{
+    if (strncmp(command->name, "client|", 7) == 0) {
+        answer_client(c, command, o);
+        return;
+    }
+    if (strncmp(command->name, "command", 7) == 0) {
+        answer_command(c, command, o);
+        return;
+    }
+    switch (command->id) {
+    case COMMAND_ID_PING:
+        answer_ping(c, o);
+        return;
+    case COMMAND_ID_ECHO:
+        reply_bulk(o, arg(c, 1));
+        return;
+    case COMMAND_ID_HELLO:
+        answer_hello(c, o);
+        return;
+    case COMMAND_ID_AUTH:
+        answer_auth(c, o);
+        return;
+    case COMMAND_ID_SELECT:
+        answer_select(c, o);
+        return;
+    case COMMAND_ID_QUIT:
+        reply_simple(o, "OK");
+        c->closing = true;
+        return;
+    case COMMAND_ID_RESET:
+        answer_reset(c, o);
+        return;
+    case COMMAND_ID_TIME:
+        answer_time(c, o);
+        return;
+    case COMMAND_ID_READONLY:
+    case COMMAND_ID_READWRITE:
+        reply_simple(o, "OK");
+        return;
+    case COMMAND_ID_CONFIG_GET:
+        answer_config_get(c, o);
+        return;
+    case COMMAND_ID_INFO:
+        info_write(c, o);
+        return;
+    case COMMAND_ID_LOLWUT:
+        reply_verbatim_txt(o, STR("1 + 1 + 1 = 1\nsumcache " SUMCACHE_VERSION "\n"));
+        return;
+    case COMMAND_ID_SUMCACHE_FAILURES:
+        answer_failures(c, o);
+        return;
+    default:
+        unreachable(); /* a row of the table says LOCAL and nobody answers it */
+    }
+}
+
+void local_answer(struct client *c, const struct command *command)
+{
+    struct request *r;
+    struct reply_out o = client_reply_begin(c, &r);
+    answer(c, command, &o);
+    client_reply_end(c, r, &o);
+}

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands answered from memory: handshakes, PING, INFO and the like. They work with no node up. */
+#pragma once
+#include "proxy/client.h"
+
+/* Answers the present request (worker.args), whose arity is right. */
+void local_answer(struct client *c, const struct command *command);

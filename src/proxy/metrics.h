@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counters of a worker. Written by its own thread alone, read by any (docs/decisions/0002): a
+ * relaxed load and store, which costs what a plain increment costs.
+ *
+ * METRIC(name, kind, text): kind is COUNTER (only grows) or GAUGE.
+ */
+#pragma once
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define METRICS(METRIC)                                                                            \
+    METRIC(clients, GAUGE, "clients connected")                                                    \
+    METRIC(clients_accepted, COUNTER, "clients accepted")                                          \
+    METRIC(clients_handed_over, COUNTER, "accepted sockets given to another worker")               \
+    METRIC(clients_refused, COUNTER, "clients refused: limits.clients")                            \
+    METRIC(clients_idle_closed, COUNTER, "clients closed: timeouts.client_idle")                   \
+    METRIC(clients_stalled, COUNTER, "clients closed: timeouts.client_stall")                      \
+    METRIC(clients_output_limit, COUNTER, "clients closed: limits.client_output")                  \
+    METRIC(clients_pending_limit, COUNTER, "times a client was not read: limits.client_pending")   \
+    METRIC(clients_protocol_error, COUNTER, "clients closed: protocol error")                      \
+    METRIC(accept_pauses, COUNTER, "accepting paused: out of descriptors or memory")               \
+    METRIC(requests, COUNTER, "requests read")                                                     \
+    METRIC(requests_local, COUNTER, "answered from memory")                                        \
+    METRIC(requests_split, COUNTER, "split over nodes")                                            \
+    METRIC(requests_refused, COUNTER, "commands we do not send on")                                \
+    METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
+    METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
+    METRIC(requests_timed_out, COUNTER, "no first byte before the deadline")                       \
+    METRIC(requests_node_down, COUNTER, "answered at once: the node is down")                      \
+    METRIC(requests_node_closed, COUNTER, "the node closed the connection")                        \
+    METRIC(requests_node_limit, COUNTER, "answered at once: limits.node_requests or node_bytes")   \
+    METRIC(requests_masked, COUNTER, "failed reads answered as a miss: on_failure.reads")          \
+    METRIC(requests_split_limit, COUNTER, "refused: limits.max_split_request")                     \
+    METRIC(memory_limit_hits, COUNTER, "refused: limits.memory")                                   \
+    METRIC(late_replies, COUNTER, "replies dropped because their request had timed out or gone")   \
+    METRIC(upstreams_opened, COUNTER, "connects to nodes begun")                                   \
+    METRIC(upstreams_ready, GAUGE, "upstreams ready")                                              \
+    METRIC(upstreams_connect_failed, COUNTER, "connects or greetings that failed")                 \
+    METRIC(upstreams_closed_by_node, COUNTER, "upstreams the node closed")                         \
+    METRIC(upstreams_silent, COUNTER, "upstreams closed: no byte for several deadlines")           \
+    METRIC(upstreams_stalled, COUNTER, "upstreams closed: timeouts.stall inside a reply")          \
+    METRIC(upstreams_protocol_error, COUNTER, "upstreams closed: protocol error")                  \
+    METRIC(bytes_from_clients, COUNTER, "")                                                        \
+    METRIC(bytes_to_clients, COUNTER, "")                                                          \
+    METRIC(bytes_from_nodes, COUNTER, "")                                                          \
+    METRIC(bytes_to_nodes, COUNTER, "")                                                            \
+    METRIC(buffer_bytes, GAUGE, "bytes in buffers")                                                \
+    METRIC(turns, COUNTER, "rounds of the event loop")                                             \
+    METRIC(turns_slow, COUNTER, "rounds of more than 50 ms")
+
+struct metrics {
+#define METRIC_MEMBER(name, kind, text) atomic_uint_least64_t name;
+    METRICS(METRIC_MEMBER)
+#undef METRIC_MEMBER
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+
+struct metric_info {
+    const char *name, *text;
+    enum metric_kind kind;
+    uint32_t offset; /* of the member in struct metrics */
+};
+extern const struct metric_info METRIC_INFO[];
+extern const unsigned METRIC_COUNT;
+
+static inline void metric_add(atomic_uint_least64_t *m, uint64_t by)
+{
+    uint64_t was = atomic_load_explicit(m, memory_order_relaxed);
+    atomic_store_explicit(m, was + by, memory_order_relaxed);
+}
+
+static inline void metric_set(atomic_uint_least64_t *m, uint64_t value)
+{
+    atomic_store_explicit(m, value, memory_order_relaxed);
+}
+
+static inline uint64_t metric_get(const atomic_uint_least64_t *m)
+{
+    return atomic_load_explicit(m, memory_order_relaxed);
+}

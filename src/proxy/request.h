@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request: one command of a client that waits for nodes, or for its turn to be answered. It
+ * belongs to its client, stands in the client's queue in the order of arrival, and dies with it.
+ *
+ * A part: what one node has to do for a request. It stands in an upstream's queue. A request that
+ * is not split has one part. When a part's deadline passes after it was sent, it is cut off from its
+ * request and stays in the upstream's queue as a tombstone, so that the late reply finds its place
+ * and is dropped there.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/list.h"
+#include "resp/command.h"
+#include "resp/reply.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client;
+struct fanout;
+struct upstream;
+struct worker;
+
+enum failure {
+    FAILURE_NONE,
+    FAILURE_TIMED_OUT,  /* no first byte before the deadline */
+    FAILURE_DOWN,       /* the node is known to be down: answered at once */
+    FAILURE_CLOSED,     /* the upstream broke while the part was on it */
+    FAILURE_BAD_REPLY,  /* the node sent what is not RESP, or not what the command answers */
+    FAILURE_NODE_LIMIT, /* limits.node_requests or node_bytes */
+    FAILURE_NO_NODE,    /* the ring is empty */
+    FAILURE_MEMORY,     /* limits.memory: ours, not a node's; never masked */
+};
+
+struct request {
+    struct client *client; /* owner */
+    struct list link;      /* in client.requests */
+    const struct command *command;
+    struct fanout *fanout; /* owned; NULL: not split */
+    struct buf reply;      /* kept here until the request is the first in its client's queue */
+    uint64_t arg_count;    /* some misses have as many elements as the request has arguments */
+    bool done;             /* its reply is complete */
+    uint8_t proto;         /* RESP version its reply is written in */
+    uint8_t on_failure;    /* enum on_failure of its client when it came */
+};
+
+struct part {
+    struct list queue;         /* in upstream.waiting or upstream.sent */
+    struct list deadline_link; /* in worker.deadlines, until the reply's first byte */
+    struct list client_link;   /* in client.parts: all that this client still has on upstreams */
+    struct request *request;   /* NULL: a tombstone */
+    struct client *client;     /* NULL: gone */
+    struct upstream *upstream;
+    uint64_t deadline; /* ns */
+    size_t len;        /* bytes of the request, as counted against the node's limit */
+    struct buf bytes;  /* what to send, while it waits for the upstream to be ready */
+    uint32_t index;    /* which part of a split request */
+};
+
+/* At the end of its client's queue, not done. NULL: out of memory. */
+struct request *request_new(struct client *c, const struct command *command, uint64_t arg_count);
+/* Takes it from the queue. Its parts must have left or been cut off. */
+void request_free(struct request *r);
+
+/* Where its reply is to be written: straight to the client's output if it is the next one owed. */
+struct reply_out request_reply(struct request *r);
+/* The reply is complete: the client's queue moves on. */
+void request_finish(struct request *r);
+
+/* Answers with a miss or an error, as the client wants it and the command allows, and finishes it.
+ * `node_name` may be NULL for failures that are not a node's. */
+void request_fail(struct request *r, enum failure f, const char *node_name);
+
+/* Writes what stands for an answer if the node of a read has failed. */
+void request_write_miss(const struct request *r, struct reply_out *o);
+bool request_may_miss(const struct request *r, enum failure f);
+void failure_write(struct reply_out *o, enum failure f, const char *node_name);
+void failure_count(struct worker *w, enum failure f);
+
+/* A part of `r` for `u`, with its deadline. Not yet in the upstream's queue. NULL: out of memory. */
+struct part *part_new(struct request *r, struct upstream *u, uint32_t index);
+void part_free(struct worker *w, struct part *p);
+
+/* The complete reply to a part: `head` (emptied) and then `tail`. `type` is its first byte. */
+void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,
+                 size_t tail_len, uint8_t type);
+/* The part failed: tells its request, if it still has one. The part itself stays as it is. */
+void part_fail(struct worker *w, struct part *p, enum failure f);
+/* Cuts the part off from its request and client, which end or go on without it. */
+void part_cut_off(struct part *p);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/router.h"
+
+#include "base/must.h"
+#include "proxy/fanout.h"
+#include "proxy/local.h"
+#include "proxy/worker_internal.h"
+#include "ring/key_hash.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { QUOTED_MAX = 128 }; /* bytes of client input that redis-server puts into an error */
+
+static void refuse(struct client *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
+
+static void refuse(struct client *c, const char *text, ...)
+{
+    char line[REPLY_ERROR_MAX];
+    va_list ap;
+    va_start(ap, text);
+    vsnprintf(line, sizeof(line), text, ap);
+    va_end(ap);
+    struct request *r;
+    struct reply_out o = client_reply_begin(c, &r);
+    reply_error(&o, "%s", line);
+    client_reply_end(c, r, &o);
+}
+
+/* printf's "%.*s" of an argument, as redis-server cuts it: at QUOTED_MAX and at a NUL. */
+static int quoted_len(struct str s, size_t max)
+{
+    return (int)(s.len < max ? s.len : max);
+}
+
+static void refuse_unknown(struct client *c)
+{
+    struct worker *w = c->worker;
+    metric_add(&w->metrics.requests_unknown, 1);
+    struct str name = args_str(&w->args, 0);
+    /* What redis-server does against HTTP requests that were tricked into its port. */
+    if (str_eq_nocase(name, STR("post")) || str_eq_nocase(name, STR("host:"))) {
+        client_close(c);
+        return;
+    }
+    char begin[QUOTED_MAX + 8 * sizeof("'' ")] = "";
+    size_t len = 0;
+    for (size_t i = 1; i < w->args.count && len < QUOTED_MAX; i++) {
+        /* Longer ones are cut anyway, and gathering a 5 MB argument for that would be a waste. */
+        if (args_len(&w->args, i) > CHUNK_BYTES)
+            break;
+        struct str s = args_str(&w->args, i);
+        int n = snprintf(begin + len, sizeof(begin) - len, "'%.*s' ",
+                         quoted_len(s, QUOTED_MAX - len), s.p);
+        len += (size_t)n;
+    }
+    refuse(c, "ERR unknown command '%.*s', with args beginning with: %s",
+           quoted_len(name, QUOTED_MAX), name.p, begin);
+}
+
+static void refuse_subcommand(struct client *c)
+{
+    struct worker *w = c->worker;
+    metric_add(&w->metrics.requests_unknown, 1);
+    char upper[QUOTED_MAX];
+    struct str name = args_str(&w->args, 0);
+    size_t len = name.len < sizeof(upper) - 1 ? name.len : sizeof(upper) - 1;
+    for (size_t i = 0; i < len; i++)
+        upper[i] = (char)toupper((unsigned char)name.p[i]);
+    upper[len] = '\0';
+    struct str sub = args_str(&w->args, 1);
+    refuse(c, "ERR unknown subcommand '%.*s'. Try %s HELP.", quoted_len(sub, QUOTED_MAX), sub.p,
+           upper);
+}
+
+int router_forward_bytes(struct worker *w, struct buf *to, struct buf *from)
+{
+    const struct args *a = &w->args;
+    if (from && a->frame_len > BUF_COPY_MAX)
+        return buf_move(to, from, &w->chunks, a->frame_len);
+    size_t before = to->len;
+    for (size_t i = 0; i < a->iov_count; i++) {
+        int err = buf_append(to, &w->chunks, a->iov[i].iov_base, a->iov[i].iov_len);
+        if (err) {
+            buf_truncate(to, &w->chunks, before);
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* A request that fails before it has a part. */
+static void fail_at_once(struct client *c, const struct command *command, enum failure f,
+                         const char *node_name)
+{
+    struct request *r = request_new(c, command, c->worker->args.count);
+    if (r)
+        request_fail(r, f, node_name);
+    else
+        client_close(c);
+}
+
+static void forward(struct client *c, const struct command *command, uint32_t node,
+                    struct buf *from)
+{
+    struct worker *w = c->worker;
+    struct upstream *u = upstream_set_shared(&w->upstreams, node, c->proto);
+    size_t len = w->args.frame_len;
+    enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
+    if (f != FAILURE_NONE) {
+        fail_at_once(c, command, f, w->upstreams.nodes[node]->name);
+        return;
+    }
+    struct request *r = request_new(c, command, w->args.count);
+    if (!r) {
+        client_close(c);
+        return;
+    }
+    struct part *p = part_new(r, u, 0);
+    if (!p || router_forward_bytes(w, upstream_target(u, p), from) != 0) {
+        if (p)
+            part_free(w, p);
+        request_fail(r, FAILURE_MEMORY, NULL);
+        return;
+    }
+    upstream_enqueue(u, p, len);
+}
+
+static uint32_t node_of(const struct worker *w, struct str key)
+{
+    return maglev_lookup(w->view->ring, key_hash(key, w->settings->hash_tags));
+}
+
+/* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or -ENOMEM */
+static int find_nodes(struct worker *w)
+{
+    struct command_keys_found *k = &w->keys;
+    if (k->count > w->node_of_key_room) {
+        uint32_t *nodes = realloc(w->node_of_key, k->count * sizeof(*nodes));
+        if (!nodes)
+            return -ENOMEM;
+        w->node_of_key = nodes;
+        w->node_of_key_room = k->count;
+    }
+    int different = 1;
+    for (size_t i = 0; i < k->count; i++) {
+        struct str key = args_str(&w->args, k->index[i]);
+        if (!key.p && args_len(&w->args, k->index[i]) > 0)
+            return -ENOMEM;
+        w->node_of_key[i] = node_of(w, key);
+        if (w->node_of_key[i] != w->node_of_key[0])
+            different = 2;
+    }
+    return different;
+}
+
+/* The node for what has no key of its own, or whose arguments make no sense: any will answer the
+ * same, so always the one of the empty key. */
+static uint32_t node_for_keyless(const struct worker *w)
+{
+    return node_of(w, STR(""));
+}
+
+static void route_by_keys(struct client *c, const struct command *command, struct buf *from)
+{
+    struct worker *w = c->worker;
+    if (!w->view || !w->view->ring) {
+        fail_at_once(c, command, FAILURE_NO_NODE, NULL);
+        return;
+    }
+    if (command->keys == KEYS_RANGE && command->first == command->last) {
+        struct str key = args_str(&w->args, (size_t)command->first);
+        if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
+            fail_at_once(c, command, FAILURE_MEMORY, NULL);
+        else
+            forward(c, command, node_of(w, key), from);
+        return;
+    }
+    const char *refusal = NULL;
+    int err = command_find_keys(command, &w->args, &w->keys, &refusal);
+    if (err == -ENOTSUP) {
+        metric_add(&w->metrics.requests_refused, 1);
+        refuse(c, "%s", refusal);
+        return;
+    }
+    if (err == -EINVAL || (!err && w->keys.count == 0)) {
+        forward(c, command, node_for_keyless(w), from);
+        return;
+    }
+    int different = err ? err : find_nodes(w);
+    if (different < 0) {
+        fail_at_once(c, command, FAILURE_MEMORY, NULL);
+    } else if (different == 1) {
+        forward(c, command, w->node_of_key[0], from);
+    } else if (command->way == COMMAND_SPLIT) {
+        fanout_start(c, command, w->node_of_key);
+    } else {
+        metric_add(&w->metrics.requests_crossslot, 1);
+        refuse(c, "CROSSSLOT Keys in request don't hash to the same node");
+    }
+}
+
+void router_route(struct client *c, struct buf *from)
+{
+    struct worker *w = c->worker;
+    const struct command *command = command_find(&w->args);
+    if (!command) {
+        refuse_unknown(c);
+        return;
+    }
+    if (command->flags & COMMAND_CONTAINER && w->args.count > 1) {
+        refuse_subcommand(c);
+        return;
+    }
+    if (!command_arity_ok(command, w->args.count)) {
+        refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
+        return;
+    }
+    switch ((enum command_way)command->way) {
+    case COMMAND_LOCAL:
+        metric_add(&w->metrics.requests_local, 1);
+        local_answer(c, command);
+        return;
+    case COMMAND_REFUSE:
+        metric_add(&w->metrics.requests_refused, 1);
+        refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
+        return;
+    case COMMAND_FORWARD:
+    case COMMAND_SPLIT:
+        route_by_keys(c, command, from);
+        return;
+    }
+    unreachable();
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/settings.h"
+
+#include "base/nsec.h"
+
+struct proxy_settings proxy_settings_default(void)
+{
+    return (struct proxy_settings){
+        .hash_tags = true,
+        .reads = ON_FAILURE_MISS,
+        .connect_timeout = 1 * NSEC_S,
+        .request_timeout = 100 * NSEC_MS,
+        .stall_timeout = 250 * NSEC_MS,
+        .drain_timeout = 5 * NSEC_S,
+        .client_idle_timeout = 0,
+        .client_stall_timeout = 5 * NSEC_S,
+        .tcp_keepalive = 60 * NSEC_S,
+        .tcp_user_timeout = 10 * NSEC_S,
+        .backoff_min = 50 * NSEC_MS,
+        .backoff_max = 1 * NSEC_S,
+        .clients_max = 10000, /* as redis-server */
+        .client_pending_max = 1024,
+        .client_output_max = UINT64_C(256) << 20,
+        .memory_max = UINT64_C(1) << 30,
+        .value_max = UINT64_C(512) << 20, /* proto-max-bulk-len of redis-server */
+        .elements_max = 1000000,
+        .split_request_max = UINT64_C(64) << 20,
+        .node_requests_max = 16384,
+        .node_bytes_max = UINT64_C(256) << 20,
+    };
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/upstream.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "proxy/upstream_set.h"
+#include "proxy/worker_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    /* A node that has not given a byte for so many request deadlines, while requests wait, is hung:
+     * a slow one would have answered something. */
+    SILENT_DEADLINES = 5,
+    BACKOFF_DOUBLINGS_MAX = 16,
+};
+
+static const char *const STATE_NAMES[] = {
+    [UPSTREAM_IDLE] = "idle",         [UPSTREAM_CONNECTING] = "connecting",
+    [UPSTREAM_GREETING] = "greeting", [UPSTREAM_READY] = "ready",
+    [UPSTREAM_BACKOFF] = "backoff",   [UPSTREAM_CLOSED] = "closed",
+};
+
+const char *upstream_state_name(enum upstream_state s)
+{
+    return STATE_NAMES[s];
+}
+
+static void upstream_enter(struct upstream *u, enum upstream_state to)
+{
+    static const uint8_t FROM[] = {
+        /* bit s: may be entered from state s */
+        [UPSTREAM_IDLE] = 0,
+        [UPSTREAM_CONNECTING] = 1 << UPSTREAM_IDLE | 1 << UPSTREAM_BACKOFF,
+        [UPSTREAM_GREETING] = 1 << UPSTREAM_CONNECTING,
+        [UPSTREAM_READY] = 1 << UPSTREAM_GREETING,
+        [UPSTREAM_BACKOFF] =
+            1 << UPSTREAM_CONNECTING | 1 << UPSTREAM_GREETING | 1 << UPSTREAM_READY,
+        [UPSTREAM_CLOSED] = 0xff,
+    };
+    must(FROM[to] & (1 << u->state));
+    struct metrics *m = &u->worker->metrics;
+    if (u->state == UPSTREAM_READY)
+        metric_set(&m->upstreams_ready, metric_get(&m->upstreams_ready) - 1);
+    if (to == UPSTREAM_READY)
+        metric_add(&m->upstreams_ready, 1);
+    u->state = (uint8_t)to;
+}
+
+/* ---- parts ---- */
+
+/* The part has left the queue, one way or other: it no longer counts against the node. */
+static void leave(struct upstream *u, struct part *p)
+{
+    must(u->node->requests > 0 && u->node->bytes >= p->len);
+    u->node->requests--;
+    u->node->bytes -= p->len;
+    part_free(u->worker, p);
+}
+
+static void fail_all(struct upstream *u, struct list *parts, enum failure f)
+{
+    while (!list_empty(parts)) {
+        struct part *p = list_first(parts, struct part, queue);
+        list_remove(&p->queue);
+        part_fail(u->worker, p, f);
+        leave(u, p);
+    }
+}
+
+enum failure upstream_admits(const struct upstream *u, size_t len)
+{
+    const struct worker *w = u->worker;
+    const struct upstream_node *n = u->node;
+    bool may_wait = u->failures == 0 && u->state != UPSTREAM_CLOSED &&
+                    n->addr.family != ADDR_NONE;
+    if (u->state != UPSTREAM_READY && (!may_wait || upstream_node_is_down(n)))
+        return FAILURE_DOWN;
+    /* One request is always let through, however long: else it never could be. */
+    if (n->requests >= w->node_requests_max ||
+        (n->requests > 0 && n->bytes + len > w->node_bytes_max))
+        return FAILURE_NODE_LIMIT;
+    return FAILURE_NONE;
+}
+
+struct buf *upstream_target(struct upstream *u, struct part *p)
+{
+    return u->state == UPSTREAM_READY ? &u->conn.out : &p->bytes;
+}
+
+static void enqueue_sent(struct upstream *u, struct part *p)
+{
+    if (list_empty(&u->sent)) {
+        u->last_byte = worker_now(u->worker);
+        if (!timer_is_set(&u->timer))
+            timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
+    }
+    list_push_tail(&u->sent, &p->queue);
+    conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
+}
+
+void upstream_enqueue(struct upstream *u, struct part *p, size_t len)
+{
+    p->len = len;
+    u->node->requests++;
+    u->node->bytes += len;
+    if (u->state == UPSTREAM_READY) {
+        enqueue_sent(u, p);
+        return;
+    }
+    list_push_tail(&u->waiting, &p->queue);
+    upstream_start(u);
+}
+
+void upstream_expire(struct upstream *u, struct part *p)
+{
+    list_remove(&p->deadline_link);
+    part_fail(u->worker, p, FAILURE_TIMED_OUT);
+    /* What was not sent is not sent any more: a client that was told of a time-out does not want
+     * its command to be executed later. What was sent keeps its place for the late reply. */
+    if (p->bytes.len > 0 || u->state != UPSTREAM_READY)
+        leave(u, p);
+}
+
+static void send_waiting(struct upstream *u)
+{
+    while (!list_empty(&u->waiting)) {
+        struct part *p = list_first(&u->waiting, struct part, queue);
+        list_remove(&p->queue);
+        if (!p->request) {
+            leave(u, p);
+            continue;
+        }
+        buf_move_all(&u->conn.out, &p->bytes);
+        enqueue_sent(u, p);
+    }
+}
+
+/* ---- connecting and failing ---- */
+
+static uint64_t backoff(struct upstream *u)
+{
+    const struct proxy_settings *s = u->worker->settings;
+    uint32_t doublings = u->failures > 0 ? u->failures - 1 : 0;
+    if (doublings > BACKOFF_DOUBLINGS_MAX)
+        doublings = BACKOFF_DOUBLINGS_MAX;
+    uint64_t delay = nsec_min(s->backoff_min << doublings, s->backoff_max);
+    /* Half to one and a half, so that upstreams do not come in step; and as many times longer as
+     * there are workers, so that a node sees one rate of connects however many those are. */
+    delay = delay / 2 + rng_below(&u->worker->rng, delay + 1);
+    return delay * u->worker->count;
+}
+
+static void drop_connection(struct upstream *u)
+{
+    conn_close(&u->conn);
+    buf_clear(&u->in, &u->worker->chunks);
+    frame_reset(&u->frame);
+    u->dropping = u->out_of_memory = false;
+    timer_clear(&u->timer);
+}
+
+/* The connection is of no use any more. `blame`: the node itself is not well, as far as we can see;
+ * else it may be tried again at once. */
+static void fail(struct upstream *u, enum failure f, bool blame, const char *why)
+{
+    struct worker *w = u->worker;
+    bool was_ready = u->state == UPSTREAM_READY;
+    drop_connection(u);
+    /* One that keeps being closed soon after it was ready is not tried in a tight loop. */
+    if (!was_ready || worker_now(w) - u->ready_since < w->settings->backoff_min)
+        blame = true;
+    if (!was_ready)
+        metric_add(&w->metrics.upstreams_connect_failed, 1);
+    if (blame && u->failures < UINT32_MAX)
+        u->failures++;
+    upstream_enter(u, UPSTREAM_BACKOFF);
+    timer_set(&u->timer, worker_now(w) + (blame ? backoff(u) : 0));
+    if (was_ready || u->failures == 1)
+        log_event(w->log, LOG_WARN, "upstream-failed", "node=%s worker=%u resp=%u reason=\"%s\"",
+                  u->node->name, w->index, u->proto, why);
+    fail_all(u, &u->sent, f);
+    if (blame)
+        fail_all(u, &u->waiting, FAILURE_DOWN);
+}
+
+static void begin_connect(struct upstream *u)
+{
+    struct worker *w = u->worker;
+    upstream_enter(u, UPSTREAM_CONNECTING);
+    metric_add(&w->metrics.upstreams_opened, 1);
+    struct io *io = w->loop.io;
+    int handle = io->ops->connect(io->ctx, &u->node->addr, &w->node_options);
+    int err = handle < 0 ? handle : conn_open(&u->conn, handle);
+    /* A connect that fails at once is dealt with by the timer: who called us may hold a part that
+     * must not fail under its hands. */
+    u->connect_error = err;
+    timer_set(&u->timer, worker_now(w) + (err ? 0 : w->settings->connect_timeout));
+}
+
+void upstream_start(struct upstream *u)
+{
+    if (u->state == UPSTREAM_IDLE && u->node->addr.family != ADDR_NONE)
+        begin_connect(u);
+}
+
+static void step_connecting(struct upstream *u)
+{
+    struct io *io = u->worker->loop.io;
+    int err = io->ops->connect_result(io->ctx, u->conn.handle);
+    if (err == -EAGAIN)
+        return;
+    if (err) {
+        fail(u, FAILURE_DOWN, true, strerror(-err));
+        return;
+    }
+    upstream_enter(u, UPSTREAM_GREETING);
+    static const char PING[] = "*1\r\n$4\r\nPING\r\n";
+    static const char HELLO[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
+    const char *greeting = u->proto == 3 ? HELLO : PING;
+    if (buf_append_urgent(&u->conn.out, &u->worker->chunks, greeting, strlen(greeting)) != 0) {
+        fail(u, FAILURE_MEMORY, true, "limits.memory");
+        return;
+    }
+    conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
+}
+
+static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
+{
+    struct worker *w = u->worker;
+    bool ok = u->proto == 3 ? u->frame.type == '%' : len == 7 && memcmp(reply, "+PONG\r\n", 7) == 0;
+    if (!ok) {
+        /* -LOADING, -NOAUTH, a server without HELLO: it may be well later. The text is the node's. */
+        char why[80] = "unexpected greeting: ";
+        size_t n = strlen(why);
+        for (size_t i = 0; i < len && n < sizeof(why) - 1 && reply[i] >= ' '; i++)
+            why[n++] = (char)(reply[i] == '"' || reply[i] > '~' ? '?' : reply[i]);
+        why[n] = '\0';
+        fail(u, FAILURE_DOWN, true, why);
+        return;
+    }
+    if (u->failures > 0)
+        log_event(w->log, LOG_INFO, "upstream-back", "node=%s worker=%u resp=%u failed=%u",
+                  u->node->name, w->index, u->proto, u->failures);
+    upstream_enter(u, UPSTREAM_READY);
+    u->failures = 0;
+    u->ready_since = u->last_byte = worker_now(w);
+    timer_clear(&u->timer);
+    send_waiting(u);
+}
+
+static void step_silence(struct upstream *u)
+{
+    const struct proxy_settings *s = u->worker->settings;
+    if (list_empty(&u->sent))
+        return; /* set again with the next request */
+    bool inside_reply = u->frame.len > 0;
+    uint64_t allowed = inside_reply ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
+    if (worker_now(u->worker) < u->last_byte + allowed) {
+        /* A reply may begin, and then less is allowed: look again in time for that too. */
+        timer_set(&u->timer, nsec_min(u->last_byte + allowed,
+                                      worker_now(u->worker) + s->stall_timeout));
+        return;
+    }
+    metric_add(inside_reply ? &u->worker->metrics.upstreams_stalled
+                            : &u->worker->metrics.upstreams_silent,
+               1);
+    fail(u, inside_reply ? FAILURE_CLOSED : FAILURE_TIMED_OUT, true,
+         inside_reply ? "stopped inside a reply" : "silent");
+}
+
+static void on_time(struct timer *t)
+{
+    struct upstream *u = container_of(t, struct upstream, timer);
+    switch ((enum upstream_state)u->state) {
+    case UPSTREAM_CONNECTING:
+        fail(u, FAILURE_DOWN, true,
+             u->connect_error ? strerror(-u->connect_error) : "connect timed out");
+        return;
+    case UPSTREAM_GREETING:
+        fail(u, FAILURE_DOWN, true, "greeting timed out");
+        return;
+    case UPSTREAM_READY:
+        step_silence(u);
+        return;
+    case UPSTREAM_BACKOFF:
+        begin_connect(u);
+        return;
+    case UPSTREAM_IDLE:
+    case UPSTREAM_CLOSED:
+        break;
+    }
+    unreachable();
+}
+
+/* ---- reading ---- */
+
+static void protocol_error(struct upstream *u, const char *why)
+{
+    metric_add(&u->worker->metrics.upstreams_protocol_error, 1);
+    fail(u, FAILURE_BAD_REPLY, true, why);
+}
+
+/* Keeps what has come of an incomplete reply, unless nobody wants it or it does not fit. */
+static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
+{
+    struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
+    if (p && !p->request && u->state == UPSTREAM_READY)
+        u->dropping = true;
+    if (!u->dropping && buf_append(&u->in, &u->worker->chunks, bytes, len) != 0)
+        u->dropping = u->out_of_memory = true;
+    if (u->dropping)
+        buf_clear(&u->in, &u->worker->chunks);
+}
+
+/* A complete reply: what is in u->in and then `tail`. */
+static void take_reply(struct upstream *u, const uint8_t *tail, size_t len)
+{
+    struct worker *w = u->worker;
+    if (u->state == UPSTREAM_GREETING) {
+        if (u->in.len > 0 && u->proto == 2) {
+            uint8_t whole[16]; /* "+PONG" cut in two */
+            size_t head = u->in.len < sizeof(whole) ? u->in.len : sizeof(whole);
+            size_t rest = len < sizeof(whole) - head ? len : sizeof(whole) - head;
+            buf_copy_out(&u->in, 0, whole, head);
+            memcpy(whole + head, tail, rest);
+            buf_clear(&u->in, &w->chunks);
+            greeted(u, whole, head + rest);
+            return;
+        }
+        buf_clear(&u->in, &w->chunks);
+        greeted(u, tail, len);
+        return;
+    }
+    struct part *p = list_first(&u->sent, struct part, queue);
+    list_remove(&p->queue);
+    bool failed = u->out_of_memory;
+    u->dropping = u->out_of_memory = false;
+    if (failed)
+        part_fail(w, p, FAILURE_MEMORY);
+    else
+        part_answer(w, p, &u->in, tail, len, u->frame.type);
+    leave(u, p);
+}
+
+/* The first byte of a reply has come: the part has met its deadline. */
+static void begin_reply(struct upstream *u)
+{
+    if (u->state == UPSTREAM_READY)
+        list_remove(&list_first(&u->sent, struct part, queue)->deadline_link);
+}
+
+/* False: the upstream has failed. */
+static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
+{
+    while (len > 0) {
+        if (u->state == UPSTREAM_READY && list_empty(&u->sent)) {
+            protocol_error(u, "a reply nobody asked for");
+            return false;
+        }
+        bool begins = u->frame.len == 0;
+        size_t used;
+        enum frame_result result = frame_feed(&u->frame, bytes, len, &used);
+        if (result == FRAME_BAD) {
+            char why[FRAME_ERROR_MAX];
+            protocol_error(u, frame_error(&u->frame, why));
+            return false;
+        }
+        if (u->frame.type == '>') {
+            protocol_error(u, "a push on a shared upstream");
+            return false;
+        }
+        if (begins)
+            begin_reply(u);
+        if (result == FRAME_MORE) {
+            keep(u, bytes, used);
+            return true;
+        }
+        take_reply(u, bytes, used);
+        if (!conn_is_open(&u->conn))
+            return false;
+        frame_reset(&u->frame);
+        bytes += used;
+        len -= used;
+    }
+    return true;
+}
+
+static void read_node(struct upstream *u, bool hung_up)
+{
+    struct worker *w = u->worker;
+    for (;;) {
+        ssize_t n = conn_read(&u->conn, w->upstream_scratch, UPSTREAM_READ_BYTES);
+        if (n == -EAGAIN || n == -EINTR)
+            return;
+        if (n <= 0) {
+            metric_add(&w->metrics.upstreams_closed_by_node, 1);
+            fail(u, FAILURE_CLOSED, false, n == 0 ? "closed by the node" : strerror((int)-n));
+            return;
+        }
+        metric_add(&w->metrics.bytes_from_nodes, (uint64_t)n);
+        u->last_byte = worker_now(w);
+        if (!feed(u, w->upstream_scratch, (size_t)n))
+            return;
+        if (n < UPSTREAM_READ_BYTES && !hung_up)
+            return;
+        if (!hung_up) { /* more may be there; others first */
+            loop_again(&w->loop, &u->conn.source);
+            return;
+        }
+    }
+}
+
+static void on_ready(struct source *s, unsigned ready)
+{
+    struct upstream *u = container_of(s, struct upstream, conn.source);
+    if (!conn_is_open(&u->conn))
+        return;
+    if (u->state == UPSTREAM_CONNECTING) {
+        step_connecting(u);
+        return;
+    }
+    if (ready & IO_OUT && u->conn.blocked) {
+        u->conn.blocked = false;
+        if (u->conn.out.len > 0)
+            conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
+    }
+    if (ready & (IO_IN | IO_HUP))
+        read_node(u, (ready & IO_HUP) != 0);
+}
+
+void upstream_flush(struct upstream *u)
+{
+    ssize_t n = conn_flush(&u->conn);
+    if (n > 0)
+        metric_add(&u->worker->metrics.bytes_to_nodes, (uint64_t)n);
+    if (n >= 0)
+        return;
+    /* What it answered before it closed is still there to be read; the end comes with that. */
+    read_node(u, true);
+    if (conn_is_open(&u->conn)) {
+        metric_add(&u->worker->metrics.upstreams_closed_by_node, 1);
+        fail(u, FAILURE_CLOSED, false, strerror((int)-n));
+    }
+}
+
+/* ---- life ---- */
+
+struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t proto)
+{
+    struct upstream *u = calloc(1, sizeof(*u));
+    if (!u)
+        return NULL;
+    if (timer_make(&u->timer, &w->loop.timers, on_time) != 0) {
+        free(u);
+        return NULL;
+    }
+    conn_init(&u->conn, &w->loop, &w->chunks, on_ready);
+    u->worker = w;
+    u->node = node;
+    u->proto = proto;
+    u->state = UPSTREAM_IDLE;
+    list_init(&u->waiting);
+    list_init(&u->sent);
+    frame_init(&u->frame, FRAME_REPLY, &w->reply_limits);
+    return u;
+}
+
+static void bury(struct grave *g)
+{
+    free(container_of(g, struct upstream, grave));
+}
+
+void upstream_close(struct upstream *u)
+{
+    struct worker *w = u->worker;
+    drop_connection(u);
+    upstream_enter(u, UPSTREAM_CLOSED);
+    fail_all(u, &u->sent, FAILURE_CLOSED);
+    fail_all(u, &u->waiting, FAILURE_DOWN);
+    timer_unmake(&u->timer);
+    loop_bury(&w->loop, &u->conn.source, &u->grave, bury);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An upstream: our connection to a node, shared by all clients of a worker that speak one RESP
+ * version. Requests are pipelined on it; replies come back in that order.
+ *
+ *   IDLE ──first use──► CONNECTING ──► GREETING ──+PONG / HELLO──► READY
+ *                           ▲   └── fail, time-out ──┴── closed, silent, bad ──┐
+ *                           └───────────── timer ───────── BACKOFF ◄───────────┘
+ *
+ * Connected is not healthy: a stopped process still accepts. So each new connection greets with a
+ * PING (RESP2) or HELLO 3 (RESP3) and carries requests only after the answer. While the node is
+ * believed to be well (no failure since it last was READY), requests wait for that within their
+ * deadlines; once it has failed they are answered at once until it is READY again.
+ */
+#pragma once
+#include "net/conn.h"
+#include "proxy/request.h"
+#include "resp/frame.h"
+
+enum upstream_state {
+    UPSTREAM_IDLE,
+    UPSTREAM_CONNECTING,
+    UPSTREAM_GREETING,
+    UPSTREAM_READY,
+    UPSTREAM_BACKOFF,
+    UPSTREAM_CLOSED, /* for good: the node left the view, or the worker ends */
+};
+
+struct upstream_node;
+
+struct upstream {
+    struct conn conn;
+    struct worker *worker;      /* loan */
+    struct upstream_node *node; /* loan: the node outlives its upstreams */
+    struct grave grave;
+    struct timer timer;   /* CONNECTING, GREETING: time-out; READY: silence; BACKOFF: next try */
+    struct list waiting;  /* parts to send once READY */
+    struct list sent;     /* parts whose reply is to come, oldest first */
+    struct frame frame;
+    struct buf in;        /* the beginning of an incomplete reply */
+    uint64_t last_byte;   /* ns: when the node last gave a byte, or the queue began to fill */
+    uint64_t ready_since; /* ns */
+    int connect_error;    /* -errno of a connect that failed at once; 0: none */
+    uint32_t failures;    /* in a row, since it was last READY */
+    uint8_t state;        /* enum upstream_state; only upstream_enter() writes it */
+    uint8_t proto;        /* 2 or 3 */
+    bool dropping;        /* the incomplete reply is not kept: nobody wants it, or no memory */
+    bool out_of_memory;   /* the incomplete reply did not fit limits.memory */
+};
+
+struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t proto);
+/* Fails what is on it, closes it; it is freed at the end of the turn. */
+void upstream_close(struct upstream *u);
+
+/* Begins to connect if it is IDLE. */
+void upstream_start(struct upstream *u);
+
+/* May a request of `len` bytes go on it now? FAILURE_NONE, _DOWN or _NODE_LIMIT. */
+enum failure upstream_admits(const struct upstream *u, size_t len);
+
+/* Where the bytes of a part that was admitted are to be appended, before upstream_enqueue(). */
+struct buf *upstream_target(struct upstream *u, struct part *p);
+/* The part is complete, `len` bytes of it, in upstream_target(). */
+void upstream_enqueue(struct upstream *u, struct part *p, size_t len);
+
+/* A part's deadline has passed. */
+void upstream_expire(struct upstream *u, struct part *p);
+
+/* Sends what is to be sent; a broken connection ends as usual. */
+void upstream_flush(struct upstream *u);
+
+const char *upstream_state_name(enum upstream_state s);

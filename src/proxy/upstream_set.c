@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/upstream_set.h"
+
+#include "base/must.h"
+#include "proxy/worker_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void upstream_set_init(struct upstream_set *s, struct worker *w)
+{
+    *s = (struct upstream_set){.worker = w};
+}
+
+static void bury_node(struct grave *g)
+{
+    free(container_of(g, struct upstream_node, grave));
+}
+
+static void node_close(struct worker *w, struct upstream_node *n)
+{
+    for (int lane = 0; lane < LANE_COUNT; lane++)
+        if (n->lanes[lane])
+            upstream_close(take_ptr(n->lanes[lane]));
+    must(n->requests == 0 && n->bytes == 0);
+    /* Its upstreams are buried first: they were put on the pile before, but nothing of the node is
+     * looked at when they are freed, so the order does not matter. */
+    loop_bury(&w->loop, &n->source, &n->grave, bury_node);
+}
+
+void upstream_set_fini(struct upstream_set *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        node_close(s->worker, s->nodes[i]);
+    free(s->nodes);
+    s->nodes = NULL;
+    s->count = 0;
+}
+
+static struct upstream_node *node_new(const struct view_node *v)
+{
+    struct upstream_node *n = calloc(1, sizeof(*n));
+    if (!n)
+        return NULL;
+    memcpy(n->name, v->name, sizeof(n->name));
+    n->addr = v->addr;
+    source_init(&n->source, NULL);
+    return n;
+}
+
+/* The node of that identity and address, taken out of the present set. Views are small and change
+ * seldom, so a search through all will do. */
+static struct upstream_node *take_same(struct upstream_set *s, const struct view_node *v)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct upstream_node *n = s->nodes[i];
+        if (n && strcmp(n->name, v->name) == 0 && addr_eq(&n->addr, &v->addr)) {
+            s->nodes[i] = NULL;
+            return n;
+        }
+    }
+    return NULL;
+}
+
+int upstream_set_adopt(struct upstream_set *s, const struct view *v)
+{
+    struct upstream_node **nodes = calloc(v->node_count + 1, sizeof(*nodes));
+    struct upstream_node **made = calloc(v->node_count + 1, sizeof(*made));
+    int err = nodes && made ? 0 : -ENOMEM;
+    /* First everything that can fail, then the change. */
+    for (uint32_t i = 0; !err && i < v->node_count; i++) {
+        made[i] = node_new(&v->nodes[i]);
+        if (!made[i])
+            err = -ENOMEM;
+    }
+    if (err) {
+        for (uint32_t i = 0; made && i < v->node_count; i++)
+            free(made[i]);
+        free(made);
+        free(nodes);
+        return err;
+    }
+    for (uint32_t i = 0; i < v->node_count; i++) {
+        nodes[i] = take_same(s, &v->nodes[i]);
+        if (nodes[i])
+            free(made[i]);
+        else
+            nodes[i] = made[i];
+    }
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->nodes[i])
+            node_close(s->worker, s->nodes[i]);
+    free(made);
+    free(s->nodes);
+    s->nodes = nodes;
+    s->count = v->node_count;
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct upstream *u = upstream_set_shared(s, i, 2);
+        if (u) /* else it is made with the first request */
+            upstream_start(u);
+    }
+    return 0;
+}
+
+struct upstream *upstream_set_shared(struct upstream_set *s, uint32_t node, uint8_t proto)
+{
+    must(node < s->count);
+    struct upstream_node *n = s->nodes[node];
+    enum lane lane = proto == 3 ? LANE_SHARED_RESP3 : LANE_SHARED_RESP2;
+    if (!n->lanes[lane])
+        n->lanes[lane] = upstream_new(s->worker, n, proto);
+    return n->lanes[lane];
+}
+
+bool upstream_node_is_down(const struct upstream_node *n)
+{
+    bool failed = false;
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        const struct upstream *u = n->lanes[lane];
+        if (u && u->state == UPSTREAM_READY)
+            return false;
+        failed = failed || (u && u->failures > 0);
+    }
+    return failed;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a worker, for the files of proxy/ only. */
+#pragma once
+#include "base/pool.h"
+#include "base/rng.h"
+#include "net/listener.h"
+#include "net/mailbox.h"
+#include "proxy/client.h"
+#include "proxy/upstream_set.h"
+#include "proxy/worker.h"
+#include "resp/args.h"
+
+enum {
+    CLIENT_READ_BYTES = 64 * 1024,    /* one read; fits the longest inline request */
+    UPSTREAM_READ_BYTES = 256 * 1024, /* one read; larger gains nothing (data-plane prototypes, §3) */
+    CLIENT_OUTPUT_PAUSE = 1024 * 1024, /* a client owed more than this is not read further */
+    WORKER_LISTENERS_MAX = 16,
+};
+
+struct worker {
+    const struct proxy_settings *settings;
+    struct log *log;
+    unsigned index, count;
+    struct worker *const *all; /* loan; all workers, this one at [index] */
+    unsigned all_count;
+
+    struct loop loop;
+    struct mailbox mailbox;
+    struct rng rng;
+    struct metrics metrics;
+    /* Clients here or on their way here; others read it to find the worker with the fewest. */
+    atomic_uint load;
+
+    struct chunk_pool chunks;
+    struct pool clients_pool, requests_pool, parts_pool;
+
+    struct view *view; /* one reference; NULL before the first */
+    struct upstream_set upstreams;
+
+    struct listener listeners[WORKER_LISTENERS_MAX];
+    unsigned listener_count;
+
+    struct list clients;
+    struct list idle;     /* clients, by last_active; only if there is an idle time-out */
+    struct list blocked;  /* clients that take no bytes, by blocked_since */
+    struct list deadlines; /* parts; one constant delay, so this order is theirs */
+    struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
+    uint64_t last_client_id;
+    uint64_t started; /* ns */
+
+    /* Scratch for one request or one read at a time. */
+    uint8_t *client_scratch;
+    uint8_t *upstream_scratch;
+    struct args args;
+    struct command_keys_found keys;
+    struct iovec *iov; /* of a request that lies in many chunks */
+    size_t iov_room;
+    uint32_t *node_of_key;
+    size_t node_of_key_room;
+
+    struct frame_limits request_limits, reply_limits;
+    struct io_socket_options client_options, node_options;
+    uint32_t node_requests_max; /* this worker's share */
+    uint64_t node_bytes_max;    /* this worker's share */
+
+    struct timer drain_timer;
+    bool draining;
+    bool ended; /* the drain time is over */
+};
+
+static inline uint64_t worker_now(const struct worker *w)
+{
+    return w->loop.now;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The arguments of one complete request, wherever its bytes lie: in one piece or in many.
+ * One struct args serves a worker for one request at a time and keeps its memory for the next.
+ *
+ * Argument bodies are looked at only on demand: a 5 MB value is never gathered, a key is.
+ */
+#pragma once
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct arg {
+    uint32_t piece; /* index into args.iov */
+    size_t at;      /* offset of the first byte in that piece */
+    size_t len;     /* bytes; may go on in the next pieces */
+};
+
+struct args {
+    const struct iovec *iov; /* loan: the request's bytes, until the next args_parse() */
+    size_t iov_count;
+    size_t frame_len; /* bytes of the whole request */
+    struct arg *v;
+    size_t count;
+    /* private */
+    size_t v_room;
+    void *gathered; /* copies of arguments that lie in several pieces; freed at the next parse */
+    char *inline_bytes;
+    struct iovec inline_iov;
+};
+
+void args_init(struct args *a);
+void args_fini(struct args *a);
+
+/* `iov` holds exactly one request that frame_feed() called READY, not inline, with number > 0.
+ * 0, or -ENOMEM. */
+int args_parse(struct args *a, const struct iovec *iov, size_t iov_count) MUST_CHECK;
+
+/*
+ * The same for an inline request: splits `line` (its LF included or not) as redis-server's
+ * sdssplitargs() does. The arguments then lie in memory of `a`, encoded as an array of bulk strings
+ * in a->iov. 0 (a->count may be 0: a blank line), -EINVAL: unbalanced quotes, -ENOMEM.
+ */
+int args_parse_inline(struct args *a, struct str line) MUST_CHECK;
+
+/* Encodes a sloppy request anew; afterwards a->iov is the canonical form. 0 or -ENOMEM. */
+int args_make_canonical(struct args *a) MUST_CHECK;
+
+/* The argument in one piece: a loan until the next parse. Gathers if it must; memory then is as
+ * large as the argument, so ask for keys and option words only. p is NULL on -ENOMEM. */
+struct str args_str(struct args *a, size_t index);
+
+static inline size_t args_len(const struct args *a, size_t index)
+{
+    return a->v[index].len;
+}
+
+/* The arguments from `first` on as a request of their own, with its own memory: for requests that
+ * carry another (COMMAND GETKEYS). `first` must be below a->count. 0 or -ENOMEM; args_fini(). */
+int args_tail(const struct args *a, size_t first, struct args *ret_tail) MUST_CHECK;
+
+/* The pieces of the whole encoded argument, `$len` header and terminator included; calls
+ * `take(owner, bytes, len)` for each until it returns non-zero, which is then returned. */
+int args_each_piece(const struct args *a, size_t index,
+                    int (*take)(void *owner, const void *bytes, size_t len), void *owner);

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command table, its look-up and the finding of keys.
+ *
+ * The invariant: whatever command_find_keys() calls malformed (-EINVAL) redis-server refuses too,
+ * without touching a key. So its parsing follows the commands' own, down to the NUL byte that ends
+ * an option word there. Pure functions over constant tables: any thread.
+ */
+#include "resp/command.h"
+
+#include "base/must.h"
+#include "resp/command_slots.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NAME_MAX_LEN = 31, /* the longest name, with room: see struct padded */
+    WORD_MAX = 15,     /* the longest option word (STOREDIST), with room */
+    NUMBER_MAX = 20,   /* characters of INT64_MIN */
+
+    KEYS_ROOM_LEAST = 16,
+    KEYS_ROOM_KEPT = 1024, /* 8 KiB: more keys than a usual MGET has */
+};
+
+/* Kept out of the short path, which then has no frame and no stack protector to pay for. */
+#define SLOW_PATH __attribute__((noinline))
+
+/* Why a command is refused; reads on from "-ERR sumcache: 'name' ". That of a container is for
+ * callers who do not give the server's own answer to an unknown subcommand. */
+#define REASON_NONE      NULL
+#define REASON_CONTAINER "has no such subcommand"
+#define REASON_HELP      "is not offered by a proxy"
+#define REASON_BLOCKS    "blocks, and would hold up every other client of this upstream"
+#define REASON_STATE     "changes a connection's state, and the connections to the nodes are shared"
+#define REASON_PUBSUB    "belongs to publish and subscribe, which is not offered"
+#define REASON_PUSHES    "needs messages pushed by the nodes, which are not offered"
+#define REASON_CLIENTS   "concerns other clients, which one client may not touch"
+#define REASON_ALL_NODES "concerns all nodes, and a request goes to one"
+#define REASON_DATABASES "concerns more than one database, and there is only database 0"
+#define REASON_OPERATOR  "is for the operator of a single node; connect to that node"
+#define REASON_CLUSTER   "is for Redis Cluster, and clients see a single Redis here"
+#define REASON_MIGRATE   "makes a node connect elsewhere"
+
+enum {
+    FLAGS_NONE = 0,
+    FLAGS_READ = COMMAND_READ,
+    FLAGS_WRITE = COMMAND_WRITE,
+    FLAGS_READ_BLOCKS = COMMAND_READ | COMMAND_BLOCKS,
+    FLAGS_WRITE_BLOCKS = COMMAND_WRITE | COMMAND_BLOCKS,
+    FLAGS_OPTIONAL = COMMAND_KEYS_OPTIONAL,
+    FLAGS_READ_OPTIONAL = COMMAND_READ | COMMAND_KEYS_OPTIONAL,
+    FLAGS_CONTAINER = COMMAND_CONTAINER,
+    FLAGS_SUB = COMMAND_SUBCOMMAND,
+    FLAGS_READ_SUB = COMMAND_READ | COMMAND_SUBCOMMAND,
+    FLAGS_WRITE_SUB = COMMAND_WRITE | COMMAND_SUBCOMMAND,
+};
+
+static const struct command COMMANDS[] = {
+#define COMMAND_ROW(ID, NAME, ARITY, WAY, KEYS, FIRST, LAST, STEP, MISS, FLAGS, REQUEST, RESPONSE, \
+                    REASON)                                                                        \
+    {                                                                                              \
+        .name = (NAME),                                                                            \
+        .id = COMMAND_ID_##ID,                                                                     \
+        .arity = (ARITY),                                                                          \
+        .way = COMMAND_##WAY,                                                                      \
+        .keys = KEYS_##KEYS,                                                                       \
+        .first = (FIRST),                                                                          \
+        .last = (LAST),                                                                            \
+        .step = (STEP),                                                                            \
+        .miss = MISS_##MISS,                                                                       \
+        .flags = FLAGS_##FLAGS,                                                                    \
+        .request_policy = REQUEST_##REQUEST,                                                       \
+        .response_policy = RESPONSE_##RESPONSE,                                                    \
+        .refusal = REASON_##REASON,                                                                \
+    },
+#include "resp/command_table.h"
+#undef COMMAND_ROW
+};
+
+/* Names once more in a form that is compared eight bytes at a time. */
+union padded {
+    char bytes[NAME_MAX_LEN + 1];
+    uint64_t words[(NAME_MAX_LEN + 1) / 8];
+};
+
+static const union padded NAMES[] = {
+#define COMMAND_ROW(ID, NAME, ...) {.bytes = NAME},
+#include "resp/command_table.h"
+#undef COMMAND_ROW
+};
+
+size_t command_count(void)
+{
+    return COMMAND_ID_COUNT;
+}
+
+const struct command *command_at(size_t index)
+{
+    must(index < COMMAND_ID_COUNT);
+    return &COMMANDS[index];
+}
+
+/* Up to eight bytes as one number, lowest address lowest, without reading past them. */
+static inline uint64_t load_tail(const char *p, size_t len)
+{
+    uint64_t whole;
+    uint32_t low, high;
+    uint16_t low16, high16;
+    if (len >= 8) {
+        memcpy(&whole, p, 8);
+        return le64toh(whole);
+    }
+    if (len >= 4) {
+        /* The two halves overlap in bytes that are equal in both. */
+        memcpy(&low, p, 4);
+        memcpy(&high, p + len - 4, 4);
+        return le32toh(low) | (uint64_t)le32toh(high) << (len - 4) * 8;
+    }
+    if (len >= 2) {
+        memcpy(&low16, p, 2);
+        memcpy(&high16, p + len - 2, 2);
+        return le16toh(low16) | (uint64_t)le16toh(high16) << (len - 2) * 8;
+    }
+    return len > 0 ? (uint8_t)p[0] : 0;
+}
+
+/* Eight ASCII characters to lower case at once; bytes above 127 stay as they are. */
+static inline uint64_t lower8(uint64_t w)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t low7 = w & ones * 0x7f;
+    uint64_t from_a = low7 + ones * (0x80 - 'A');
+    uint64_t past_z = low7 + ones * (0x7f - 'Z');
+    uint64_t upper = (from_a ^ past_z) & ~w & ones * 0x80;
+    return w | upper >> 2;
+}
+
+static inline size_t next_slot(size_t slot)
+{
+    return (slot + 1) & ((1 << SLOT_BITS) - 1);
+}
+
+/* Names of 1 to 8 bytes: nearly all that is asked, so one word and nothing on the stack. */
+static inline const struct command *find_short(struct str name)
+{
+    uint64_t word = lower8(load_tail(name.p, name.len));
+    size_t slot = word * SLOT_FACTORS[0] >> (64 - SLOT_BITS);
+    for (size_t found; (found = SLOTS[slot]) != 0; slot = next_slot(slot)) {
+        const union padded *row = &NAMES[found - 1];
+        /* No name has a NUL inside, so a NUL in place of the last byte means another length. */
+        if (le64toh(row->words[0]) == word && row->words[1] == 0)
+            return row->bytes[name.len - 1] != '\0' ? &COMMANDS[found - 1] : NULL;
+    }
+    return NULL;
+}
+
+static SLOW_PATH const struct command *find_long(struct str name)
+{
+    uint64_t words[4] = {0};
+    uint64_t sum = 0;
+    for (size_t i = 0; i * 8 < name.len; i++) {
+        words[i] = lower8(load_tail(name.p + i * 8, name.len - i * 8));
+        sum += words[i] * (i > 0 ? SLOT_FACTORS[i] : 1);
+    }
+    size_t slot = sum * SLOT_FACTORS[0] >> (64 - SLOT_BITS);
+    for (size_t found; (found = SLOTS[slot]) != 0; slot = next_slot(slot)) {
+        const union padded *row = &NAMES[found - 1];
+        uint64_t difference = 0;
+        for (size_t i = 0; i < 4; i++)
+            difference |= le64toh(row->words[i]) ^ words[i];
+        if (difference == 0)
+            return row->bytes[name.len - 1] != '\0' ? &COMMANDS[found - 1] : NULL;
+    }
+    return NULL;
+}
+
+const struct command *command_find_name(struct str name)
+{
+    if (name.len == 0 || name.len > NAME_MAX_LEN)
+        return NULL;
+    return name.len <= 8 ? find_short(name) : find_long(name);
+}
+
+/* Copies the first bytes of an argument, wherever they lie; returns how many. */
+static size_t copy_head(const struct args *a, size_t index, char *to, size_t max)
+{
+    const struct arg *v = &a->v[index];
+    size_t len = v->len < max ? v->len : max;
+    size_t at = v->at, done = 0;
+    for (uint32_t piece = v->piece; done < len; piece++, at = 0) {
+        size_t here = a->iov[piece].iov_len - at;
+        if (here > len - done)
+            here = len - done;
+        memcpy(to + done, (const char *)a->iov[piece].iov_base + at, here);
+        done += here;
+    }
+    return len;
+}
+
+static inline bool is_in_one_piece(const struct args *a, size_t index)
+{
+    return a->v[index].at + a->v[index].len <= a->iov[a->v[index].piece].iov_len;
+}
+
+static inline struct str in_one_piece(const struct args *a, size_t index)
+{
+    const struct arg *v = &a->v[index];
+    return (struct str){(const char *)a->iov[v->piece].iov_base + v->at, v->len};
+}
+
+/* For a name that lies in several pieces. Asks for no memory, so that this cannot fail. */
+static SLOW_PATH const struct command *find_scattered(const struct args *a)
+{
+    /* One byte more than a name may have: what is longer is cut off, and still too long. */
+    char room[NAME_MAX_LEN + 1];
+    size_t len = copy_head(a, 0, room, sizeof(room));
+    return command_find_name((struct str){room, len});
+}
+
+static SLOW_PATH const struct command *find_subcommand(const struct command *container,
+                                                       const struct args *a)
+{
+    char name[NAME_MAX_LEN + 1];
+    size_t len = strlen(container->name);
+    memcpy(name, container->name, len);
+    name[len++] = '|';
+    len += copy_head(a, 1, name + len, sizeof(name) - len);
+    const struct command *c = command_find_name((struct str){name, len});
+    return c != NULL ? c : container;
+}
+
+const struct command *command_find(struct args *a)
+{
+    const struct command *c;
+    if (is_in_one_piece(a, 0))
+        c = command_find_name(in_one_piece(a, 0));
+    else
+        c = find_scattered(a);
+    if (c == NULL || (c->flags & (COMMAND_CONTAINER | COMMAND_SUBCOMMAND)) == 0)
+        return c;
+    if (c->flags & COMMAND_SUBCOMMAND)
+        return NULL; /* "config|get" in one argument is no command */
+    return a->count > 1 ? find_subcommand(c, a) : c;
+}
+
+bool command_arity_ok(const struct command *c, size_t arg_count)
+{
+    return c->arity >= 0 ? arg_count == (size_t)c->arity : arg_count >= (size_t)-c->arity;
+}
+
+void command_keys_fini(struct command_keys_found *k)
+{
+    free(k->index);
+    *k = (struct command_keys_found){0};
+}
+
+/* Room for `count`; what a request with very many keys took before is given back. */
+static int make_room(struct command_keys_found *k, size_t count)
+{
+    if (count <= k->room && (k->room <= KEYS_ROOM_KEPT || count > KEYS_ROOM_KEPT))
+        return 0;
+    size_t room = KEYS_ROOM_LEAST;
+    while (room < count)
+        room *= 2;
+    size_t *index = reallocarray(k->index, room, sizeof(*index));
+    if (index == NULL)
+        return count <= k->room ? 0 : -ENOMEM;
+    k->index = index;
+    k->room = room;
+    return 0;
+}
+
+/* Takes the arguments first, first + step, … up to and with `last` as keys. */
+static int take_run(struct command_keys_found *k, size_t first, size_t last, size_t step)
+{
+    k->count = 0;
+    if (first > last)
+        return 0;
+    int err = make_room(k, (last - first) / step + 1);
+    if (err != 0)
+        return err;
+    for (size_t i = first; i <= last; i += step)
+        k->index[k->count++] = i;
+    return 0;
+}
+
+static int take_pair(struct command_keys_found *k, size_t a, size_t b)
+{
+    int err = make_room(k, 2);
+    if (err != 0)
+        return err;
+    k->index[0] = a;
+    k->index[1] = b;
+    k->count = b != 0 ? 2 : 1; /* 0 is the command's name: there is no second key */
+    return 0;
+}
+
+/* Whether an argument is this word (lower case) to redis-server, which compares C strings: in any
+ * case, and only up to a NUL byte. */
+static bool word_is(const struct args *a, size_t index, const char *word)
+{
+    char room[WORD_MAX + 1];
+    size_t len = copy_head(a, index, room, sizeof(room));
+    struct str is = {room, strnlen(room, len)};
+    return str_eq_nocase(is, str_of(word));
+}
+
+static int number(const struct args *a, size_t index, int64_t *ret)
+{
+    char room[NUMBER_MAX + 1];
+    size_t len = copy_head(a, index, room, sizeof(room));
+    return str_to_i64((struct str){room, len}, ret);
+}
+
+/* The count at argument `at`: 1 (0 if the command may have no keys) up to what follows it. */
+static int key_number(const struct command *c, const struct args *a, size_t at, size_t *ret)
+{
+    int64_t n;
+    int64_t min = c->flags & COMMAND_KEYS_OPTIONAL ? 0 : 1;
+    if (number(a, at, &n) != 0 || n < min || (uint64_t)n > a->count - at - 1)
+        return -EINVAL;
+    *ret = (size_t)n;
+    return 0;
+}
+
+static int keys_range(const struct command *c, const struct args *a, struct command_keys_found *k)
+{
+    size_t first = (size_t)c->first, step = (size_t)c->step;
+    if (c->last >= 0)
+        return take_run(k, first, (size_t)c->last, step);
+    size_t cut = (size_t)-c->last - 1; /* arguments behind the keys */
+    if (a->count <= first + cut)
+        return take_run(k, 1, 0, 1);
+    if ((a->count - cut - first) % step != 0)
+        return -EINVAL; /* MSET with a key but no value for it */
+    return take_run(k, first, a->count - cut - 1, step);
+}
+
+static int keys_num(const struct command *c, const struct args *a, size_t at,
+                    struct command_keys_found *k)
+{
+    size_t n;
+    int err = key_number(c, a, at, &n);
+    return err != 0 ? err : take_run(k, at + 1, at + n, 1);
+}
+
+static int keys_num_store(const struct command *c, const struct args *a,
+                          struct command_keys_found *k)
+{
+    size_t n;
+    int err = key_number(c, a, 2, &n);
+    if (err == 0)
+        err = make_room(k, n + 1);
+    if (err != 0)
+        return err;
+    k->index[0] = 1;
+    for (size_t i = 1; i <= n; i++)
+        k->index[i] = 2 + i;
+    k->count = n + 1;
+    return 0;
+}
+
+/* A BY or GET pattern names keys of other nodes; BY without a '*' and GET # name none. */
+static int sort_pattern(struct args *a, size_t index, bool is_by, bool *ret_names_keys)
+{
+    struct str pattern = args_str(a, index);
+    if (pattern.p == NULL && pattern.len > 0)
+        return -ENOMEM;
+    size_t len = pattern.len > 0 ? strnlen(pattern.p, pattern.len) : 0;
+    *ret_names_keys = is_by ? len > 0 && memchr(pattern.p, '*', len) != NULL
+                            : !str_eq((struct str){pattern.p, len}, STR("#"));
+    return 0;
+}
+
+static int keys_sort(const struct command *c, struct args *a, struct command_keys_found *k,
+                     const char **ret_refusal)
+{
+    size_t store = 0;
+    const char *refusal = NULL;
+    for (size_t i = 2; i < a->count; i++) {
+        size_t left = a->count - i - 1;
+        bool is_by = word_is(a, i, "by");
+        if (word_is(a, i, "asc") || word_is(a, i, "desc") || word_is(a, i, "alpha"))
+            continue;
+        if (word_is(a, i, "limit") && left >= 2) {
+            i += 2;
+        } else if (c->id == COMMAND_ID_SORT && word_is(a, i, "store") && left >= 1) {
+            store = ++i; /* of several the last one counts */
+        } else if ((is_by || word_is(a, i, "get")) && left >= 1) {
+            bool names_keys;
+            int err = sort_pattern(a, ++i, is_by, &names_keys);
+            if (err != 0)
+                return err;
+            if (names_keys && refusal == NULL)
+                refusal = is_by ? "BY option of SORT denied in Cluster mode."
+                                : "GET option of SORT denied in Cluster mode.";
+        } else if (refusal == NULL) {
+            return -EINVAL;
+        }
+    }
+    int err = take_pair(k, 1, store);
+    if (err != 0 || refusal == NULL)
+        return err;
+    *ret_refusal = refusal;
+    return -ENOTSUP;
+}
+
+static int keys_georadius(const struct args *a, struct command_keys_found *k)
+{
+    size_t store = 0;
+    /* Of GEORADIUS 5 is the unit, which is none of these words if it is a unit. */
+    for (size_t i = 5; i + 1 < a->count; i++)
+        if (word_is(a, i, "store") || word_is(a, i, "storedist"))
+            store = ++i; /* of several the last one counts */
+    return take_pair(k, 1, store);
+}
+
+/* Where the keys of XREAD and XREADGROUP begin, and whether it would wait for entries. */
+static int find_streams(const struct command *c, const struct args *a, size_t *ret_first,
+                        bool *ret_blocks)
+{
+    bool is_group = c->id == COMMAND_ID_XREADGROUP;
+    for (size_t i = 1; i < a->count; i++) {
+        size_t left = a->count - i - 1;
+        if (word_is(a, i, "block") && left >= 1) {
+            *ret_blocks = true;
+            i++;
+        } else if (word_is(a, i, "count") && left >= 1) {
+            i++;
+        } else if (is_group && word_is(a, i, "group") && left >= 2) {
+            i += 2;
+        } else if (word_is(a, i, "streams") && left >= 1) {
+            *ret_first = i + 1;
+            return left % 2 == 0 ? 0 : -EINVAL;
+        } else if (!is_group || !word_is(a, i, "noack")) {
+            return -EINVAL;
+        }
+    }
+    return -EINVAL;
+}
+
+static int keys_streams(const struct command *c, const struct args *a, struct command_keys_found *k,
+                        const char **ret_refusal)
+{
+    size_t first = 0;
+    bool blocks = false;
+    k->count = 0;
+    int err = find_streams(c, a, &first, &blocks);
+    if (err == 0)
+        err = take_run(k, first, first + (a->count - first) / 2 - 1, 1);
+    /* Refused even if malformed: a node is never to be asked to wait. */
+    if (!blocks || err == -ENOMEM)
+        return err;
+    *ret_refusal = c->id == COMMAND_ID_XREAD ? "sumcache: 'xread' with BLOCK " REASON_BLOCKS
+                                             : "sumcache: 'xreadgroup' with BLOCK " REASON_BLOCKS;
+    return -ENOTSUP;
+}
+
+static int keys_migrate(const struct args *a, struct command_keys_found *k)
+{
+    for (size_t i = 6; i < a->count; i++) {
+        if (word_is(a, i, "keys"))
+            return args_len(a, 3) == 0 ? take_run(k, i + 1, a->count - 1, 1) : -EINVAL;
+        i += word_is(a, i, "auth") ? 1 : word_is(a, i, "auth2") ? 2 : 0;
+    }
+    return take_pair(k, 3, 0);
+}
+
+static int keys_copy(const struct args *a, struct command_keys_found *k, const char **ret_refusal)
+{
+    bool elsewhere = false;
+    for (size_t i = 3; i < a->count; i++) {
+        if (word_is(a, i, "replace"))
+            continue;
+        int64_t db;
+        if (!word_is(a, i, "db") || ++i == a->count || number(a, i, &db) != 0)
+            return -EINVAL;
+        elsewhere = db != 0; /* of several the last one counts */
+    }
+    int err = take_pair(k, 1, 2);
+    if (err != 0 || !elsewhere)
+        return err;
+    *ret_refusal = "Copying to another database is not allowed in cluster mode";
+    return -ENOTSUP;
+}
+
+int command_find_keys(const struct command *c, struct args *a, struct command_keys_found *k,
+                      const char **ret_refusal)
+{
+    /* Nearly every request: one key, and room that make_room() would leave as it is. */
+    if (c->keys == KEYS_RANGE && c->first == c->last && k->room - 1 < KEYS_ROOM_KEPT) {
+        k->index[0] = (size_t)c->first;
+        k->count = 1;
+        return 0;
+    }
+    switch ((enum command_keys)c->keys) {
+    case KEYS_NONE:
+        k->count = 0;
+        return 0;
+    case KEYS_RANGE:
+        return keys_range(c, a, k);
+    case KEYS_NUM:
+        return keys_num(c, a, 1, k);
+    case KEYS_NUM_AT_2:
+        return keys_num(c, a, 2, k);
+    case KEYS_NUM_STORE:
+        return keys_num_store(c, a, k);
+    case KEYS_SORT:
+        return keys_sort(c, a, k, ret_refusal);
+    case KEYS_GEORADIUS:
+        return keys_georadius(a, k);
+    case KEYS_STREAMS:
+        return keys_streams(c, a, k, ret_refusal);
+    case KEYS_MIGRATE:
+        return keys_migrate(a, k);
+    case KEYS_COPY:
+        return keys_copy(a, k, ret_refusal);
+    }
+    unreachable();
+}

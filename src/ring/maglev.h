@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Maglev consistent hashing (Eisenbud et al., NSDI 2016, §3.4): key hash → node index.
+ *
+ * Bit-exact with Envoy's MAGLEV load balancer: same identities, weights and slot count give the
+ * same table, so that a fleet can move between the two without losing a key. A table never changes
+ * once built; any number of threads may look up in it.
+ */
+#pragma once
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    MAGLEV_SLOTS = 65537, /* Envoy's default; the paper's small table */
+    MAGLEV_NODES_MAX =
+        4096, /* a slot holds a uint16_t; above that the share per node is < 16 slots */
+};
+
+struct maglev; /* opaque */
+
+struct maglev_node {
+    struct str id;   /* identity, "10.0.0.1:6379": loan for the call only */
+    uint32_t weight; /* relative share; 0: no slot */
+};
+
+/*
+ * `slots` must be a prime. Nodes may come in any order; results are indexes into `nodes`. Two nodes
+ * of one id are refused. On success the caller owns *ret_table. -EINVAL: no node with weight, too
+ * many, equal ids, or `slots` not prime; -ENOMEM.
+ */
+int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
+               struct maglev **ret_table) MUST_CHECK;
+struct maglev *maglev_free(struct maglev *m); /* NULL is fine; always returns NULL */
+
+uint32_t maglev_lookup(const struct maglev *m, uint64_t key_hash); /* index into `nodes` */
+uint32_t maglev_slots(const struct maglev *m);
+uint32_t maglev_node_of_slot(const struct maglev *m, uint32_t slot);

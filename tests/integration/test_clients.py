@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real client libraries and Redis's own tools, with default options, as applications use them.
+
+Each runs twice: with nodes, where it does real work, and with every node down, where it must be able
+to connect and to PING, because a cache must never keep its applications from starting.
+"""
+import os
+import pathlib
+import pty
+import re
+import select
+import subprocess
+import sys
+
+import pytest
+
+import processes
+from processes import SLOWNESS
+
+CLIENTS = pathlib.Path(__file__).parent / "clients"
+
+
+@pytest.fixture(scope="session")
+def node_modules():
+    """Installs the npm packages of package-lock.json unless they are there."""
+    modules = CLIENTS / "node_modules"
+    lock = CLIENTS / "package-lock.json"
+    mark = modules / ".package-lock.json"
+    if not mark.exists() or mark.stat().st_mtime < lock.stat().st_mtime:
+        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=CLIENTS, check=True, timeout=180,
+                       capture_output=True)
+        mark.touch()
+    return modules
+
+
+@pytest.fixture(scope="session")
+def hiredis_program(tmp_path_factory):
+    program = tmp_path_factory.mktemp("hiredis") / "hiredis"
+    subprocess.run(["cc", "-Wall", "-Wextra", "-o", program, CLIENTS / "hiredis.c", "-lhiredis"],
+                   check=True)
+    return program
+
+
+@pytest.fixture(scope="session")
+def lonely_proxy(shared):
+    """A proxy with default settings of which no node is there."""
+    dead = [f"{processes.HOST}:{processes.free_port()}" for _ in range(3)]
+    return shared.proxy(dead)
+
+
+COMMANDS = {
+    "ioredis5": ["node", CLIENTS / "ioredis.mjs", "ioredis5"],
+    "ioredis6": ["node", CLIENTS / "ioredis.mjs", "ioredis6"],
+    "redis5": ["node", CLIENTS / "node-redis.mjs", "redis5"],
+    "redis6": ["node", CLIENTS / "node-redis.mjs", "redis6"],
+    "phpredis": ["php", CLIENTS / "phpredis.php"],
+    "redispy": ["/usr/bin/python3", CLIENTS / "redispy.py"],
+    "hiredis": [],
+}
+
+
+@pytest.mark.parametrize("library", COMMANDS)
+@pytest.mark.parametrize("mode", ["work", "connect"])
+def test_library(request, library, mode, key):
+    if library in ("ioredis5", "ioredis6", "redis5", "redis6"):
+        request.getfixturevalue("node_modules")
+    argv = COMMANDS[library] or [request.getfixturevalue("hiredis_program")]
+    if argv[0] == "/usr/bin/python3" and not pathlib.Path(argv[0]).exists():
+        argv = [sys.executable] + argv[1:]
+    target = request.getfixturevalue("proxy" if mode == "work" else "lonely_proxy")
+    done = subprocess.run([*map(str, argv), str(target.port), mode, key(library)], timeout=30 * SLOWNESS,
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-3000:]
+
+
+def cli(port, *args, stdin=None):
+    done = subprocess.run(["redis-cli", "-p", str(port), *args], capture_output=True, text=True,
+                          timeout=30 * SLOWNESS, check=False, input=stdin)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["-3"]])
+def test_redis_cli(proxy, key, options):
+    assert cli(proxy.port, *options, "SET", key("a"), "one") == "OK\n"
+    assert cli(proxy.port, *options, "GET", key("a")) == "one\n"
+    assert cli(proxy.port, *options, "MSET", key("b"), "2", key("c"), "3") == "OK\n"
+    assert cli(proxy.port, *options, "MGET", key("a"), key("b"), key("c")) == "one\n2\n3\n"
+    assert cli(proxy.port, *options, "DEL", key("a"), key("b"), key("c"), key("d")) == "3\n"
+    script = "".join(f"SET {key(i)} v{i}\nGET {key(i)}\n" for i in range(50))
+    assert cli(proxy.port, *options, stdin=script) == "".join(f"OK\nv{i}\n" for i in range(50))
+
+
+def test_redis_cli_pipe(proxy, key):
+    """redis-cli --pipe sends everything, then ECHO with 20 bytes, and waits for them."""
+    script = "".join(f"SET {key(i)} v{i}\r\n" for i in range(2000))
+    assert "errors: 0, replies: 2000" in cli(proxy.port, "--pipe", stdin=script)
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("options", [[], ["-3"]])
+def test_redis_cli_interactive(request, options, down):
+    """On a terminal redis-cli asks COMMAND DOCS (or COMMAND) before the prompt, for its help."""
+    target = request.getfixturevalue("lonely_proxy" if down else "proxy")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "dumb"
+        os.environ["HOME"] = "/nonexistent"
+        os.execvp("redis-cli", ["redis-cli", "-p", str(target.port), *options])
+    seen = b""
+
+    def wait_for(pattern):
+        nonlocal seen
+        while not re.search(pattern, seen):
+            ready, _, _ = select.select([terminal], [], [], 10 * SLOWNESS)
+            assert ready, seen
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:
+                raise AssertionError(f"redis-cli ended: {seen!r}") from None
+        seen = b""
+
+    try:
+        wait_for(rb"> $")
+        os.write(terminal, b"PING\r")
+        wait_for(rb"PONG\r?\n")
+        os.write(terminal, b"NOSUCH x\r")
+        wait_for(rb"ERR unknown command")
+        os.write(terminal, b"QUIT\r")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+
+def benchmark(port, *args):
+    done = subprocess.run(["redis-benchmark", "-p", str(port), "--csv", *args], capture_output=True,
+                          text=True, timeout=60 * SLOWNESS, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rror" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.stdout
+
+
+TESTS = "ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin," \
+        "lrange_100,mset"
+
+
+def test_redis_benchmark(proxy):
+    out = benchmark(proxy.port, "-n", "2000", "-r", "1000", "-t", TESTS)
+    assert len(out.splitlines()) >= 17, out
+
+
+@pytest.mark.parametrize("args", [["-P", "16", "-r", "1000"], ["-c", "200", "-d", "1024"],
+                                  ["-3", "-P", "4"], ["--threads", "2", "-r", "100"]])
+def test_redis_benchmark_options(proxy, args):
+    benchmark(proxy.port, "-n", "5000", "-t", "set,get,mset", *args)
+
+
+def test_redis_benchmark_of_a_command(proxy, key):
+    benchmark(proxy.port, "-n", "2000", "-r", "1000", "MGET", key("__rand_int__"), key("b"), key("c"))
+
+
+def test_redis_benchmark_with_nodes_down(lonely_proxy):
+    benchmark(lonely_proxy.port, "-n", "1000", "-t", "ping_inline,ping_mbulk")

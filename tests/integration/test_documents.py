@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README shows has to work as it stands there."""
+import re
+import subprocess
+
+import pytest
+
+from processes import BINARY, ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.proxy_only
+def test_the_production_example_is_a_valid_configuration(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    assert len(examples) == 1
+    path = tmp_path / "sumcache.yaml"
+    path.write_text(examples[0], encoding="utf-8")
+    command = [BINARY, "--config", path, "--check-config"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.proxy_only
+def test_each_option_that_is_shown_is_in_help():
+    text = subprocess.run([BINARY, "--help"], capture_output=True, text=True, timeout=10).stdout
+    shown = set(re.findall(r"(--[a-z][a-z-]+)", README))
+    assert shown
+    assert {option for option in shown if option not in text} == set()
+
+
+def test_each_verb_that_is_shown_is_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    verbs = set(re.findall(r"^([a-z]+):", makefile, re.M))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))):
+        shown = set(re.findall(r"(?:`|^)make ([a-z]+)", path.read_text(encoding="utf-8"), re.M))
+        assert shown <= verbs, path

@@ -1,0 +1,70 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Configures a build directory if need be, and builds in it.
+#
+#   tools/build.sh plain|asan|tsan|fuzz [TARGET…]
+#
+#   plain  build/       -O2 with debug information: what is run, measured and shipped
+#   asan   build-asan/  address and undefined-behaviour sanitizer; a report ends the program
+#   tsan   build-tsan/  thread sanitizer
+#   fuzz   build-fuzz/  clang, libFuzzer, address and undefined-behaviour sanitizer
+#
+# Tests are part of a build as soon as cmocka is there: `make run` needs no test tools.
+
+set -eu
+cd "$(dirname "$0")/.."
+kind=${1:-plain}
+[ $# -eq 0 ] || shift
+
+tests=disabled
+if pkg-config --exists cmocka; then
+    tests=enabled
+fi
+
+# -O1 keeps sanitizer reports readable and the run time bearable.
+asan='-Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false'
+case "$kind" in
+plain)
+    dir=build
+    options='-Dbuildtype=debugoptimized'
+    c_args=
+    ;;
+asan)
+    dir=build-asan
+    options=$asan
+    c_args='-fno-sanitize-recover=all -fno-omit-frame-pointer'
+    ;;
+tsan)
+    dir=build-tsan
+    options='-Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false'
+    c_args='-fno-omit-frame-pointer'
+    ;;
+fuzz)
+    dir=build-fuzz
+    options="$asan -Dfuzz=true"
+    # Without this only the fuzz target itself would be steered by coverage, not the libraries.
+    c_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer'
+    tests=enabled # fuzzers live under tests/
+    export CC=clang
+    ;;
+*)
+    echo "usage: tools/build.sh plain|asan|tsan|fuzz [TARGET…]" >&2
+    exit 2
+    ;;
+esac
+
+if [ ! -e "$dir/build.ninja" ]; then
+    # shellcheck disable=SC2086  # a list of words
+    meson setup "$dir" $options -Dtests="$tests" "-Dc_args=$c_args" >"$dir.log" 2>&1 || {
+        cat "$dir.log" >&2
+        rm -rf "$dir" "$dir.log"
+        exit 1
+    }
+    mv "$dir.log" "$dir/setup.log"
+elif [ "$tests" = enabled ] &&
+    meson introspect --buildoptions "$dir" | tr '{' '\n' |
+    grep '"name": "tests"' | grep -q '"value": "disabled"'; then
+    meson configure "$dir" -Dtests=enabled
+fi
+exec ninja -C "$dir" --quiet "$@"

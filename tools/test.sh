@@ -1,0 +1,315 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the stages of `make test` and counts. Without arguments all of them, in this order:
+#
+#   build        the plain build                                     counts only if it fails
+#   lint         tools/lint.sh                                       each check counts
+#   unit         unit tests and scenarios                            each case counts
+#   sim          SIM_COUNT (2,000) seeds from SIM_SEED (1)           the run counts as one
+#   asan         unit tests, scenarios and ASAN_SEEDS (300) seeds    each program counts
+#   tsan         unit tests that start threads, one integration test each program counts
+#   fuzz         each fuzzer for FUZZ_SECONDS (20)                   each fuzzer counts
+#   integration  real redis-servers, real clients                    each test counts
+#
+# A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
+# counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
+# those are listed. Logs are in build/test-logs/. The last line is `N passed, N failed`.
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+logs=$root/build/test-logs
+stages=("$@")
+if [ ${#stages[@]} -eq 0 ]; then
+    stages=(build lint unit sim asan tsan fuzz integration)
+fi
+
+sim_seed=${SIM_SEED:-1}
+sim_count=${SIM_COUNT:-2000}
+asan_seeds=${ASAN_SEEDS:-300}
+fuzz_seconds=${FUZZ_SECONDS:-20}
+smoke=${TSAN_SMOKE:-tests/integration/test_smoke.py}
+
+export ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=0
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+export CMOCKA_MESSAGE_OUTPUT=TAP
+export PYTHONDONTWRITEBYTECODE=1
+
+# The sanitizers of gcc 12 and clang 14 know a layout of memory that kernels with more than 28
+# random bits no longer keep. There they are started without that randomness, where allowed.
+fixed_layout=()
+if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] &&
+    setarch "$(uname -m)" -R true 2>/dev/null; then
+    fixed_layout=(setarch "$(uname -m)" -R)
+fi
+
+passed=0 # by the stage that is running
+failed=0
+
+count() { # count 0|1 WHAT: one thing has been tried, with this exit status
+    if [ "$1" -eq 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $2"
+    fi
+}
+
+# Adds the cases of a JUnit file, and names those that did not pass.
+count_junit() {
+    local numbers
+    if ! numbers=$(/usr/bin/python3 - "$1" <<'PYTHON'
+import sys, xml.etree.ElementTree as tree
+passed = failed = 0
+for case in tree.parse(sys.argv[1]).iter("testcase"):
+    name = f"{case.get('classname') or ''} {case.get('name')}".strip()
+    skipped = case.find("skipped")
+    if case.find("failure") is not None or case.find("error") is not None:
+        failed += 1
+        print("FAILED:", name, file=sys.stderr)
+    elif skipped is None:
+        passed += 1
+    elif (skipped.get("message") or "").startswith("machine:"):
+        print("not run:", name, "-", skipped.get("message"), file=sys.stderr)
+    else:
+        failed += 1
+        print("FAILED: skipped:", name, "-", skipped.get("message"), file=sys.stderr)
+print(passed, failed)
+PYTHON
+    ); then
+        count 1 "no report in $1"
+        return
+    fi
+    passed=$((passed + ${numbers% *}))
+    failed=$((failed + ${numbers#* }))
+}
+
+# meson_tests DIR SUITE-OR-TEST…: runs them; the exit status is Meson's.
+meson_tests() {
+    local dir=$1
+    shift
+    rm -f "$dir"/meson-logs/testlog.{junit.xml,json}
+    "${fixed_layout[@]}" meson test -C "$dir" --no-rebuild --print-errorlogs "$@" </dev/null
+}
+
+stage_build() {
+    tools/build.sh plain || count 1 "the build"
+}
+
+stage_lint() {
+    local line
+    { line=$(tools/lint.sh 2>&1 | tee /dev/fd/3 | tail -n 1); } 3>&1
+    if [[ $line =~ ^lint:\ ([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        passed=${BASH_REMATCH[1]}
+        failed=${BASH_REMATCH[2]}
+    else
+        count 1 "lint ended early"
+    fi
+}
+
+stage_unit() {
+    local before
+    meson_tests build --suite unit --suite scenario
+    local status=$?
+    before=$failed
+    count_junit build/meson-logs/testlog.junit.xml
+    if [ $status -ne 0 ] && [ "$failed" -eq "$before" ]; then
+        count 1 "meson test (exit status $status)" # a program that died after its last case
+    fi
+}
+
+stage_sim() {
+    build/sim "$sim_seed" "$sim_count" </dev/null
+    count $? "build/sim $sim_seed $sim_count"
+}
+
+# Sanitizer builds: one count for each test program, so that cases are not counted twice.
+count_programs() { # count_programs DIR MESON-ARGUMENT…
+    local dir=$1
+    meson_tests "$@"
+    local status=$?
+    local log=$dir/meson-logs/testlog.json
+    local ok bad
+    ok=$(grep -c '"result": "OK"' "$log" 2>/dev/null)
+    bad=$(grep -c '"result"' "$log" 2>/dev/null)
+    bad=$((${bad:-0} - ${ok:-0}))
+    passed=$((passed + ${ok:-0}))
+    failed=$((failed + bad))
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        count 1 "meson test in $dir (exit status $status)"
+    fi
+}
+
+stage_asan() {
+    if ! tools/build.sh asan; then
+        count 1 "the build with address and undefined-behaviour sanitizer"
+        return
+    fi
+    count_programs build-asan --suite unit --suite scenario --timeout-multiplier 4
+    "${fixed_layout[@]}" build-asan/sim "$sim_seed" "$asan_seeds" </dev/null
+    count $? "build-asan/sim $sim_seed $asan_seeds"
+}
+
+stage_tsan() {
+    if ! tools/build.sh tsan; then
+        count 1 "the build with thread sanitizer"
+        return
+    fi
+    local threaded
+    threaded=$(grep -lE 'pthread_create|"os/thread.h"' tests/unit/*.c | sed 's|.*/||; s|\.c$||')
+    if [ -z "$threaded" ]; then
+        count 1 "no unit test starts a thread"
+    else
+        # shellcheck disable=SC2086  # a list of words
+        count_programs build-tsan $threaded --timeout-multiplier 4
+    fi
+    SUMCACHE_BIN=$root/build-tsan/sumcache SUMCACHE_TEST_SLOWNESS=5 \
+        "${fixed_layout[@]}" /usr/bin/python3 -m pytest -q -p no:cacheprovider "$smoke" </dev/null
+    count $? "$smoke with build-tsan/sumcache"
+}
+
+fuzz_one() { # fuzz_one PROGRAM: exit status 0 if nothing was found
+    local name=${1##*/}
+    local found=$root/build-fuzz/corpus/$name
+    local log=$logs/$name.log
+    local corpus=tests/fuzz/corpus/${name#fuzz_}
+    local dictionary=tests/fuzz/${name#fuzz_}.dict
+    local options=()
+    [ -d "$corpus" ] || corpus=tests/fuzz/corpus/$name
+    if [ ! -d "$corpus" ]; then
+        echo "$name: no corpus in tests/fuzz/corpus/"
+        return 1
+    fi
+    [ ! -e "$dictionary" ] || options+=("-dict=$dictionary")
+    mkdir -p "$found"
+    # New inputs go to the first folder, not into the repository.
+    if "${fixed_layout[@]}" "$1" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=1 -artifact_prefix="$found-" "${options[@]}" \
+        "$found" "$corpus" </dev/null >"$log" 2>&1; then
+        echo "$name: $(grep -o 'number_of_executed_units: [0-9]*' "$log" | grep -o '[0-9]*') runs"
+    else
+        tail -n 60 "$log"
+        echo "$name: FOUND SOMETHING; the input is named above, the log is $log"
+        return 1
+    fi
+}
+
+stage_fuzz() {
+    if ! tools/build.sh fuzz; then
+        count 1 "the build for fuzzing"
+        return
+    fi
+    local programs=() program running=() index
+    for program in build-fuzz/tests/fuzz/fuzz_*; do
+        [ -f "$program" ] && [ -x "$program" ] && programs+=("$program")
+    done
+    if [ ${#programs[@]} -eq 0 ]; then
+        count 1 "there is no fuzzer in build-fuzz/tests/fuzz/"
+        return
+    fi
+    # As many at a time as there are CPUs.
+    local width
+    width=$(nproc)
+    for ((index = 0; index < ${#programs[@]}; index += width)); do
+        running=()
+        for program in "${programs[@]:index:width}"; do
+            fuzz_one "$program" &
+            running+=($!)
+        done
+        local i
+        for i in "${!running[@]}"; do
+            wait "${running[$i]}"
+            count $? "${programs[index + i]}"
+        done
+    done
+}
+
+stage_integration() {
+    local clients=tests/integration/clients
+    if ! (cd $clients && npm ci --no-audit --no-fund --loglevel=error </dev/null); then
+        count 1 "npm ci in $clients"
+    fi
+    local report=$logs/integration.xml
+    rm -f "$report"
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$report" \
+        tests/integration </dev/null
+    local status=$?
+    local before=$failed
+    count_junit "$report"
+    if [ $status -ne 0 ] && [ "$failed" -eq "$before" ]; then
+        count 1 "pytest (exit status $status)"
+    fi
+}
+
+# A stage that hangs must not hang CI. These are limits, not expectations.
+limit_of() {
+    case "$1" in
+    integration) echo 480 ;;
+    fuzz) echo $((300 + 6 * fuzz_seconds)) ;;
+    *) echo 300 ;;
+    esac
+}
+
+run_limited() { # run_limited STAGE: in a process group of its own, so that all of it can be ended
+    setsid "$BASH" "$root/tools/test.sh" --inside "$1" &
+    local group=$!
+    local limit
+    limit=$(limit_of "$1")
+    (
+        sleep "$limit" &
+        sleeper=$!
+        trap 'kill $sleeper' TERM
+        wait $sleeper && kill -KILL -- "-$group" 2>/dev/null && echo "$1: stopped after $limit s"
+    ) &
+    local watch=$!
+    trap 'kill -TERM -- "-$group"; kill $watch; exit 130' INT TERM
+    wait $group
+    kill $watch 2>/dev/null
+    wait $watch 2>/dev/null
+    kill -KILL -- "-$group" 2>/dev/null # what a broken test has left behind would keep tee waiting
+    trap - INT TERM
+}
+
+if [ "${1:-}" = --inside ]; then
+    "stage_$2"
+    echo "$passed $failed" >"$logs/$2.count"
+    exit 0
+fi
+
+for stage in "${stages[@]}"; do
+    if ! declare -F "stage_$stage" >/dev/null; then
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration]…" >&2
+        exit 2
+    fi
+done
+
+mkdir -p "$logs"
+trap 'exit 130' INT TERM
+summary=
+sum_passed=0
+sum_failed=0
+for stage in "${stages[@]}"; do
+    echo "--- $stage"
+    rm -f "$logs/$stage.count"
+    SECONDS=0
+    run_limited "$stage" 2>&1 | tee "$logs/$stage.log"
+    if ! read -r ok bad <"$logs/$stage.count"; then
+        ok=0 bad=1 # it did not come to its end
+    fi 2>/dev/null
+    if [ "$((ok + bad))" -eq 0 ] && [ "$stage" != build ]; then
+        bad=1 # a stage that tried nothing proves nothing
+    fi
+    sum_passed=$((sum_passed + ok))
+    sum_failed=$((sum_failed + bad))
+    summary+=$(printf '%-12s %5d passed %5d failed %5d s' "$stage" "$ok" "$bad" "$SECONDS")$'\n'
+    if [ "$stage" = build ] && [ "$bad" -ne 0 ]; then
+        break # all others need it
+    fi
+done
+
+echo "--- summary"
+echo -n "$summary"
+echo "$sum_passed passed, $sum_failed failed"
+[ "$sum_failed" -eq 0 ]
