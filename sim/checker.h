@@ -95,6 +95,7 @@ struct check_command {
     int64_t argument;    /* HELLO: the version; ECHO, PING: the number in its text */
     uint64_t end_offset; /* of its last byte in its session's stream */
     uint64_t sent_at, read_at, answered_at;  /* 0: not yet. read_at: by the proxy */
+    uint64_t reply_end; /* of the reply in the stream to the client; 0: not yet */
     uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
     uint32_t part_count;
     struct check_part *parts; /* owned */

@@ -158,9 +158,11 @@ static int sim_wait(void *ctx, struct io_event *events, int max, uint64_t timeou
     }
     if (count < max && io_sim_chance(w, w->weather.spurious_chance))
         count = add_spurious(w, h, events, count);
-    bool woken = h->woken;
+    /* The call that began a sleep has returned to its caller long ago; this one stands for its end,
+     * so that who slept looks at the clock before it sleeps again. */
+    bool ends_sleep = h->woken || (h->asleep && w->now >= h->deadline);
     h->woken = false;
-    h->idle = count == 0 && !woken && timeout_ns > 0;
+    h->asleep = h->idle = count == 0 && !ends_sleep && timeout_ns > 0;
     h->deadline = timeout_ns > NSEC_NEVER - w->now ? NSEC_NEVER : w->now + timeout_ns;
     if (count > 0)
         trace_event(w->trace, w->now, TRACE_WAIT, h->number, count, 0, NULL);

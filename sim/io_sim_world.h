@@ -62,7 +62,7 @@ struct sim_host {
     struct io io;
     struct io_sim *world;
     unsigned number;
-    bool idle, woken;
+    bool idle, asleep, woken; /* idle: asleep, and has done nothing since */
     uint64_t deadline;
     uint64_t frozen_until, accepts_fail_until;
     int *pending; /* owned: handles with something to tell */

@@ -9,6 +9,9 @@
 
 enum { SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
 
+/* How many keys of one kind: few, so that they meet; many, so that all nodes have some. */
+enum { CHECK_KEYS_FEW = 6, CHECK_KEYS_MANY = 60 };
+
 struct sim_options {
     uint32_t workers, nodes, clients;
     struct proxy_settings proxy;

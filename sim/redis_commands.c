@@ -13,7 +13,6 @@ struct call {
     const char *verb;
     uint64_t now;
     bool writes;
-    bool refused;          /* LOADING or OOM: the error is the whole reply */
     bool owned;            /* client and seq are known */
     uint16_t client;
     uint32_t seq;

@@ -231,7 +231,7 @@ static void answer_client(struct client *c, const struct command *command, struc
 
 static bool is_offered(const struct command *c)
 {
-    return c->way != COMMAND_REFUSE && !strchr(c->name, '|');
+    return c->way != COMMAND_REFUSE && !(c->flags & COMMAND_SUBCOMMAND);
 }
 
 static size_t offered_count(void)

@@ -75,9 +75,6 @@ void request_write_miss(const struct request *r, struct reply_out *o)
     case MISS_ZERO:
         reply_int(o, 0);
         return;
-    case MISS_MINUS_ONE:
-        reply_int(o, -1);
-        return;
     case MISS_MINUS_TWO:
         reply_int(o, -2);
         return;

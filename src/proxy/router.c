@@ -184,7 +184,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     int err = command_find_keys(command, &w->args, &w->keys, &refusal);
     if (err == -ENOTSUP) {
         metric_add(&w->metrics.requests_refused, 1);
-        refuse(c, "%s", refusal);
+        refuse(c, "ERR %s", refusal);
         return;
     }
     if (err == -EINVAL || (!err && w->keys.count == 0)) {

@@ -39,7 +39,6 @@ enum command_miss {
     MISS_NEVER,     /* the error is told: writes, and whatever decides something */
     MISS_NIL,       /* `$-1`; RESP3 `_`. MGET: this for each of its keys */
     MISS_ZERO,      /* `:0` */
-    MISS_MINUS_ONE, /* `:-1`. No row has it: BITPOS answers 0 or -1, by the bit looked for */
     MISS_MINUS_TWO, /* `:-2`   (no such key: TTL, PTTL, EXPIRETIME) */
     MISS_EMPTY,     /* `$0`    (GETRANGE, SUBSTR) */
     MISS_ARRAY,     /* `*0` */

@@ -100,17 +100,15 @@ static void take_free_slot(struct maglev *m, struct candidate *c)
 
 /*
  * The first round from `from` on in which the node takes a slot. Trying round after round would
- * cost rounds × nodes, which a single heavy node drives up to slots × nodes. So the round is
- * computed, and then moved to where the deciding comparison itself turns: the quotient is rounded
- * and may be off by one.
+ * cost rounds × nodes, which a single heavy node drives up to slots × nodes. So the search starts
+ * at the quotient: cut to a whole number it is never above the answer, for rounds stay far below
+ * 2^52 and its error far below one round. The last word has the comparison itself.
  */
 static uint64_t next_round(const struct candidate *c, uint64_t from)
 {
     uint64_t round = (uint64_t)(c->target / c->share);
     if (round < from)
         round = from;
-    while (round > from && (double)(round - 1) * c->share >= c->target)
-        round--;
     while ((double)round * c->share < c->target)
         round++;
     return round;

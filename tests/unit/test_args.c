@@ -32,6 +32,7 @@ static struct iovec copy_of(const void *bytes, size_t len)
 struct sink {
     char *p;
     size_t len;
+    size_t room;
     size_t calls;
     size_t fail_at; /* the call that returns 7; 0: none */
 };
@@ -41,8 +42,11 @@ static int sink_take(void *owner, const void *bytes, size_t len)
     struct sink *s = owner;
     if (++s->calls == s->fail_at)
         return 7;
-    s->p = realloc(s->p, s->len + len + 1);
-    must(s->p != NULL);
+    if (s->len + len >= s->room) {
+        s->room = 2 * (s->len + len) + 64;
+        s->p = realloc(s->p, s->room);
+        must(s->p != NULL);
+    }
     memcpy(s->p + s->len, bytes, len);
     s->len += len;
     return 0;
@@ -267,7 +271,7 @@ static const struct request_case INLINES[] = {
     {T("set 'foo \"bar\" baz' quux"), {T("set"), T("foo \"bar\" baz"), T("quux")}, 3},
     {T("'\\''"), {T("'")}, 1},
     {T("'\\x01'"), {T("\\x01")}, 1},
-    {T("'\\\\'"), {T("\\\\")}, 1},
+    {T("'\\\\ '"), {T("\\\\ ")}, 1},
     {T("a\\x41\\n"), {T("a\\x41\\n")}, 1},
     {T("foo\"bar baz\""), {T("foobar baz")}, 1},
     {T("foo'bar' x"), {T("foobar"), T("x")}, 2},
@@ -286,6 +290,7 @@ static const struct request_case INLINES[] = {
     {T("\" foo"), {{0}}, UNBALANCED},
     {T("\"fo\"o"), {{0}}, UNBALANCED},
     {T("'"), {{0}}, UNBALANCED},
+    {T("'\\\\'"), {{0}}, UNBALANCED}, /* the second backslash escapes the quote */
     {T("'''"), {{0}}, UNBALANCED},
     {T("'foo"), {{0}}, UNBALANCED},
     {T("' foo"), {{0}}, UNBALANCED},

@@ -258,7 +258,7 @@ static void arity_is_judged_as_redis_does(void **state)
     (void)state;
     static const struct {
         enum command_id id;
-        size_t count;
+        uint32_t count;
         bool ok;
     } CASES[] = {
         {COMMAND_ID_GET, 1, false},        {COMMAND_ID_GET, 2, true},

@@ -408,6 +408,15 @@ static void test_ids_sort_as_unsigned_bytes(void **state)
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 1);
     maglev_free(m);
+
+    f->count = 0;
+    fleet_add(f, 1, "n100");
+    fleet_add(f, 1, "n10");
+    fleet_add(f, 1, "n1");
+    m = build(f, 2);
+    count_slots(m, counts, 3);
+    assert_int_equal(counts[0], 0);
+    maglev_free(m);
     free(f);
 }
 

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "faults.h"
+
+#include "base/nsec.h"
+
+enum { CONNECTIONS_MAX = 64, CUT_WITHIN = 2000 };
+
+void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
+                 struct redis_model **nodes, struct client_model **clients, struct io **workers)
+{
+    uint64_t now = io_sim_now(world);
+    *f = (struct faults){.world = world,
+                         .options = options,
+                         .nodes = nodes,
+                         .clients = clients,
+                         .workers = workers,
+                         .next_at = options->fault_interval ? now + options->fault_interval
+                                                            : NSEC_NEVER,
+                         .end_at = now + options->end_of_faults};
+}
+
+uint64_t faults_next(const struct faults *f)
+{
+    uint64_t next = nsec_min(f->next_at, f->end_at);
+    for (unsigned i = 0; i < f->options->nodes; i++) {
+        if (f->road_until[i] != 0)
+            next = nsec_min(next, f->road_until[i]);
+    }
+    return next;
+}
+
+static uint64_t until(struct faults *f)
+{
+    uint64_t at = io_sim_now(f->world) +
+                  io_sim_between(f->world, f->options->fault_min, f->options->fault_max);
+    return nsec_min(at, f->end_at);
+}
+
+/* The node's end of one of its connections, or -1. */
+static int draw_connection(struct faults *f, unsigned host)
+{
+    int handles[CONNECTIONS_MAX];
+    unsigned count = io_sim_connections(f->world, host, handles, CONNECTIONS_MAX);
+    return count ? handles[rng_below(io_sim_rng(f->world), count)] : -1;
+}
+
+static void cut(struct faults *f, int handle)
+{
+    if (rng_below(io_sim_rng(f->world), 3) == 0)
+        io_sim_reset(f->world, handle);
+    else
+        io_sim_cut_after(f->world, handle, rng_below(io_sim_rng(f->world), CUT_WITHIN));
+}
+
+static void close_road(struct faults *f, unsigned i, enum io_sim_road road)
+{
+    io_sim_set_road(f->world, &f->nodes[i]->addr, road);
+    f->road_until[i] = until(f);
+}
+
+static void hurt_node(struct faults *f, unsigned i)
+{
+    const struct sim_options *o = f->options;
+    struct io_sim *w = f->world;
+    struct redis_model *m = f->nodes[i];
+    unsigned host = io_sim_host_number(m->io);
+    if (io_sim_chance(w, o->hang))
+        io_sim_freeze(w, host, until(f));
+    if (io_sim_chance(w, o->crash) && m->listener >= 0) {
+        uint64_t up_at = until(f);
+        bool loading = io_sim_chance(w, o->loading);
+        redis_model_crash(m, up_at, io_sim_chance(w, o->lose_memory),
+                          loading ? nsec_min(up_at + 100 * NSEC_MS, f->end_at) : 0);
+    }
+    if (io_sim_chance(w, o->out_of_memory))
+        m->out_of_memory_until = until(f);
+    if (io_sim_chance(w, o->refuse))
+        close_road(f, i, IO_SIM_ROAD_REFUSING);
+    if (io_sim_chance(w, o->black_hole))
+        close_road(f, i, IO_SIM_ROAD_BLACK_HOLE);
+    if (io_sim_chance(w, o->node_reset))
+        cut(f, draw_connection(f, host));
+    if (io_sim_chance(w, o->node_clog))
+        io_sim_clog(w, draw_connection(f, host), until(f));
+    if (io_sim_chance(w, o->garbage))
+        redis_model_sabotage(m, SABOTAGE_GARBAGE);
+    if (io_sim_chance(w, o->push))
+        redis_model_sabotage(m, SABOTAGE_PUSH);
+    if (io_sim_chance(w, o->half_reply))
+        redis_model_sabotage(m, SABOTAGE_HALF_REPLY);
+    if (io_sim_chance(w, o->stray))
+        redis_model_sabotage(m, SABOTAGE_STRAY);
+}
+
+static void hurt_client(struct faults *f, struct client_model *c)
+{
+    const struct sim_options *o = f->options;
+    if (c->state != MODEL_OPEN)
+        return;
+    if (io_sim_chance(f->world, o->client_reset)) {
+        c->s.cut = true;
+        cut(f, c->s.handle);
+    }
+    if (io_sim_chance(f->world, o->client_clog))
+        io_sim_clog(f->world, c->s.handle, until(f));
+}
+
+static void open_roads(struct faults *f, bool all)
+{
+    for (unsigned i = 0; i < f->options->nodes; i++) {
+        if (f->road_until[i] == 0 || (!all && f->road_until[i] > io_sim_now(f->world)))
+            continue;
+        io_sim_set_road(f->world, &f->nodes[i]->addr, IO_SIM_ROAD_OPEN);
+        f->road_until[i] = 0;
+    }
+}
+
+static void end_all(struct faults *f)
+{
+    struct io_sim_weather weather = f->options->weather;
+    weather.accept_abort_chance = weather.connect_fail_chance = weather.spike_chance = 0;
+    io_sim_set_weather(f->world, &weather);
+    open_roads(f, true);
+    for (unsigned i = 0; i < f->options->nodes; i++)
+        redis_model_heal(f->nodes[i]);
+    f->next_at = f->end_at = NSEC_NEVER;
+    io_sim_note(f->world, TRACE_PHASE, 0, 0, 0, "faults have ended");
+}
+
+void faults_run(struct faults *f)
+{
+    const struct sim_options *o = f->options;
+    uint64_t now = io_sim_now(f->world);
+    if (now >= f->end_at) {
+        end_all(f);
+        return;
+    }
+    open_roads(f, false);
+    if (now < f->next_at)
+        return;
+    f->next_at = now + io_sim_between(f->world, o->fault_interval / 2, o->fault_interval);
+    f->count++;
+    for (unsigned i = 0; i < o->nodes; i++) {
+        if (o->victims & (1U << i))
+            hurt_node(f, i);
+    }
+    for (unsigned i = 0; i < o->clients; i++)
+        hurt_client(f, f->clients[i]);
+    for (unsigned i = 0; i < o->workers; i++) {
+        unsigned host = io_sim_host_number(f->workers[i]);
+        if (io_sim_chance(f->world, o->accept_fail))
+            io_sim_fail_accepts(f->world, host, until(f));
+        if (io_sim_chance(f->world, o->worker_pause))
+            io_sim_freeze(f->world, host, now + io_sim_between(f->world, 1, o->pause_max));
+    }
+}

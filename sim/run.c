@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TURNS_WITHOUT_PROGRESS_MAX = 1000,
+    STEPS_MAX = 5000000,
+    RUN_SECONDS_MAX = 600, /* of virtual time, until the drawn clients must be done */
+    PROXY_PORT = 6379,
+    NODE_PORT = 7000,
+    CHUNK_RESERVE = 2 * 1024 * 1024, /* what workers may hold above memory_max, and slack */
+    INSPECTIONS_PER_WORKER = 3,
+    COMMANDS_PER_INSPECTION = 25,
+};
+
+static void log_sink(void *owner, const char *line, size_t len)
+{
+    const struct sim *s = owner;
+    if (s->show_log)
+        fprintf(s->trace.print ? s->trace.print : stderr, "%.*s", (int)len, line);
+}
+
+static struct addr node_addr(unsigned i)
+{
+    return (struct addr){.family = ADDR_V4, .port = NODE_PORT, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
+}
+
+static void make_workers(struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        struct worker_config config = {
+            .settings = &s->options.proxy, .log = &s->log, .index = i, .count = s->options.workers};
+        s->worker_ios[i] = io_sim_host(s->world);
+        int err = worker_new(&config, s->worker_ios[i], &s->workers[i]);
+        must(err == 0);
+    }
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        worker_meet(s->workers[i], s->workers, s->options.workers);
+        int err = worker_listen(s->workers[i], &s->proxy_addr);
+        must(err == 0);
+    }
+}
+
+struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *print, bool keep)
+{
+    struct sim *s = calloc(1, sizeof(*s));
+    must(s);
+    s->seed = seed;
+    s->options = *options;
+    trace_init(&s->trace, print, keep);
+    s->world = io_sim_new(seed, &s->trace);
+    io_sim_set_weather(s->world, &options->weather);
+    checker_init(&s->checker, s->world, &s->options);
+    s->log.sink = log_sink;
+    s->log.owner = s;
+    atomic_init(&s->log.level, print ? LOG_DEBUG : LOG_WARN);
+    s->show_log = print != NULL;
+    s->proxy_addr = (struct addr){.family = ADDR_V4, .port = PROXY_PORT, .ip = {10, 0, 1, 1}};
+    s->started_at = io_sim_now(s->world);
+    make_workers(s);
+    for (unsigned i = 0; i < options->nodes; i++) {
+        struct addr addr = node_addr(i);
+        s->nodes[i] = redis_model_new(io_sim_host(s->world), &s->checker, i, &addr);
+        s->node_present[i] = true;
+        s->node_weight[i] = 1;
+    }
+    for (unsigned i = 0; i < options->clients; i++)
+        s->clients[i] =
+            client_model_new(io_sim_host(s->world), &s->checker, i, &s->proxy_addr);
+    s->inspector = client_model_new(io_sim_host(s->world), &s->checker, SIM_CLIENTS_MAX,
+                                    &s->proxy_addr);
+    faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios);
+    s->view_at = s->started_at + options->view_at;
+    s->drain_at = options->drain_at ? s->started_at + options->drain_at : NSEC_NEVER;
+    return s;
+}
+
+struct sim *sim_free(struct sim *s)
+{
+    if (!s)
+        return NULL;
+    for (unsigned i = 0; i < s->options.workers; i++)
+        worker_free(s->workers[i]);
+    for (unsigned i = 0; i < s->options.nodes; i++)
+        redis_model_free(s->nodes[i]);
+    for (unsigned i = 0; i < s->options.clients; i++)
+        client_model_free(s->clients[i]);
+    client_model_free(s->inspector);
+    checker_fini(&s->checker);
+    io_sim_free(s->world);
+    trace_fini(&s->trace);
+    free(s);
+    return NULL;
+}
+
+/* ---- views ---- */
+
+void sim_post_view(struct sim *s)
+{
+    struct view_node nodes[SIM_NODES_MAX] = {0};
+    int8_t node_of[SIM_NODES_MAX] = {0};
+    uint32_t count = 0;
+    for (unsigned i = 0; i < s->options.nodes; i++) {
+        if (!s->node_present[i])
+            continue;
+        nodes[count].addr = node_addr(i);
+        nodes[count].weight = s->node_weight[i];
+        char text[ADDR_TEXT_MAX];
+        snprintf(nodes[count].name, sizeof(nodes[count].name), "%s",
+                 addr_print(&nodes[count].addr, text));
+        node_of[count++] = (int8_t)i;
+    }
+    struct view *v;
+    int err = view_new(++s->view_version, nodes, count, &v);
+    must(err == 0);
+    checker_view_posted(&s->checker, v, node_of);
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        if (s->worker_ended[i])
+            continue;
+        err = worker_post_view(s->workers[i], v);
+        must(err == 0);
+    }
+    view_unref(v);
+}
+
+/* The next picture of the cluster: only victims come and go, so that the others stay blameless. */
+static void change_view(struct sim *s)
+{
+    struct rng *r = io_sim_rng(s->world);
+    uint64_t now = io_sim_now(s->world);
+    if (s->view_version > 0 && now < s->faults.end_at) {
+        for (unsigned i = 0; i < s->options.nodes; i++) {
+            bool victim = s->options.victims & (1U << i);
+            if (victim && rng_below(r, 3) == 0)
+                s->node_present[i] = !s->node_present[i];
+            if (rng_below(r, 4) == 0)
+                s->node_weight[i] = 1 + (uint32_t)rng_below(r, 3);
+        }
+    }
+    sim_post_view(s);
+    s->view_at = NSEC_NEVER;
+    if (s->options.view_changes && now < s->faults.end_at &&
+        s->view_version + 2 < CHECK_VIEWS_MAX && rng_below(r, 1000) >= s->options.view_changes / 2)
+        s->view_at = now + io_sim_between(s->world, 0, 200 * NSEC_MS);
+}
+
+static void restore_view(struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.nodes; i++)
+        s->node_present[i] = true;
+    sim_post_view(s);
+    s->view_at = NSEC_NEVER;
+}
+
+static void post_drain(struct sim *s)
+{
+    io_sim_note(s->world, TRACE_DRAIN, 0, 0, 0, NULL);
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        int err = worker_post_drain(s->workers[i]);
+        must(err == 0);
+    }
+    for (unsigned i = 0; i < s->options.clients; i++)
+        s->clients[i]->draining = true;
+    s->drain_at = NSEC_NEVER;
+}
+
+/* ---- steps ---- */
+
+static void check_worker(struct sim *s, unsigned i)
+{
+    struct worker_debt debt = worker_debt(s->workers[i]);
+    uint64_t most = s->options.proxy.memory_max / s->options.workers + CHUNK_RESERVE;
+    if (debt.chunk_bytes > most)
+        checker_fail(&s->checker, "memory: worker %u holds %zu bytes in buffers", i,
+                     debt.chunk_bytes);
+}
+
+static void check_progress(struct sim *s, unsigned host)
+{
+    uint64_t bytes = io_sim_bytes_moved(s->world), now = io_sim_now(s->world);
+    if (bytes != s->bytes_at_progress || now != s->time_at_progress) {
+        s->bytes_at_progress = bytes;
+        s->time_at_progress = now;
+        memset(s->turns_without_progress, 0, sizeof(s->turns_without_progress));
+        return;
+    }
+    if (++s->turns_without_progress[host] > TURNS_WITHOUT_PROGRESS_MAX)
+        checker_fail(&s->checker, "livelock: host %u turns without time or bytes moving", host);
+}
+
+/* Hosts are numbered as they were made: workers, nodes, clients, the inspector. */
+static void run_host(struct sim *s, unsigned host)
+{
+    const struct sim_options *o = &s->options;
+    io_sim_note(s->world, TRACE_TURN, host, 0, 0, NULL);
+    unsigned at = host;
+    if (at < o->workers) {
+        bool more = worker_turn(s->workers[at], NSEC_NEVER);
+        if (!more)
+            s->worker_ended[at] = true;
+        check_worker(s, at);
+        return;
+    }
+    at -= o->workers;
+    if (at < o->nodes) {
+        redis_model_turn(s->nodes[at]);
+        return;
+    }
+    at -= o->nodes;
+    if (at < o->clients)
+        client_model_turn(s->clients[at]);
+    else if (at == o->clients)
+        client_model_turn(s->inspector);
+}
+
+/* A host that is ours to run; scenarios may have made others, which they run themselves. */
+static bool is_ours(const struct sim *s, unsigned host)
+{
+    if (host < s->options.workers)
+        return !s->worker_ended[host];
+    return host <= s->options.workers + s->options.nodes + s->options.clients;
+}
+
+static void time_moved(struct sim *s)
+{
+    uint64_t now = io_sim_now(s->world);
+    if (now >= faults_next(&s->faults))
+        faults_run(&s->faults);
+    if (now >= s->view_at)
+        change_view(s);
+    if (now >= s->drain_at)
+        post_drain(s);
+    for (unsigned i = 0; i < s->options.clients; i++)
+        client_model_check(s->clients[i]);
+    client_model_check(s->inspector);
+}
+
+bool sim_step(struct sim *s, uint64_t limit)
+{
+    unsigned pick = IO_SIM_HOSTS_MAX, count = 0;
+    unsigned hosts = io_sim_host_count(s->world);
+    for (unsigned i = 0; i < hosts; i++) {
+        if (is_ours(s, i) && io_sim_can_run(s->world, i) &&
+            rng_below(io_sim_rng(s->world), ++count) == 0)
+            pick = i;
+    }
+    if (count > 0) {
+        run_host(s, pick);
+        check_progress(s, pick);
+    } else {
+        limit = nsec_min(limit, nsec_min(faults_next(&s->faults), nsec_min(s->view_at, s->drain_at)));
+        io_sim_advance(s->world, limit);
+        time_moved(s);
+    }
+    if (++s->steps > STEPS_MAX)
+        checker_fail(&s->checker, "endless: %d steps and no end", STEPS_MAX);
+    return !s->checker.failed;
+}
+
+bool sim_run_until(struct sim *s, uint64_t at)
+{
+    while (io_sim_now(s->world) < at) {
+        if (!sim_step(s, at))
+            return false;
+    }
+    return !s->checker.failed;
+}
+
+/* ---- the story ---- */
+
+static bool clients_are_done(const struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.clients; i++) {
+        if (s->clients[i]->state != MODEL_FINISHED)
+            return false;
+    }
+    return true;
+}
+
+static bool run_clients(struct sim *s)
+{
+    uint64_t limit = s->started_at + RUN_SECONDS_MAX * NSEC_S;
+    while (!clients_are_done(s) || io_sim_now(s->world) < s->faults.end_at - (s->faults.end_at == NSEC_NEVER)) {
+        if (clients_are_done(s) && s->faults.end_at == NSEC_NEVER)
+            break;
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "endless: clients are not done after %d s", RUN_SECONDS_MAX);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As long as it may take until every upstream of every worker is ready again, tombstones gone. */
+static uint64_t recovery_time(const struct sim_options *o)
+{
+    const struct proxy_settings *p = &o->proxy;
+    return 2 * p->backoff_max * o->workers + 2 * p->connect_timeout + 8 * p->request_timeout +
+           2 * p->stall_timeout + 50 * NSEC_MS;
+}
+
+/* Everybody must get right answers again. One client after another, so that no limit is in the way. */
+static bool inspect(struct sim *s)
+{
+    io_sim_note(s->world, TRACE_PHASE, 1, 0, 0, "inspection");
+    s->options.odd_ends = 0;
+    s->options.pipeline_max = 1;
+    s->options.tight = s->options.closes = false;
+    s->options.big_chance = 0;
+    s->options.split_max = 3;
+    s->options.slow_chance = s->options.drip_chance = 0;
+    client_model_begin_strict(s->inspector, INSPECTIONS_PER_WORKER * s->options.workers,
+                              COMMANDS_PER_INSPECTION);
+    uint64_t limit = io_sim_now(s->world) + RUN_SECONDS_MAX * NSEC_S;
+    while (s->inspector->state != MODEL_FINISHED) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "liveness: the inspection does not end");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_debts(struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        struct worker_debt d = worker_debt(s->workers[i]);
+        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue)
+            checker_fail(&s->checker,
+                         "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
+                         "in buffers, %zu in upstream queues",
+                         i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue);
+    }
+    return !s->checker.failed;
+}
+
+/* No more clients were closed for a limit than the workers say. */
+static bool check_closed(struct sim *s)
+{
+    uint64_t seen = 0, told = 0;
+    for (unsigned i = 0; i < s->options.clients; i++)
+        seen += s->clients[i]->closed_for_limits;
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        const struct metrics *m = worker_metrics(s->workers[i]);
+        told += metric_get(&m->clients_refused) + metric_get(&m->clients_idle_closed) +
+                metric_get(&m->clients_stalled) + metric_get(&m->clients_output_limit) +
+                metric_get(&m->memory_limit_hits);
+    }
+    if (seen > told)
+        checker_fail(&s->checker, "closed: %" PRIu64 " clients were closed for a limit, the workers "
+                                  "count %" PRIu64,
+                     seen, told);
+    return !s->checker.failed;
+}
+
+static bool workers_have_ended(const struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        if (!s->worker_ended[i])
+            return false;
+    }
+    return true;
+}
+
+static bool wait_for_drain(struct sim *s, uint64_t posted_at)
+{
+    uint64_t limit =
+        posted_at + s->options.proxy.drain_timeout + 2 * s->options.pause_max + NSEC_MS;
+    while (!workers_have_ended(s)) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit && !workers_have_ended(s)) {
+            checker_fail(&s->checker, "drain: a worker has not ended in its drain time");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sim_conclude(struct sim *s)
+{
+    if (!s->checker.failed && s->faults.end_at != NSEC_NEVER) {
+        s->faults.end_at = io_sim_now(s->world);
+        faults_run(&s->faults);
+    }
+    restore_view(s);
+    uint64_t calm_at = io_sim_now(s->world) + recovery_time(&s->options);
+    if (!sim_run_until(s, calm_at) || !inspect(s))
+        return false;
+    if (!sim_run_until(s, io_sim_now(s->world) + recovery_time(&s->options)) || !check_debts(s) ||
+        !check_closed(s))
+        return false;
+    uint64_t posted_at = io_sim_now(s->world);
+    post_drain(s);
+    return wait_for_drain(s, posted_at);
+}
+
+/* The proxy is told to end while clients are busy: all must come to an end in time. */
+static bool run_with_early_drain(struct sim *s)
+{
+    uint64_t at = s->drain_at;
+    return sim_run_until(s, at) && wait_for_drain(s, at);
+}
+
+bool sim_run(struct sim *s)
+{
+    if (s->options.drain_at)
+        return run_with_early_drain(s);
+    return run_clients(s) && sim_conclude(s);
+}

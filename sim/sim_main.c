@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sim SEED [COUNT] [-v] [--twice]: runs COUNT seeds from SEED on. -v prints the trace; --twice runs
+ * every seed twice and compares. Ends with 1 at the first seed that fails, and says how to repeat it.
+ */
+#include "base/must.h"
+#include "base/nsec.h"
+#include "run.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct totals {
+    uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps;
+};
+
+/* For the signal handler alone, which has no other way to know. */
+static volatile sig_atomic_t seed_high, seed_low;
+
+static void on_crash(int signal_number)
+{
+    char text[96];
+    uint64_t seed = (uint64_t)(uint32_t)seed_high << 32 | (uint32_t)seed_low;
+    int n = snprintf(text, sizeof(text), "\nsim %" PRIu64 " # version %s (signal %d)\n", seed,
+                     SUMCACHE_VERSION, signal_number);
+    if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
+        _exit(3);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+/* One run. Returns its trace's hash. */
+static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct totals *t)
+{
+    struct sim_options options;
+    sim_options_draw(&options, seed);
+    seed_high = (sig_atomic_t)(seed >> 32);
+    seed_low = (sig_atomic_t)(uint32_t)seed;
+    struct sim *s = sim_new(seed, &options, print, keep);
+    *ret_ok = sim_run(s);
+    t->executed += s->checker.executed;
+    t->judged += s->checker.judged;
+    t->failures_told += s->checker.failures_told;
+    t->masked += s->checker.masked;
+    t->faults += s->faults.count;
+    t->steps += s->steps;
+    t->virtual_ns += io_sim_now(s->world) - s->started_at;
+    if (keep) {
+        trace_show(&s->trace, stderr);
+        fprintf(stderr, "failed: %s\nsim %" PRIu64 " # version %s\n", s->checker.message, seed,
+                SUMCACHE_VERSION);
+    }
+    uint64_t hash = s->trace.hash;
+    sim_free(s);
+    return hash;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: sim SEED [COUNT] [-v] [--twice]\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t numbers[2] = {1, 1};
+    unsigned given = 0;
+    bool verbose = false, twice = false;
+    for (int i = 1; i < argc; i++) {
+        char *end;
+        if (strcmp(argv[i], "-v") == 0)
+            verbose = true;
+        else if (strcmp(argv[i], "--twice") == 0)
+            twice = true;
+        else if (given < 2 && (numbers[given] = strtoull(argv[i], &end, 10), *end == '\0'))
+            given++;
+        else
+            return usage();
+    }
+    if (given == 0)
+        return usage();
+    signal(SIGABRT, on_crash);
+    signal(SIGSEGV, on_crash);
+    signal(SIGFPE, on_crash);
+    struct totals t = {0}, ignored = {0};
+    for (uint64_t seed = numbers[0]; seed < numbers[0] + numbers[1]; seed++) {
+        bool ok;
+        uint64_t hash = run(seed, verbose ? stdout : NULL, false, &ok, &t);
+        if (!ok) {
+            run(seed, NULL, true, &ok, &ignored);
+            return 1;
+        }
+        if (twice && run(seed, NULL, false, &ok, &ignored) != hash) {
+            fprintf(stderr, "failed: the same seed took another course\nsim %" PRIu64
+                            " --twice # version %s\n",
+                    seed, SUMCACHE_VERSION);
+            return 1;
+        }
+    }
+    printf("%" PRIu64 " seeds: %" PRIu64 " replies judged, %" PRIu64 " keys executed, %" PRIu64
+           " failures told, %" PRIu64 " masked, %" PRIu64 " fault rounds, %" PRIu64
+           " steps, %.1f s of virtual time\n",
+           numbers[1], t.judged, t.executed, t.failures_told, t.masked, t.faults, t.steps,
+           (double)t.virtual_ns / 1e9);
+    return 0;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Streams from clients and nodes. Byte 0 chooses the grammar and the limits, byte 1 where to cut,
+ * the rest is the stream. Holds:
+ *  - fed whole, byte by byte and cut in pieces it gives the same messages and the same error;
+ *  - the arguments of a request are the same in one piece and in many;
+ *  - encoded anew, a request has the same arguments, is not sloppy, and is encoded as itself.
+ */
+#include "../unit/frame_transcript.h"
+
+#include "base/must.h"
+#include "resp/args.h"
+
+#include <errno.h>
+
+static const struct frame_limits LIMITS[] = {
+    {.bulk_max = 512 << 20, .elements_max = 1000000, .depth_max = 128, .line_max = FRAME_LINE_MAX},
+    {.bulk_max = 16, .elements_max = 8, .depth_max = 3, .line_max = FRAME_LINE_MIN},
+};
+
+enum { GRAMMAR_BIT = 1, LIMITS_BIT = 2, PIECES_MAX = 256 };
+
+/* Cuts a message into at most PIECES_MAX pieces of `step` bytes, the last longer. */
+static size_t cut(const uint8_t *p, size_t len, size_t step, struct iovec iov[PIECES_MAX])
+{
+    size_t count = 0, at = 0;
+    while (at < len) {
+        size_t n = len - at > step && count < PIECES_MAX - 1 ? step : len - at;
+        iov[count].iov_base = malloc(n);
+        iov[count].iov_len = n;
+        must(iov[count].iov_base != NULL);
+        memcpy(iov[count++].iov_base, p + at, n);
+        at += n;
+    }
+    return count;
+}
+
+static void check_same_args(struct args *a, struct args *b)
+{
+    must(a->count == b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        struct str x = args_str(a, i), y = args_str(b, i);
+        must(x.p != NULL && y.p != NULL && str_eq(x, y));
+    }
+}
+
+/* Encodes `a` anew and parses that. */
+static void check_canonical(struct args *a)
+{
+    struct args again;
+    struct frame f;
+    size_t used;
+    /* An inline request may have more arguments than the limits let an array have. */
+    static const struct frame_limits WIDE = {
+        .bulk_max = 1 << 30, .elements_max = 1 << 30, .depth_max = 1, .line_max = FRAME_LINE_MAX};
+    must(args_make_canonical(a) == 0 && a->iov_count == 1);
+    frame_init(&f, FRAME_REQUEST, &WIDE);
+    must(frame_feed(&f, a->iov[0].iov_base, a->iov[0].iov_len, &used) == FRAME_READY);
+    must(used == a->iov[0].iov_len && used == a->frame_len && !f.sloppy && !f.is_inline);
+    must(f.number == (int64_t)a->count);
+    args_init(&again);
+    struct iovec iov = a->iov[0];
+    must(args_parse(&again, &iov, 1) == 0);
+    check_same_args(a, &again);
+    struct iovec before = iov;
+    must(args_make_canonical(&again) == 0);
+    must(again.iov[0].iov_len == before.iov_len &&
+         memcmp(again.iov[0].iov_base, before.iov_base, before.iov_len) == 0);
+    args_fini(&again);
+}
+
+static void check_request(const struct outcome *o, const uint8_t *p, size_t step)
+{
+    struct args a, b;
+    struct iovec whole, pieces[PIECES_MAX];
+    size_t count = 0;
+    args_init(&a);
+    args_init(&b);
+    must(cut(p, o->len, o->len, &whole) == 1);
+    if (o->is_inline) {
+        int status = args_parse_inline(&a, (struct str){whole.iov_base, whole.iov_len});
+        must(status == 0 || (status == -EINVAL && a.count == 0));
+    } else {
+        must(args_parse(&a, &whole, 1) == 0);
+        count = cut(p, o->len, step, pieces);
+        must(args_parse(&b, pieces, count) == 0);
+        must(a.count == (size_t)o->number && a.frame_len == o->len && b.frame_len == o->len);
+        check_same_args(&a, &b);
+        must(args_make_canonical(&b) == 0);
+        check_same_args(&a, &b);
+    }
+    if (a.count > 0)
+        check_canonical(&a);
+    args_fini(&a);
+    args_fini(&b);
+    free(whole.iov_base);
+    for (size_t i = 0; i < count; i++)
+        free(pieces[i].iov_base);
+}
+
+static void check_cut(enum frame_grammar g, const struct frame_limits *limits, const uint8_t *p,
+                      size_t len, const struct transcript *whole, struct cuts c)
+{
+    struct transcript t = transcript_of(g, limits, p, len, &c);
+    if (!transcript_eq(whole, &t)) {
+        transcript_print("whole", whole);
+        transcript_print("cut", &t);
+        must(false);
+    }
+    transcript_free(&t);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 3)
+        return 0;
+    enum frame_grammar g = data[0] & GRAMMAR_BIT ? FRAME_REPLY : FRAME_REQUEST;
+    const struct frame_limits *limits = &LIMITS[data[0] & LIMITS_BIT ? 1 : 0];
+    size_t step = 1 + data[1] % 64;
+    const uint8_t *p = data + 2;
+    size_t len = size - 2;
+    struct transcript whole = transcript_of(g, limits, p, len, &(struct cuts){0});
+    struct rng r = {data[1]};
+    check_cut(g, limits, p, len, &whole, (struct cuts){.step = 1});
+    check_cut(g, limits, p, len, &whole, (struct cuts){.step = step});
+    check_cut(g, limits, p, len, &whole, (struct cuts){.at = data[1]});
+    check_cut(g, limits, p, len, &whole, (struct cuts){.rng = &r});
+    size_t at = 0;
+    for (size_t i = 0; i < whole.count; i++) {
+        const struct outcome *o = &whole.v[i];
+        must(o->len > 0 && at + o->len <= len);
+        if (g == FRAME_REQUEST && o->result == FRAME_READY && (o->is_inline || o->number > 0))
+            check_request(o, p + at, step);
+        at += o->len;
+    }
+    must(at == len || whole.v[whole.count - 1].result == FRAME_BAD);
+    transcript_free(&whole);
+    return 0;
+}

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that does what a test tells it, down to the bytes.
+
+It answers the proxy's greeting properly (PING, or HELLO 3 for clients that speak RESP3) unless told
+otherwise, and hands every other request to `answer(connection, args)`, which sends what it likes with
+`connection.send()` and may close the connection.
+"""
+import socket
+import threading
+
+HELLO = (b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n"
+         b"$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n")
+
+
+class Connection:
+    def __init__(self, node, accepted):
+        self.node = node
+        self.socket = accepted
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = b""
+        self.open = True
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            self.open = False
+
+    def send_bytewise(self, data):
+        for i in range(len(data)):
+            self.send(data[i:i + 1])
+
+    def close(self):
+        self.open = False
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+
+    def reset(self):
+        self.open = False
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.socket.close()
+
+    def _until(self, enough):
+        while True:
+            end = enough()
+            if end is not None:
+                taken, self.buffer = self.buffer[:end], self.buffer[end:]
+                return taken
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError
+            self.buffer += data
+
+    def _line(self):
+        def enough():
+            at = self.buffer.find(b"\r\n")
+            return at + 2 if at >= 0 else None
+        return self._until(enough)[:-2]
+
+    def request(self):
+        """The proxy speaks to nodes in arrays of bulk strings only; anything else fails the test."""
+        head = self._line()
+        assert head[:1] == b"*", head
+        args = []
+        for _ in range(int(head[1:])):
+            head = self._line()
+            assert head[:1] == b"$", head
+            size = int(head[1:])
+            body = self._until(lambda size=size: size + 2 if len(self.buffer) >= size + 2 else None)
+            assert body[-2:] == b"\r\n", body[-20:]
+            args.append(body[:-2])
+        return args
+
+    def run(self):
+        try:
+            while self.open:
+                args = self.request()
+                if self.node.greets and args[0].upper() in (b"PING", b"HELLO", b"CLIENT"):
+                    self.node.greet(self, args)
+                else:
+                    self.node.requests.append(args)
+                    self.node.answer(self, args)
+        except AssertionError as error:
+            self.node.complaints.append(repr(error))
+        except (OSError, EOFError, ValueError):
+            pass
+        finally:
+            self.open = False
+            self.node.connections.remove(self)
+            self.socket.close()
+
+
+class FakeNode:
+    """Works from its making to end()."""
+
+    def __init__(self, answer=None, listen=128):
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.name = f"127.0.0.1:{self.port}"
+        self.listener.listen(listen)
+        self.answer = answer or self.echo
+        self.greet = self.proper_greeting
+        self.greets = True
+        self.accepted = 0
+        self.connections = []
+        self.requests = []
+        self.complaints = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                accepted, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            connection = Connection(self, accepted)
+            self.connections.append(connection)
+            threading.Thread(target=connection.run, daemon=True).start()
+
+    @staticmethod
+    def proper_greeting(connection, args):
+        name = args[0].upper()
+        connection.send(b"+PONG\r\n" if name == b"PING" else HELLO if name == b"HELLO" else b":1\r\n")
+
+    @staticmethod
+    def echo(connection, args):
+        """As if every key held its own name."""
+        last = args[-1]
+        connection.send(b"$%d\r\n%s\r\n" % (len(last), last))
+
+    def end(self):
+        # shutdown() wakes the accepting thread, close() alone does not.
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        for connection in list(self.connections):
+            connection.close()
+        assert not self.complaints, self.complaints
