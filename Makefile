@@ -20,7 +20,7 @@ build: ## compile: build/sumcache, build/sim, tests
 	@tools/build.sh plain
 
 run: build ## three local nodes and the proxy; ARGS='--local-memory 1gb'; Ctrl-C ends all
-	@exec build/sumcache --local 3 $(ARGS) || [ $$? -eq 130 ]
+	@exec build/sumcache --local 3 $(ARGS)
 
 test: ## everything below but bench, in about ten minutes; ends with "N passed, N failed"
 	@tools/setup.sh test
@@ -35,7 +35,7 @@ unit: ## unit tests and scenarios, seconds
 sim: ## the simulator: SEED=1 COUNT=2000, that is 2,000 seeds from 1 on
 	@tools/setup.sh run
 	@tools/build.sh plain
-	@build/sim $(SEED) $(COUNT)
+	@SIM_SEED=$(SEED) SIM_COUNT=$(COUNT) tools/test.sh sim
 
 asan: ## unit tests and seeds under the address and undefined-behaviour sanitizers
 	@tools/setup.sh test

@@ -14,7 +14,6 @@ import harness
 from harness import BenchError
 
 SUBJECT = "sumcache"
-RATIO_PEERS = ("floor", "twemproxy", "haproxy")
 FOREIGN_LIMIT = 0.15  # more CPU than this share of the machine used by others spoils a figure
 
 
@@ -221,18 +220,21 @@ def workload_table(workload, rows):
     return lines + [""]
 
 
-def ratio_table(bench):
+def ratio_table(bench, peers):
+    """Only peers that ran; `all` has no column for the floor, which has no nodes behind it."""
+    others = [p.name for p in peers if p.name not in (SUBJECT, "direct")]
+    served = [name for name in others if name != "floor"]
     lines = ["## sumcache over its peers", "",
              "Below 1 is cheaper. Median of the rounds' paired ratios (smallest–largest).", "",
-             "| | " + " | ".join(f"CPU / {peer}" for peer in RATIO_PEERS) + " | "
-             + " | ".join(f"all / {peer}" for peer in RATIO_PEERS[1:]) + " |",
-             "|---|" + "--:|" * (2 * len(RATIO_PEERS) - 1)]
+             "| | " + " | ".join([f"CPU / {name}" for name in others]
+                                 + [f"all / {name}" for name in served]) + " |",
+             "|---|" + "--:|" * (len(others) + len(served))]
     for workload in WORKLOADS:
         rows = bench.results.get(workload.name)
         if rows is None:
             continue
-        figures = [show_ratios(paired(rows, "cpu", peer)) for peer in RATIO_PEERS]
-        figures += [show_ratios(paired(rows, "all", peer)) for peer in RATIO_PEERS[1:]]
+        figures = [show_ratios(paired(rows, "cpu", name)) for name in others]
+        figures += [show_ratios(paired(rows, "all", name)) for name in served]
         lines.append(f"| {workload.title} | " + " | ".join(figures) + " |")
     return lines + [""]
 
@@ -250,7 +252,7 @@ def target_table(bench):
         verdict = "not measured"
         if ratios:
             miss = statistics.median(ratios) / limit - 1
-            verdict = "met" if miss <= 0 else f"missed by {100 * miss:.0f} %"
+            verdict = "met" if miss <= 0 else f"missed by {100 * miss:.1f} %"
         lines.append(f"| {title} | ≤ {limit:g} × {peer} | {show_ratios(ratios)} | {verdict} |")
     return lines + [""]
 
@@ -272,7 +274,7 @@ def markdown(bench, peers, facts):
     lines += [f"* Note: {note}." for note in bench.notes]
     lines.append("")
     if any(p.name == SUBJECT for p in peers):
-        lines += target_table(bench) + ratio_table(bench)
+        lines += target_table(bench) + ratio_table(bench, peers)
     lines += ["## Figures", ""]
     for workload in WORKLOADS:
         if workload.name in bench.results:
@@ -334,9 +336,9 @@ def run_layout(options, layout, network, raw):
         finally:
             bench.stop()
     text = markdown(bench, peers, harness.machine_facts(network, layout))
-    default = os.path.join(harness.ROOT, "bench", "results",
-                           f"{'quick-' if options.quick else ''}layout-{layout}.md")
-    path = default
+    # A quick look is no result: it goes where git does not see it.
+    path = os.path.join(harness.ROOT, "bench", "results", "raw" if options.quick else "",
+                        f"layout-{layout}.md")
     if options.out:
         stem, end = os.path.splitext(options.out)
         path = options.out if len(options.layouts) == 1 else f"{stem}-{layout}{end}"

@@ -23,7 +23,7 @@ static inline void bytes_free(struct bytes *b)
 
 static inline uint8_t *bytes_at(const struct bytes *b)
 {
-    return b->p + b->head;
+    return b->p ? b->p + b->head : NULL;
 }
 
 /* Makes room for `len` more and returns where they go; bytes_grown() then counts them in. */

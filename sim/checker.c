@@ -241,7 +241,7 @@ static struct check_order *order_of(struct checker *k, unsigned node, const stru
 }
 
 static void check_order(struct checker *k, unsigned node, const char *verb,
-                        const struct check_key *key, uint64_t connection_died)
+                        const struct check_key *key, uint16_t session, uint64_t connection_died)
 {
     struct check_order *last = order_of(k, node, key);
     uint32_t now = key->seq + 1;
@@ -251,13 +251,13 @@ static void check_order(struct checker *k, unsigned node, const char *verb,
      * it is a mistake only if the old connection lived when the newer command was executed.
      */
     bool stale = connection_died != 0 && connection_died <= last->step;
-    if (now < last->seq_plus_1 && !stale)
+    if (now < last->seq_plus_1 && session == last->session && !stale)
         checker_fail(k, "order: node %u executes %s of %c%u from client %u command %" PRIu32
                         " after its command %" PRIu32,
                      node, verb, key->class, key->number, key->client, key->seq,
                      last->seq_plus_1 - 1);
     if (now >= last->seq_plus_1)
-        *last = (struct check_order){now, k->step};
+        *last = (struct check_order){now, session, k->step};
 }
 
 struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
@@ -284,7 +284,7 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
                      (int)key_text.len, key_text.p);
     if (!c)
         return NULL;
-    check_order(k, node, verb, key, connection_died);
+    check_order(k, node, verb, key, c->session, connection_died);
     struct check_part *p = &c->parts[key->index];
     p->executions++;
     if (p->executions > 1 && writes)
@@ -315,5 +315,7 @@ uint64_t checker_due(const struct checker *k, const struct check_command *c, uin
     if (c->reply_began_at != 0 && c->reply_began_at <= due &&
         c->reply_moved_at + s->stall_timeout > due)
         due = c->reply_moved_at + s->stall_timeout;
+    if (!s->hash_tags) /* then nobody knows whose a node's reply is, and when it began */
+        due += 3 * s->request_timeout + s->stall_timeout;
     return due + 2 * k->options->pause_max;
 }

@@ -89,7 +89,9 @@ struct check_part {
 struct check_command {
     uint8_t kind; /* enum check_kind */
     uint8_t proto;
+    uint16_t session; /* of its client */
     bool errors; /* the client wants failed reads told */
+    bool vague;  /* its client's HELLO was refused for want of memory: nobody knows what it gets */
     bool strict; /* sent when all is well: no failure is excused */
     bool answered;
     int64_t argument;    /* HELLO: the version; ECHO, PING: the number in its text */
@@ -106,9 +108,11 @@ struct check_client {
     uint32_t count, room;
 };
 
-/* The newest executed command of one client for one key on one node. */
+/* The newest executed command of one client for one key on one node. Order is promised within one
+ * connection of a client. */
 struct check_order {
     uint32_t seq_plus_1;
+    uint16_t session;
     uint64_t step;
 };
 

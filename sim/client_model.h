@@ -33,14 +33,15 @@ struct client_session {
     struct bytes heard;  /* written by the proxy, not yet a whole reply */
     uint64_t heard_total, heard_need, consumed;
     uint64_t send_at, read_at, end_at; /* not before */
-    uint64_t switched_read, switch_done_at; /* see due_of() */
+    uint32_t switch_seq;   /* the newest HELLO that changed the version; see due_of() */
+    uint64_t switch_answered_at, switch_done_at; /* 0: not yet */
     uint8_t proto;
     uint8_t end; /* enum client_model_end */
     bool errors; /* SUMCACHE.FAILURES error */
+    bool vague;  /* see check_command.vague */
     bool readable, writable, piecewise, slow;
-    bool switching;      /* a HELLO changed the version; nothing of a node was answered since */
     bool last_words;     /* what the end calls for is in `out` */
-    bool shut, closed_by_proxy, may_be_closed;
+    bool shut, may_be_closed;
     bool cut; /* a fault may end it at any time */
 };
 
@@ -55,6 +56,7 @@ struct client_model {
     bool draining; /* the proxy is told to end: it may close us */
     uint32_t sessions_left, commands_left;
     uint64_t start_at;
+    uint16_t session; /* how many were begun */
     uint64_t closed_for_limits; /* sessions that one of the proxy's limits may have ended */
     uint8_t *scratch; /* owned; where bytes go that were judged already */
     struct client_session s;

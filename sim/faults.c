@@ -120,6 +120,7 @@ static void end_all(struct faults *f)
     struct io_sim_weather weather = f->options->weather;
     weather.accept_abort_chance = weather.connect_fail_chance = weather.spike_chance = 0;
     io_sim_set_weather(f->world, &weather);
+    io_sim_mend(f->world);
     open_roads(f, true);
     for (unsigned i = 0; i < f->options->nodes; i++)
         redis_model_heal(f->nodes[i]);

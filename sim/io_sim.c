@@ -117,6 +117,11 @@ unsigned io_sim_host_count(const struct io_sim *w)
     return w->host_count;
 }
 
+void io_sim_shelter(struct io *io)
+{
+    ((struct sim_host *)io->ctx)->sheltered = true;
+}
+
 /* ---- time ---- */
 
 static bool event_before(const struct sim_event *a, const struct sim_event *b)
@@ -190,6 +195,8 @@ void io_sim_advance(struct io_sim *w, uint64_t limit)
 
 void io_sim_freeze(struct io_sim *w, unsigned host, uint64_t until)
 {
+    if (w->hosts[host]->frozen_until == NSEC_NEVER)
+        return;
     trace_event(w->trace, w->now, TRACE_FAULT, host, (int64_t)until, 0, "freeze");
     w->hosts[host]->frozen_until = until;
 }
@@ -244,6 +251,20 @@ void io_sim_cut_after(struct io_sim *w, int handle, uint64_t after)
         return;
     trace_event(w->trace, w->now, TRACE_FAULT, handle, (int64_t)after, 0, "cut after");
     s->in.cut_at = s->in.delivered + after;
+}
+
+void io_sim_mend(struct io_sim *w)
+{
+    for (uint32_t i = w->first_open; i < w->socket_count; i++) {
+        w->sockets[i]->in.cut_at = UINT64_MAX;
+        w->sockets[i]->clogged_until = 0;
+    }
+    for (unsigned i = 0; i < w->host_count; i++) {
+        struct sim_host *h = w->hosts[i];
+        h->accepts_fail_until = 0;
+        if (h->frozen_until != NSEC_NEVER)
+            h->frozen_until = 0;
+    }
 }
 
 /* ---- what models ask ---- */

@@ -77,11 +77,15 @@ struct io *io_sim_host(struct io_sim *w);
 unsigned io_sim_host_number(const struct io *io);
 unsigned io_sim_host_count(const struct io_sim *w);
 
+/* Neither accepts nor connects of this host fail because of the weather. */
+void io_sim_shelter(struct io *io);
+
 bool io_sim_can_run(const struct io_sim *w, unsigned host);
 /* To the next moment at which something happens, `limit` at the latest. */
 void io_sim_advance(struct io_sim *w, uint64_t limit);
 
-/* Faults. A frozen host gets no turn, though its kernel goes on accepting bytes for it. */
+/* Faults. A frozen host gets no turn, though its kernel goes on accepting bytes for it. Until
+ * NSEC_NEVER: it has ended. */
 void io_sim_freeze(struct io_sim *w, unsigned host, uint64_t until);
 void io_sim_fail_accepts(struct io_sim *w, unsigned host, uint64_t until); /* -EMFILE */
 void io_sim_set_road(struct io_sim *w, const struct addr *to, enum io_sim_road road);
@@ -91,6 +95,8 @@ void io_sim_clog(struct io_sim *w, int handle, uint64_t until);
 void io_sim_reset(struct io_sim *w, int handle);
 /* Resets both ends when `handle` will have been given `after` more bytes. */
 void io_sim_cut_after(struct io_sim *w, int handle, uint64_t after);
+/* Takes back what was to happen to connections later; hosts thaw, accepts succeed. */
+void io_sim_mend(struct io_sim *w);
 
 /* For models. */
 void io_sim_set_tap(struct io *io, int handle, const struct io_sim_tap *tap);

@@ -325,6 +325,18 @@ static void mark_blocked(struct io_sim *w, struct sim_socket *s)
     s->blocked_from = w->now;
 }
 
+/* The beginning of what is sent, for who reads the trace. */
+static void preview(char *to, size_t size, const uint8_t *bytes, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 2 < size; i++) {
+        if (bytes[i] == '\r')
+            continue;
+        to[n++] = (char)(bytes[i] == '\n' ? ' ' : bytes[i] < ' ' || bytes[i] > '~' ? '?' : bytes[i]);
+    }
+    to[n] = '\0';
+}
+
 static void send_bytes(struct io_sim *w, struct sim_socket *s, struct sim_socket *reader,
                        const struct iovec *iov, size_t n)
 {
@@ -349,7 +361,10 @@ static void send_bytes(struct io_sim *w, struct sim_socket *s, struct sim_socket
     }
     add_segment(w, reader, p->written, false);
     w->bytes_moved += n;
-    trace_event(w->trace, w->now, TRACE_WRITE, s->handle, (int64_t)n, s->host, NULL);
+    char shown[48] = "";
+    if (w->trace->print || w->trace->keep)
+        preview(shown, sizeof(shown), to, n);
+    trace_event(w->trace, w->now, TRACE_WRITE, s->handle, (int64_t)n, s->host, shown);
     if (reader->tap.peer_wrote)
         reader->tap.peer_wrote(reader->tap.owner, to, n, p->written);
 }
@@ -415,7 +430,7 @@ static int sim_connect(void *ctx, const struct addr *to, const struct io_socket_
     struct io_sim *w = h->world;
     (void)o; /* times of probes: this network reports a lost peer by faults, not by probes */
     h->idle = false;
-    if (io_sim_chance(w, w->weather.connect_fail_chance))
+    if (!h->sheltered && io_sim_chance(w, w->weather.connect_fail_chance))
         return -ENETUNREACH;
     struct sim_socket *s = socket_new(w, h->number, SOCKET_CONNECTING);
     s->at = *to;
@@ -507,7 +522,7 @@ static int sim_accept(void *ctx, int listener, const struct io_socket_options *o
     struct sim_socket *s = sim_socket(w, handle);
     must(s);
     s->accepted = true;
-    if (io_sim_chance(w, w->weather.accept_abort_chance)) {
+    if (!h->sheltered && io_sim_chance(w, w->weather.accept_abort_chance)) {
         struct sim_socket *peer = sim_socket(w, s->peer);
         if (peer)
             sim_reset_socket(w, peer);

@@ -63,6 +63,7 @@ struct sim_host {
     struct io_sim *world;
     unsigned number;
     bool idle, asleep, woken; /* idle: asleep, and has done nothing since */
+    bool sheltered;
     uint64_t deadline;
     uint64_t frozen_until, accepts_fail_until;
     int *pending; /* owned: handles with something to tell */

@@ -3,6 +3,8 @@
 
 #include "base/nsec.h"
 
+enum { STARVED_BYTES = 256 * 1024 };
+
 /* A stream of its own, so that what is drawn here does not move what the run draws. */
 static uint64_t between(struct rng *r, uint64_t low, uint64_t high)
 {
@@ -100,6 +102,7 @@ static void draw_limits(struct sim_options *o, struct rng *r)
     if (one_in(r, 8)) {
         p->memory_max = between(r, 1, 64) * 16 * 1024 * o->workers;
         o->tight = o->closes = true;
+        o->starved = p->memory_max / o->workers < STARVED_BYTES;
     }
     if (one_in(r, 12)) {
         p->split_request_max = between(r, 50, 5000);

@@ -51,6 +51,7 @@ struct sim_options {
 
     bool calm;  /* nothing at all may go wrong: any failure that is told is a mistake */
     bool tight; /* limits so low that any request may be refused for one of ours */
+    bool starved; /* memory for hardly a command at a time: even alone a client may be refused */
     bool closes; /* limits or time-outs so low that any client may be closed for one of ours */
 };
 

@@ -16,6 +16,7 @@ struct redis_model *redis_model_new(struct io *io, struct checker *checker, unsi
     struct redis_model *m = calloc(1, sizeof(*m));
     must(m);
     m->io = io;
+    io_sim_shelter(io); /* its faults are its own */
     m->checker = checker;
     m->options = checker->options;
     m->number = number;
@@ -220,7 +221,7 @@ static void send_replies(struct redis_model *m, struct redis_connection *c, uint
         }
         if (n < 0) {
             c->ended = true;
-            return;
+            break;
         }
         bytes_take(&c->out, (size_t)n);
         if (c->dripping)
@@ -228,6 +229,8 @@ static void send_replies(struct redis_model *m, struct redis_connection *c, uint
         else if ((size_t)n < len)
             c->send_at = NSEC_NEVER;
     }
+    if (c->ended)
+        c->out.head = c->out.len = 0;
     if (c->out.len == 0) {
         c->dripping = false;
         c->send_at = 0;
@@ -238,6 +241,16 @@ static void send_replies(struct redis_model *m, struct redis_connection *c, uint
 
 /* ---- turns ---- */
 
+/* Looks for a whole request at the front of each connection's input. */
+static void find_requests(struct redis_model *m)
+{
+    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+        struct redis_connection *c = &m->connections[i];
+        if (c->handle >= 0 && c->frame_len == 0 && !c->close_when_sent)
+            c->frame_len = parse_request(m, c);
+    }
+}
+
 /* Executes complete requests, drawing whose turn it is, until one takes time. */
 static void execute(struct redis_model *m, uint64_t now)
 {
@@ -245,17 +258,16 @@ static void execute(struct redis_model *m, uint64_t now)
     while (now >= m->busy_until && !m->checker->failed) {
         struct redis_connection *pick = NULL;
         uint32_t count = 0;
+        find_requests(m);
         for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
             struct redis_connection *c = &m->connections[i];
             if (c->handle < 0 || c->close_when_sent)
                 continue;
-            if (c->frame_len == 0)
-                c->frame_len = parse_request(m, c);
             if (c->frame_len > 0 && rng_below(io_sim_rng(w), ++count) == 0)
                 pick = c;
         }
         if (!pick)
-            return;
+            break;
         size_t len = parse_request(m, pick);
         redis_execute(m, pick, now);
         bytes_take(&pick->in, len);
@@ -269,6 +281,7 @@ static void execute(struct redis_model *m, uint64_t now)
                                              m->options->node_cost_max);
         m->busy_until = now + cost;
     }
+    find_requests(m); /* so that next_moment() knows there is more to do */
 }
 
 static void begin_to_listen(struct redis_model *m)

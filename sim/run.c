@@ -202,8 +202,10 @@ static void run_host(struct sim *s, unsigned host)
     unsigned at = host;
     if (at < o->workers) {
         bool more = worker_turn(s->workers[at], NSEC_NEVER);
-        if (!more)
+        if (!more) {
             s->worker_ended[at] = true;
+            io_sim_freeze(s->world, host, NSEC_NEVER);
+        }
         check_worker(s, at);
         return;
     }
@@ -286,9 +288,7 @@ static bool clients_are_done(const struct sim *s)
 static bool run_clients(struct sim *s)
 {
     uint64_t limit = s->started_at + RUN_SECONDS_MAX * NSEC_S;
-    while (!clients_are_done(s) || io_sim_now(s->world) < s->faults.end_at - (s->faults.end_at == NSEC_NEVER)) {
-        if (clients_are_done(s) && s->faults.end_at == NSEC_NEVER)
-            break;
+    while (!clients_are_done(s) || s->faults.end_at != NSEC_NEVER) {
         if (!sim_step(s, limit))
             return false;
         if (io_sim_now(s->world) >= limit) {
@@ -317,6 +317,9 @@ static bool inspect(struct sim *s)
     s->options.big_chance = 0;
     s->options.split_max = 3;
     s->options.slow_chance = s->options.drip_chance = 0;
+    /* Limits that would refuse even one client's ordinary commands; workers see the change. */
+    s->options.proxy.split_request_max = proxy_settings_default().split_request_max;
+    s->options.proxy.client_output_max = proxy_settings_default().client_output_max;
     client_model_begin_strict(s->inspector, INSPECTIONS_PER_WORKER * s->options.workers,
                               COMMANDS_PER_INSPECTION);
     uint64_t limit = io_sim_now(s->world) + RUN_SECONDS_MAX * NSEC_S;

@@ -32,6 +32,20 @@ static void on_crash(int signal_number)
     raise(signal_number);
 }
 
+static void show_options(const struct sim_options *o, FILE *to)
+{
+    const struct proxy_settings *p = &o->proxy;
+    fprintf(to,
+            "hosts: %u workers, %u nodes, %u clients, the inspector. victims %#x%s%s%s%s\n"
+            "request_timeout %.3f ms, stall_timeout %.3f ms, pending_max %u, hash_tags %d, reads %s\n"
+            "memory_max %" PRIu64 ", output_max %" PRIu64 ", node_requests_max %u, clients_max %u\n",
+            o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
+            o->tight ? ", tight" : "", o->starved ? ", starved" : "", o->closes ? ", closes" : "",
+            (double)p->request_timeout / NSEC_MS, (double)p->stall_timeout / NSEC_MS,
+            p->client_pending_max, p->hash_tags, p->reads == ON_FAILURE_MISS ? "miss" : "error",
+            p->memory_max, p->client_output_max, p->node_requests_max, p->clients_max);
+}
+
 /* One run. Returns its trace's hash. */
 static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct totals *t)
 {
@@ -39,6 +53,8 @@ static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct 
     sim_options_draw(&options, seed);
     seed_high = (sig_atomic_t)(seed >> 32);
     seed_low = (sig_atomic_t)(uint32_t)seed;
+    if (print)
+        show_options(&options, print);
     struct sim *s = sim_new(seed, &options, print, keep);
     *ret_ok = sim_run(s);
     t->executed += s->checker.executed;

@@ -188,7 +188,6 @@ static void add_local(struct client_model *m)
     case 5:
     case 6:
         snprintf(line, sizeof(line), "HELLO %u", version);
-        m->s.switching = m->s.switching || version != m->s.proto;
         m->s.proto = (uint8_t)version;
         add_words(m, CHECK_HELLO, version, line);
         return;

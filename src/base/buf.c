@@ -243,6 +243,7 @@ void buf_truncate(struct buf *b, struct chunk_pool *p, size_t len)
     size_t kept = last->len;
     while (kept < len) {
         last = last->next;
+        must(last);
         kept += last->len;
     }
     last->len -= (uint32_t)(kept - len);
@@ -282,7 +283,7 @@ int buf_move(struct buf *to, struct buf *from, struct chunk_pool *p, size_t len)
     size_t left = len;
     for (const struct slice *s = from->head; left > 0; s = s->next) {
         uint32_t n = left < s->len ? (uint32_t)left : s->len;
-        int err = len <= BUF_COPY_MAX ? buf_append(to, p, s->chunk->bytes + s->at, n)
+        int err = len <= BUF_COPY_MAX ? buf_append_shared(to, p, s->chunk->bytes + s->at, n)
                                       : slice_add(to, p, s->chunk, s->at, n);
         if (err) {
             buf_truncate(to, p, before);

@@ -136,9 +136,9 @@ static void take_answer(struct membership *m, struct lookup *l, const struct add
     const struct addr *chosen = choose(&n->addr, addrs, count);
     char from[ADDR_TEXT_MAX], to[ADDR_TEXT_MAX];
     if (l->failing)
-        log_event(m->log, LOG_INFO, "resolve_recovered", "node=%s", n->name);
+        log_event(m->log, LOG_INFO, "resolve-recovered", "node=%s", n->name);
     if (chosen != &n->addr) {
-        log_event(m->log, LOG_INFO, "node_address", "node=%s from=%s to=%s", n->name,
+        log_event(m->log, LOG_INFO, "node-address", "node=%s from=%s to=%s", n->name,
                   addr_print(&n->addr, from), addr_print(chosen, to));
         n->addr = *chosen;
         m->changed = true;
@@ -151,7 +151,7 @@ static void take_answer(struct membership *m, struct lookup *l, const struct add
 static void take_failure(struct membership *m, struct lookup *l, const char *reason)
 {
     char kept[ADDR_TEXT_MAX];
-    log_event(m->log, l->failing ? LOG_DEBUG : LOG_WARN, "resolve_failed",
+    log_event(m->log, l->failing ? LOG_DEBUG : LOG_WARN, "resolve-failed",
               "node=%s keeps=%s reason=\"%s\"", m->nodes[l->node].name,
               addr_print(&m->nodes[l->node].addr, kept), reason);
     l->failing = true;
@@ -191,7 +191,7 @@ static uint64_t step(struct membership *m)
         next = nsec_min(next, l->due_ns);
     }
     if (!m->stopped && publish_if_changed(m)) {
-        log_event(m->log, LOG_ERROR, "view_failed", "reason=\"out of memory\"");
+        log_event(m->log, LOG_ERROR, "view-failed", "reason=\"out of memory\"");
         next = nsec_min(next, m->ops.now_ns() + MEMBERSHIP_RETRY_MIN);
     }
     return next;

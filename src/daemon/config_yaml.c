@@ -16,7 +16,7 @@
 
 struct reader {
     struct config *c;
-    yaml_document_t *doc;
+    yaml_document_t doc;
     struct config_error *error; /* set once, when the reading ends */
     bool seen[CONFIG_ROWS_MAX];
 };
@@ -89,7 +89,7 @@ static int read_list(struct reader *r, const struct config_row *row, const yaml_
                       is_blank(node) ? "nothing" : kind_name(node));
     yaml_node_item_t *item = node->data.sequence.items.start;
     for (; item < node->data.sequence.items.top; item++) {
-        const yaml_node_t *value = yaml_document_get_node(r->doc, *item);
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, *item);
         must(value);
         if (value->type != YAML_SCALAR_NODE)
             return refuse(r, value, "%s: expected HOST:PORT, not %s", name, kind_name(value));
@@ -166,8 +166,8 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
                       kind_name(node));
     yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     for (; pair < node->data.mapping.pairs.top; pair++) {
-        const yaml_node_t *key = yaml_document_get_node(r->doc, pair->key);
-        const yaml_node_t *value = yaml_document_get_node(r->doc, pair->value);
+        const yaml_node_t *key = yaml_document_get_node(&r->doc, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, pair->value);
         must(key && value);
         if (key->type != YAML_SCALAR_NODE)
             return refuse(r, key, "%s: expected the name of a setting, not %s", section,
@@ -190,8 +190,8 @@ static int read_root(struct reader *r, const yaml_node_t *root)
         return refuse(r, root, "expected settings such as 'workers: 2', not %s", kind_name(root));
     yaml_node_pair_t *pair = root->data.mapping.pairs.start;
     for (; pair < root->data.mapping.pairs.top; pair++) {
-        const yaml_node_t *key = yaml_document_get_node(r->doc, pair->key);
-        const yaml_node_t *value = yaml_document_get_node(r->doc, pair->value);
+        const yaml_node_t *key = yaml_document_get_node(&r->doc, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, pair->value);
         must(key && value);
         if (key->type != YAML_SCALAR_NODE)
             return refuse(r, key, "expected the name of a setting, not %s", kind_name(key));
@@ -229,21 +229,20 @@ static int parser_error(const yaml_parser_t *parser, struct config_error *ret_er
 
 static int read_document(struct reader *r, yaml_parser_t *parser)
 {
-    yaml_document_t doc;
-    if (!yaml_parser_load(parser, &doc))
+    if (!yaml_parser_load(parser, &r->doc))
         return parser_error(parser, r->error);
-    r->doc = &doc;
-    const yaml_node_t *root = yaml_document_get_root_node(&doc);
+    const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
     int err = root ? read_root(r, root) : 0; /* nothing but comments: all defaults */
-    yaml_document_delete(&doc);
-    if (err || !root)
+    bool ended = root == NULL;
+    yaml_document_delete(&r->doc);
+    if (err || ended)
         return err;
-    if (!yaml_parser_load(parser, &doc))
+    if (!yaml_parser_load(parser, &r->doc))
         return parser_error(parser, r->error);
-    root = yaml_document_get_root_node(&doc);
+    root = yaml_document_get_root_node(&r->doc);
     if (root)
         err = refuse(r, root, "expected one document, this begins another");
-    yaml_document_delete(&doc);
+    yaml_document_delete(&r->doc);
     return err;
 }
 

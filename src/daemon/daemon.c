@@ -71,7 +71,7 @@ static void log_sink(void *owner, const char *line, size_t len)
     thread_lock_take(&d->log_lock);
     if (d->log_lost > 0) {
         char lost[64];
-        int n = snprintf(lost, sizeof(lost), "warn log_lost lines=%" PRIu64 "\n", d->log_lost);
+        int n = snprintf(lost, sizeof(lost), "warn log-lost lines=%" PRIu64 "\n", d->log_lost);
         if (process_write_stderr(lost, (size_t)n))
             d->log_lost = 0;
     }
@@ -198,14 +198,15 @@ static bool wait_for_local_nodes(struct daemon *d)
     bool ready = false;
     if (!d->local)
         return false;
-    while (!(ready = local_nodes_are_ready(d->local)) && process_now_ns() < until) {
+    while (!ready && process_now_ns() < until) {
         if (process_events_wait(d->events, LOCAL_WAIT_STEP) & PROCESS_STOP)
             return true;
         local_nodes_step(d->local);
+        ready = local_nodes_are_ready(d->local);
     }
     local_nodes_settle(d->local);
     if (!ready)
-        log_event(&d->log, LOG_WARN, "local_node_slow", "waited=2s");
+        log_event(&d->log, LOG_WARN, "local-node-slow", "waited=2s");
     return false;
 }
 
@@ -347,7 +348,7 @@ static bool drain(struct daemon *d)
     uint64_t until = process_now_ns() + d->config->proxy.drain_timeout + DRAIN_GRACE;
     for (unsigned i = 0; i < d->worker_count && d->workers; i++)
         if (d->workers[i].thread && worker_post_drain(d->workers[i].worker) != 0)
-            log_event(&d->log, LOG_ERROR, "drain_failed", "worker=%u reason=\"out of memory\"", i);
+            log_event(&d->log, LOG_ERROR, "drain-failed", "worker=%u reason=\"out of memory\"", i);
     while (atomic_load(&d->running) > 0) {
         uint64_t now = process_now_ns();
         if (now >= until)
@@ -394,7 +395,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
     if (!drain(&d)) {
         /* Their memory is still in use, so nothing is freed. */
-        log_event(&d.log, LOG_WARN, "drain_unfinished", "workers=%u", atomic_load(&d.running));
+        log_event(&d.log, LOG_WARN, "drain-unfinished", "workers=%u", atomic_load(&d.running));
         local_nodes_stop(d.local, false);
         fflush(out);
         process_exit_now((int)status);

@@ -16,6 +16,10 @@
 
 enum {
     PATH_MAX_LEN = 1024,
+    /* Below the ports that the kernel gives to outgoing connections: to connect to such a port on
+     * which nobody listens can end in a connection with oneself. */
+    PORT_FIRST = 16384,
+    PORT_LAST = 32767,
     PORTS_MAX = 5, /* a child that dies on so many ports does not die of its port */
 };
 
@@ -24,14 +28,15 @@ enum {
 /* redis-server looks for its SIGTERM ten times a second, and has nothing to save. */
 #define TERM_PATIENCE NSEC_S
 #define PING_PATIENCE (20 * NSEC_MS)
+#define LOOK_PAUSE    (100 * NSEC_MS) /* between two looks at a child that does not answer yet */
 
 struct local_node {
     struct addr addr;
-    int pid;              /* 0: not running */
-    uint64_t restart_ns;  /* when it is not running */
-    bool ready;           /* it has answered since it was started */
-    unsigned ports_tried; /* beside its first one */
-    char dir[PATH_MAX_LEN];
+    int pid;                /* 0: not running */
+    uint64_t restart_ns;    /* when it is not running */
+    bool ready;             /* it has answered since it was started */
+    unsigned ports_tried;   /* beside its first one */
+    char dir[PATH_MAX_LEN]; /* "": none */
 };
 
 struct local_nodes {
@@ -39,10 +44,21 @@ struct local_nodes {
     uint64_t memory;
     bool settled;
     char program[PATH_MAX_LEN];
-    char dir[PATH_MAX_LEN - 16]; /* room for the children's names behind it */
     unsigned count;
     struct local_node nodes[];
 };
+
+/*
+ * redis-server must be given a directory or would take ours. It writes nothing there with these
+ * settings, so the directory goes as soon as it is inside: then nothing stays behind even if we are
+ * killed.
+ */
+static void remove_dir(struct local_node *n)
+{
+    if (n->dir[0])
+        file_remove_tree(n->dir);
+    n->dir[0] = '\0';
+}
 
 static int start_child(struct local_nodes *l, struct local_node *n)
 {
@@ -74,29 +90,39 @@ static int start_child(struct local_nodes *l, struct local_node *n)
                                 NULL};
     /* clang-format on */
     n->ready = false;
-    int err = process_spawn(l->program, argv, &n->pid);
-    if (err)
+    int err = file_temp_dir("sumcache-local-", n->dir, sizeof(n->dir));
+    if (err) {
+        n->dir[0] = '\0';
+        return err;
+    }
+    err = process_spawn(l->program, argv, &n->pid);
+    if (err) {
         n->pid = 0;
-    return err;
-}
-
-static int make_dirs(struct local_nodes *l)
-{
-    int err = file_temp_dir("sumcache-local-", l->dir, sizeof(l->dir));
-    for (unsigned i = 0; i < l->count && !err; i++) {
-        snprintf(l->nodes[i].dir, sizeof(l->nodes[i].dir), "%s/%u", l->dir, i);
-        err = file_make_dir(l->nodes[i].dir);
+        remove_dir(n);
     }
     return err;
 }
 
+/* The next free port for a child, `after` the last one that was given out. */
+static int next_port(uint16_t after, uint16_t *ret_port)
+{
+    uint16_t from = (uint16_t)(after >= PORT_LAST ? PORT_FIRST : after + 1);
+    int err = host_free_port(from, PORT_LAST, ret_port);
+    return err == -EADDRINUSE ? host_free_port(PORT_FIRST, PORT_LAST, ret_port) : err;
+}
+
 static int choose_ports(struct local_nodes *l)
 {
-    uint16_t ports[CONFIG_LOCAL_NODES_MAX];
-    int err = host_free_ports(ports, l->count);
-    for (unsigned i = 0; i < l->count && !err; i++)
-        l->nodes[i].addr = (struct addr){ADDR_V4, ports[i], {127, 0, 0, 1}};
-    return err;
+    /* Two processes that start at the same time should not look at the same ports. */
+    unsigned start = process_id() * CONFIG_LOCAL_NODES_MAX % (PORT_LAST - PORT_FIRST + 1);
+    uint16_t port = (uint16_t)(PORT_FIRST + start);
+    for (unsigned i = 0; i < l->count; i++) {
+        int err = next_port(port, &port);
+        if (err)
+            return err;
+        l->nodes[i].addr = (struct addr){ADDR_V4, port, {127, 0, 0, 1}};
+    }
+    return 0;
 }
 
 int local_nodes_start(unsigned count, uint64_t memory, struct log *log,
@@ -113,17 +139,15 @@ int local_nodes_start(unsigned count, uint64_t memory, struct log *log,
     l->count = count;
     const char *what = "--local: no redis-server in $PATH (Debian: apt install redis-server)";
     int err = process_find_program("redis-server", l->program, sizeof(l->program));
-    if (!err && (err = make_dirs(l)))
-        what = "--local: cannot make a directory";
+    bool found = !err;
     if (!err && (err = choose_ports(l)))
         what = "--local: cannot find free ports";
     for (unsigned i = 0; i < count && !err; i++)
         if ((err = start_child(l, &l->nodes[i])))
             what = "--local: cannot start redis-server";
     if (err) {
-        bool told = err == -ENOENT && !l->dir[0]; /* `what` says it all */
-        snprintf(error, LOCAL_NODES_ERROR_MAX, "%s%s%s", what, told ? "" : ": ",
-                 told ? "" : strerror(-err));
+        snprintf(error, LOCAL_NODES_ERROR_MAX, "%s%s%s", what, found ? ": " : "",
+                 found ? strerror(-err) : "");
         local_nodes_stop(l, true);
         return err;
     }
@@ -137,12 +161,16 @@ static void note_death(struct local_nodes *l, struct local_node *n)
     char at[ADDR_TEXT_MAX];
     if (!process_has_ended(n->pid, &end))
         return;
+    bool was_ready = n->ready;
     n->pid = 0;
+    n->ready = false;
     n->restart_ns = process_now_ns() + RESTART_PAUSE;
-    log_event(l->log, LOG_WARN, "local_node_died", "node=%s %s=%d", addr_print(&n->addr, at),
+    remove_dir(n);
+    log_event(l->log, LOG_WARN, "local-node-died", "node=%s %s=%d", addr_print(&n->addr, at),
               end.by_signal ? "signal" : "status", end.code);
     uint16_t port;
-    if (l->settled || n->ready || n->ports_tried == PORTS_MAX || host_free_ports(&port, 1) != 0)
+    if (l->settled || was_ready || n->ports_tried == PORTS_MAX ||
+        next_port(n->addr.port, &port) != 0)
         return;
     n->ports_tried++;
     n->addr.port = port;
@@ -155,12 +183,22 @@ static void restart(struct local_nodes *l, struct local_node *n)
     int err = start_child(l, n);
     if (err) {
         n->restart_ns = process_now_ns() + RESTART_PAUSE;
-        log_event(l->log, LOG_ERROR, "local_node_start_failed", "node=%s reason=\"%s\"",
+        log_event(l->log, LOG_ERROR, "local-node-start-failed", "node=%s reason=\"%s\"",
                   addr_print(&n->addr, at), strerror(-err));
         return;
     }
-    log_event(l->log, LOG_INFO, "local_node_started", "node=%s pid=%d", addr_print(&n->addr, at),
+    log_event(l->log, LOG_INFO, "local-node-started", "node=%s pid=%d", addr_print(&n->addr, at),
               n->pid);
+}
+
+static void look_whether_ready(struct local_nodes *l, struct local_node *n)
+{
+    char at[ADDR_TEXT_MAX];
+    n->ready = host_answers(&n->addr, STR("PING\r\n"), STR("+PONG\r\n"), PING_PATIENCE);
+    if (!n->ready)
+        return;
+    remove_dir(n);
+    log_event(l->log, LOG_DEBUG, "local-node-ready", "node=%s", addr_print(&n->addr, at));
 }
 
 uint64_t local_nodes_step(struct local_nodes *l)
@@ -172,23 +210,21 @@ uint64_t local_nodes_step(struct local_nodes *l)
             note_death(l, n);
         if (!n->pid && n->restart_ns <= process_now_ns())
             restart(l, n);
+        if (n->pid && !n->ready)
+            look_whether_ready(l, n);
         if (!n->pid)
             next = nsec_min(next, n->restart_ns);
+        else if (!n->ready)
+            next = nsec_min(next, process_now_ns() + LOOK_PAUSE);
     }
     return next;
 }
 
-bool local_nodes_are_ready(struct local_nodes *l)
+bool local_nodes_are_ready(const struct local_nodes *l)
 {
-    for (unsigned i = 0; i < l->count; i++) {
-        struct local_node *n = &l->nodes[i];
-        if (!n->pid)
+    for (unsigned i = 0; i < l->count; i++)
+        if (!l->nodes[i].ready)
             return false;
-        if (!n->ready)
-            n->ready = host_answers(&n->addr, STR("PING\r\n"), STR("+PONG\r\n"), PING_PATIENCE);
-        if (!n->ready)
-            return false; /* one look at a time: the others are asked when this one is there */
-    }
     return true;
 }
 
@@ -241,8 +277,8 @@ struct local_nodes *local_nodes_stop(struct local_nodes *l, bool at_once)
     signal_all(l, process_kill);
     while (reap(l) > 0) /* SIGKILL cannot be held up for long */
         process_sleep_ns(NSEC_MS);
-    if (l->dir[0])
-        file_remove_tree(l->dir);
+    for (unsigned i = 0; i < l->count; i++)
+        remove_dir(&l->nodes[i]);
     free(l);
     return NULL;
 }

@@ -322,7 +322,7 @@ static int answer(const struct request *r, FILE *out)
 int ring_command(int argc, char **argv, FILE *out, FILE *err)
 {
     struct ring_node *nodes CLEANUP(freep) = calloc(MAGLEV_NODES_MAX, sizeof(*nodes));
-    const char **keys CLEANUP(freep) = calloc((size_t)argc, sizeof(*keys));
+    const char **keys CLEANUP(freep) = calloc((size_t)argc + 1, sizeof(*keys));
     if (!nodes || !keys)
         return fail(err, RING_FAILED, "out of memory");
     struct request r = {.nodes = nodes, .keys = keys, .hash_tags = true, .err = err};

@@ -60,11 +60,6 @@ int file_temp_dir(const char *prefix, char *to, size_t size)
     return mkdtemp(to) ? 0 : -errno;
 }
 
-int file_make_dir(const char *path)
-{
-    return mkdir(path, 0700) ? -errno : 0;
-}
-
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
 {
     (void)st, (void)kind, (void)where;

@@ -11,7 +11,6 @@ int file_read(const char *path, size_t max, char **ret_bytes, size_t *ret_len) M
 
 /* A fresh directory `prefix`XXXXXX in $TMPDIR or /tmp, for this user alone. */
 int file_temp_dir(const char *prefix, char *to, size_t size) MUST_CHECK;
-int file_make_dir(const char *path) MUST_CHECK;
 
 /* Removes a directory and all below it, without following links. What cannot be removed stays. */
 void file_remove_tree(const char *path);

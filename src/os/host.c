@@ -100,22 +100,18 @@ int host_can_listen(const struct addr *at)
     return 0;
 }
 
-/* Each call holds its port while the rest is looked for, so that all are different. */
-int host_free_ports(uint16_t *ret_ports, size_t count)
+int host_free_port(uint16_t first, uint16_t last, uint16_t *ret_port)
 {
-    if (count == 0)
-        return 0;
-    struct addr any = {.family = ADDR_V4, .ip = {127, 0, 0, 1}};
-    union host_sockaddr sa;
-    socklen_t len = sizeof(sa);
-    int fd = bind_socket(&any);
-    if (fd < 0)
-        return fd;
-    int err = getsockname(fd, &sa.any, &len) ? -errno : host_free_ports(ret_ports + 1, count - 1);
-    if (!err)
-        ret_ports[0] = ntohs(sa.v4.sin_port);
-    close(fd);
-    return err;
+    struct addr at = {.family = ADDR_V4, .ip = {127, 0, 0, 1}};
+    for (unsigned port = first; port <= last; port++) {
+        at.port = (uint16_t)port;
+        int err = host_can_listen(&at);
+        if (!err)
+            *ret_port = at.port;
+        if (err != -EADDRINUSE)
+            return err;
+    }
+    return -EADDRINUSE;
 }
 
 static bool is_ready(int fd, short what, uint64_t until)

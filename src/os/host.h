@@ -27,8 +27,9 @@ int host_resolve(const char *host, uint16_t port, struct addr *ret_addrs, size_t
  */
 int host_can_listen(const struct addr *at) MUST_CHECK;
 
-/* `count` different ports of 127.0.0.1 that are free at this moment. 0 or -errno. */
-int host_free_ports(uint16_t *ret_ports, size_t count) MUST_CHECK;
+/* The first port from `first` to `last` on which 127.0.0.1 could be listened on at this moment.
+ * -EADDRINUSE: there is none; or another -errno. */
+int host_free_port(uint16_t first, uint16_t last, uint16_t *ret_port) MUST_CHECK;
 
 /* Connects, sends `question` and reads as many bytes as `answer` has: are they the same? Takes at
  * most timeout_ns. */

@@ -116,6 +116,11 @@ void process_events_poke(struct process_events *e)
     must(n == (ssize_t)sizeof(one) || errno == EAGAIN); /* full means: poked often enough */
 }
 
+unsigned process_id(void)
+{
+    return (unsigned)getpid();
+}
+
 uint64_t process_now_ns(void)
 {
     struct timespec t;

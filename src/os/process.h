@@ -33,6 +33,7 @@ struct process_events *process_events_free(struct process_events *e);
 unsigned process_events_wait(struct process_events *e, uint64_t timeout_ns);
 void process_events_poke(struct process_events *e); /* from any thread */
 
+unsigned process_id(void);
 uint64_t process_now_ns(void); /* monotonic */
 void process_sleep_ns(uint64_t ns);
 

@@ -24,7 +24,7 @@
 static bool must_wait(struct client *c)
 {
     struct worker *w = c->worker;
-    if (c->changing_proto && list_empty(&c->parts))
+    if (c->changing_proto && c->parts_out == 0)
         c->changing_proto = false;
     return c->closing || w->draining || c->changing_proto ||
            c->pending >= w->settings->client_pending_max ||
@@ -106,7 +106,9 @@ void client_advance(struct client *c)
         if (!r->done)
             break;
         c->held -= r->reply.len;
-        buf_move_all(&c->conn.out, &r->reply);
+        /* By copy if it is short: many short pieces cost the kernel more than one copy does here. */
+        if (buf_move(&c->conn.out, &r->reply, &w->chunks, r->reply.len) != 0)
+            buf_move_all(&c->conn.out, &r->reply);
         request_free(r);
     }
     if (c->conn.out.len + c->held > w->settings->client_output_max) {
@@ -273,7 +275,14 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
             }
             return;
         }
-        size_t used;
+        size_t used = c->frame.len == 0 ? args_try(&w->args, bytes, len, &w->request_limits) : 0;
+        if (used > 0) {
+            metric_add(&w->metrics.requests, 1);
+            router_route(c, NULL);
+            bytes += used;
+            len -= used;
+            continue;
+        }
         enum frame_result result = frame_feed(&c->frame, bytes, len, &used);
         if (result == FRAME_BAD) {
             char text[FRAME_ERROR_MAX];
@@ -394,7 +403,6 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     list_init(&c->blocked_link);
     list_init(&c->idle_link);
     list_init(&c->requests);
-    list_init(&c->parts);
     list_push_tail(&w->clients, &c->link);
     if (w->settings->client_idle_timeout > 0)
         list_push_tail(&w->idle, &c->idle_link);
@@ -405,7 +413,17 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
 static void bury(struct grave *g)
 {
     struct client *c = container_of(g, struct client, grave);
-    pool_give(&c->worker->clients_pool, c);
+    c->buried = true;
+    if (c->parts_out == 0)
+        pool_give(&c->worker->clients_pool, c);
+}
+
+void client_parts_are_back(struct client *c)
+{
+    if (c->buried)
+        pool_give(&c->worker->clients_pool, c);
+    else
+        client_wake(c);
 }
 
 void client_close(struct client *c)
@@ -415,8 +433,6 @@ void client_close(struct client *c)
         return;
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
     /* Its parts stay where they are in the upstreams' queues; their replies will be dropped. */
-    while (!list_empty(&c->parts))
-        part_cut_off(list_first(&c->parts, struct part, client_link));
     while (!list_empty(&c->requests))
         request_free(list_first(&c->requests, struct request, link));
     buf_clear(&c->in, &w->chunks);

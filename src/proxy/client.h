@@ -29,8 +29,8 @@ struct client {
     uint64_t blocked_since; /* ns: last byte it took */
 
     struct list requests; /* in order; the first is the next to be answered */
-    struct list parts;    /* all its parts on upstreams, tombstones included */
     uint32_t pending;     /* requests */
+    uint32_t parts_out;   /* its parts on upstreams, tombstones included */
     uint64_t held;        /* bytes of replies that wait in requests for their turn */
 
     uint8_t proto;      /* 2 or 3 */
@@ -40,6 +40,7 @@ struct client {
     bool eof;           /* nothing more will come; what is pending is still answered */
     bool closing;       /* no further request is taken; closed when all is sent */
     bool changing_proto; /* waits until its parts have left the upstreams of the old version */
+    bool buried;      /* dead, and only kept in memory for the parts that point to it */
     bool discarding;    /* the present request did not fit limits.memory: dropped, then refused */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
@@ -67,6 +68,9 @@ void client_advance(struct client *c);
 void client_close_after_replies(struct client *c);
 /* It may go on reading, if it can: called after what held it up has changed. */
 void client_wake(struct client *c);
+
+/* The last of its parts has left its upstream. */
+void client_parts_are_back(struct client *c);
 
 void client_flush(struct client *c);
 

@@ -12,6 +12,7 @@
 /* What one node answered. */
 struct result {
     struct buf reply;
+    struct part *part;  /* under way; NULL: answered or failed */
     uint32_t node;      /* index in the view; used only while the request is built */
     uint32_t key_count; /* keys it was asked for */
     uint8_t type;       /* first byte of the reply; 0: none, the part failed */
@@ -61,8 +62,11 @@ static struct fanout *fanout_new(const uint32_t *node_of_key, size_t key_count, 
 
 void fanout_free(struct worker *w, struct fanout *f)
 {
-    for (uint32_t i = 0; i < f->result_count; i++)
+    for (uint32_t i = 0; i < f->result_count; i++) {
         buf_clear(&f->results[i].reply, &w->chunks);
+        if (f->results[i].part)
+            f->results[i].part->request = NULL;
+    }
     buf_clear(&f->error, &w->chunks);
     free(f->results);
     free(f->result_of_key);
@@ -128,6 +132,7 @@ static void start_part(struct request *r, uint32_t index)
                            node->name);
         return;
     }
+    result->part = p;
     buf_move_all(upstream_target(u, p), &bytes);
     upstream_enqueue(u, p, len);
 }
@@ -174,6 +179,7 @@ void fanout_part_answered(struct request *r, uint32_t index, struct buf *head, c
     struct worker *w = r->client->worker;
     struct fanout *f = r->fanout;
     struct result *result = &f->results[index];
+    result->part = NULL;
     buf_move_all(&result->reply, head);
     if (buf_append_shared(&result->reply, &w->chunks, tail, tail_len) != 0) {
         buf_clear(&result->reply, &w->chunks);
@@ -191,6 +197,7 @@ void fanout_part_failed(struct request *r, uint32_t index, enum failure failure,
     struct worker *w = r->client->worker;
     struct fanout *f = r->fanout;
     must(f->results[index].type == 0);
+    f->results[index].part = NULL;
     failure_count(w, failure);
     f->failed = true;
     /* Memory is our own fault and is told, whatever the failures of nodes may be turned into. */

@@ -92,7 +92,7 @@ static void change_proto(struct client *c, uint8_t proto)
 {
     /* Each version has upstreams of its own. So that this client's commands reach a node in their
      * order, what is on the old ones has to come back first. */
-    if (c->proto != proto && !list_empty(&c->parts))
+    if (c->proto != proto && c->parts_out > 0)
         c->changing_proto = true;
     c->proto = proto;
 }

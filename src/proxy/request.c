@@ -27,6 +27,8 @@ void request_free(struct request *r)
     struct client *c = r->client;
     list_remove(&r->link);
     c->pending--;
+    if (r->part)
+        r->part->request = NULL;
     if (r->fanout)
         fanout_free(c->worker, r->fanout);
     buf_clear(&r->reply, &c->worker->chunks);
@@ -218,28 +220,19 @@ struct part *part_new(struct request *r, struct upstream *u, uint32_t index)
                        .deadline = worker_now(w) + w->settings->request_timeout,
                        .index = index};
     list_init(&p->queue);
-    list_push_tail(&w->deadlines, &p->deadline_link);
-    list_push_tail(&c->parts, &p->client_link);
+    c->parts_out++;
     return p;
-}
-
-void part_cut_off(struct part *p)
-{
-    struct client *c = p->client;
-    p->request = NULL;
-    p->client = NULL;
-    list_remove(&p->client_link);
-    if (c && list_empty(&c->parts))
-        client_wake(c);
 }
 
 void part_free(struct worker *w, struct part *p)
 {
-    part_cut_off(p);
+    struct client *c = p->client;
+    must(!p->request);
     list_remove(&p->queue);
-    list_remove(&p->deadline_link);
     buf_clear(&p->bytes, &w->chunks);
     pool_give(&w->parts_pool, p);
+    if (--c->parts_out == 0)
+        client_parts_are_back(c);
 }
 
 void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,
@@ -252,6 +245,7 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
         return;
     }
     p->request = NULL;
+    r->part = NULL;
     if (r->fanout) {
         fanout_part_answered(r, p->index, head, tail, tail_len, type);
         return;
@@ -280,6 +274,7 @@ void part_fail(struct worker *w, struct part *p, enum failure f)
     if (!r)
         return;
     p->request = NULL;
+    r->part = NULL;
     if (r->fanout)
         fanout_part_failed(r, p->index, f, p->upstream->node->name);
     else

@@ -38,6 +38,7 @@ struct request {
     struct list link;      /* in client.requests */
     const struct command *command;
     struct fanout *fanout; /* owned; NULL: not split */
+    struct part *part;     /* of a request that is not split; NULL: none yet, or it has left */
     struct buf reply;      /* kept here until the request is the first in its client's queue */
     uint64_t arg_count;    /* some misses have as many elements as the request has arguments */
     bool done;             /* its reply is complete */
@@ -46,11 +47,9 @@ struct request {
 };
 
 struct part {
-    struct list queue;         /* in upstream.waiting or upstream.sent */
-    struct list deadline_link; /* in worker.deadlines, until the reply's first byte */
-    struct list client_link;   /* in client.parts: all that this client still has on upstreams */
-    struct request *request;   /* NULL: a tombstone */
-    struct client *client;     /* NULL: gone */
+    struct list queue;       /* in upstream.waiting or upstream.sent */
+    struct request *request; /* NULL: a tombstone */
+    struct client *client;   /* kept in memory, if no longer alive, until its last part has left */
     struct upstream *upstream;
     uint64_t deadline; /* ns */
     size_t len;        /* bytes of the request, as counted against the node's limit */
@@ -60,7 +59,7 @@ struct part {
 
 /* At the end of its client's queue, not done. NULL: out of memory. */
 struct request *request_new(struct client *c, const struct command *command, uint64_t arg_count);
-/* Takes it from the queue. Its parts must have left or been cut off. */
+/* Takes it from the queue and cuts off its parts. */
 void request_free(struct request *r);
 
 /* Where its reply is to be written: straight to the client's output if it is the next one owed. */
@@ -78,7 +77,8 @@ bool request_may_miss(const struct request *r, enum failure f);
 void failure_write(struct reply_out *o, enum failure f, const char *node_name);
 void failure_count(struct worker *w, enum failure f);
 
-/* A part of `r` for `u`, with its deadline. Not yet in the upstream's queue. NULL: out of memory. */
+/* A part of `r` for `u`, with its deadline. Not yet in the upstream's queue. NULL: out of memory. The
+ * caller notes it in r->part or the fanout. */
 struct part *part_new(struct request *r, struct upstream *u, uint32_t index);
 void part_free(struct worker *w, struct part *p);
 
@@ -87,5 +87,3 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
                  size_t tail_len, uint8_t type);
 /* The part failed: tells its request, if it still has one. The part itself stays as it is. */
 void part_fail(struct worker *w, struct part *p, enum failure f);
-/* Cuts the part off from its request and client, which end or go on without it. */
-void part_cut_off(struct part *p);

@@ -94,40 +94,61 @@ int router_forward_bytes(struct worker *w, struct buf *to, struct buf *from)
 }
 
 /* A request that fails before it has a part. */
-static void fail_at_once(struct client *c, const struct command *command, enum failure f,
-                         const char *node_name)
+static void fail_at_once(struct client *c, const struct command *command, enum failure f)
 {
     struct request *r = request_new(c, command, c->worker->args.count);
     if (r)
-        request_fail(r, f, node_name);
+        request_fail(r, f, NULL);
     else
         client_close(c);
 }
 
-static void forward(struct client *c, const struct command *command, uint32_t node,
-                    struct buf *from)
+static void forward(struct request *r, uint32_t node, struct buf *from)
 {
-    struct worker *w = c->worker;
-    struct upstream *u = upstream_set_shared(&w->upstreams, node, c->proto);
+    struct worker *w = r->client->worker;
+    struct upstream *u = upstream_set_shared(&w->upstreams, node, r->proto);
     size_t len = w->args.frame_len;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
-    if (f != FAILURE_NONE) {
-        fail_at_once(c, command, f, w->upstreams.nodes[node]->name);
+    struct part *p = f == FAILURE_NONE ? part_new(r, u, 0) : NULL;
+    if (p && router_forward_bytes(w, upstream_target(u, p), from) != 0) {
+        p->request = NULL;
+        part_free(w, p);
+        p = NULL;
+    }
+    if (!p) {
+        request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, w->upstreams.nodes[node]->name);
         return;
     }
-    struct request *r = request_new(c, command, w->args.count);
-    if (!r) {
-        client_close(c);
-        return;
-    }
-    struct part *p = part_new(r, u, 0);
-    if (!p || router_forward_bytes(w, upstream_target(u, p), from) != 0) {
-        if (p)
-            part_free(w, p);
-        request_fail(r, FAILURE_MEMORY, NULL);
-        return;
-    }
+    r->part = p;
     upstream_enqueue(u, p, len);
+}
+
+/* The common case: one key, found by its place. */
+static void forward_by_key(struct client *c, const struct command *command, struct buf *from)
+{
+    struct worker *w = c->worker;
+    struct str key = args_str(&w->args, (size_t)command->first);
+    if (!key.p && args_len(&w->args, (size_t)command->first) > 0) {
+        fail_at_once(c, command, FAILURE_MEMORY);
+        return;
+    }
+    uint64_t hash = key_hash(key, w->settings->hash_tags);
+    maglev_prefetch(w->view->ring, hash);
+    struct request *r = request_new(c, command, w->args.count);
+    if (r)
+        forward(r, maglev_lookup(w->view->ring, hash), from);
+    else
+        client_close(c);
+}
+
+static void forward_to_node(struct client *c, const struct command *command, uint32_t node,
+                            struct buf *from)
+{
+    struct request *r = request_new(c, command, c->worker->args.count);
+    if (r)
+        forward(r, node, from);
+    else
+        client_close(c);
 }
 
 static uint32_t node_of(const struct worker *w, struct str key)
@@ -169,15 +190,11 @@ static void route_by_keys(struct client *c, const struct command *command, struc
 {
     struct worker *w = c->worker;
     if (!w->view || !w->view->ring) {
-        fail_at_once(c, command, FAILURE_NO_NODE, NULL);
+        fail_at_once(c, command, FAILURE_NO_NODE);
         return;
     }
     if (command->keys == KEYS_RANGE && command->first == command->last) {
-        struct str key = args_str(&w->args, (size_t)command->first);
-        if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
-            fail_at_once(c, command, FAILURE_MEMORY, NULL);
-        else
-            forward(c, command, node_of(w, key), from);
+        forward_by_key(c, command, from);
         return;
     }
     const char *refusal = NULL;
@@ -188,14 +205,14 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         return;
     }
     if (err == -EINVAL || (!err && w->keys.count == 0)) {
-        forward(c, command, node_for_keyless(w), from);
+        forward_to_node(c, command, node_for_keyless(w), from);
         return;
     }
     int different = err ? err : find_nodes(w);
     if (different < 0) {
-        fail_at_once(c, command, FAILURE_MEMORY, NULL);
+        fail_at_once(c, command, FAILURE_MEMORY);
     } else if (different == 1) {
-        forward(c, command, w->node_of_key[0], from);
+        forward_to_node(c, command, w->node_of_key[0], from);
     } else if (command->way == COMMAND_SPLIT) {
         fanout_start(c, command, w->node_of_key);
     } else {

@@ -61,6 +61,8 @@ static void leave(struct upstream *u, struct part *p)
 
 static void fail_all(struct upstream *u, struct list *parts, enum failure f)
 {
+    if (parts == &u->sent)
+        u->undecided = &u->sent;
     while (!list_empty(parts)) {
         struct part *p = list_first(parts, struct part, queue);
         list_remove(&p->queue);
@@ -97,6 +99,8 @@ static void enqueue_sent(struct upstream *u, struct part *p)
             timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
     }
     list_push_tail(&u->sent, &p->queue);
+    if (u->undecided == &u->sent)
+        u->undecided = &p->queue;
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
 }
 
@@ -105,6 +109,7 @@ void upstream_enqueue(struct upstream *u, struct part *p, size_t len)
     p->len = len;
     u->node->requests++;
     u->node->bytes += len;
+    u->worker->next_deadline = nsec_min(u->worker->next_deadline, p->deadline);
     if (u->state == UPSTREAM_READY) {
         enqueue_sent(u, p);
         return;
@@ -113,14 +118,27 @@ void upstream_enqueue(struct upstream *u, struct part *p, size_t len)
     upstream_start(u);
 }
 
-void upstream_expire(struct upstream *u, struct part *p)
+uint64_t upstream_expire(struct upstream *u)
 {
-    list_remove(&p->deadline_link);
-    part_fail(u->worker, p, FAILURE_TIMED_OUT);
-    /* What was not sent is not sent any more: a client that was told of a time-out does not want
-     * its command to be executed later. What was sent keeps its place for the late reply. */
-    if (p->bytes.len > 0 || u->state != UPSTREAM_READY)
+    uint64_t now = worker_now(u->worker);
+    /* What was not sent is not sent any more: a client that was told of a time-out does not want its
+     * command to be executed later. */
+    while (!list_empty(&u->waiting)) {
+        struct part *p = list_first(&u->waiting, struct part, queue);
+        if (p->deadline > now)
+            return p->deadline;
+        part_fail(u->worker, p, FAILURE_TIMED_OUT);
         leave(u, p);
+    }
+    /* What was sent keeps its place for the late reply. */
+    while (u->undecided != &u->sent) {
+        struct part *p = list_item(u->undecided, struct part, queue);
+        if (p->deadline > now)
+            return p->deadline;
+        u->undecided = u->undecided->next;
+        part_fail(u->worker, p, FAILURE_TIMED_OUT);
+    }
+    return NSEC_NEVER;
 }
 
 static void send_waiting(struct upstream *u)
@@ -347,8 +365,8 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len)
 /* The first byte of a reply has come: the part has met its deadline. */
 static void begin_reply(struct upstream *u)
 {
-    if (u->state == UPSTREAM_READY)
-        list_remove(&list_first(&u->sent, struct part, queue)->deadline_link);
+    if (u->state == UPSTREAM_READY && u->undecided == u->sent.next)
+        u->undecided = u->undecided->next;
 }
 
 /* False: the upstream has failed. */
@@ -463,6 +481,7 @@ struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint
     u->state = UPSTREAM_IDLE;
     list_init(&u->waiting);
     list_init(&u->sent);
+    u->undecided = &u->sent;
     frame_init(&u->frame, FRAME_REPLY, &w->reply_limits);
     return u;
 }

@@ -36,6 +36,9 @@ struct upstream {
     struct timer timer;   /* CONNECTING, GREETING: time-out; READY: silence; BACKOFF: next try */
     struct list waiting;  /* parts to send once READY */
     struct list sent;     /* parts whose reply is to come, oldest first */
+    struct list *undecided; /* in `sent`: the first part whose deadline is neither met nor missed;
+                               &sent: none. Parts come in the order of their deadlines, which are
+                               all equally long, so the queues are the timers too */
     struct frame frame;
     struct buf in;        /* the beginning of an incomplete reply */
     uint64_t last_byte;   /* ns: when the node last gave a byte, or the queue began to fill */
@@ -63,8 +66,8 @@ struct buf *upstream_target(struct upstream *u, struct part *p);
 /* The part is complete, `len` bytes of it, in upstream_target(). */
 void upstream_enqueue(struct upstream *u, struct part *p, size_t len);
 
-/* A part's deadline has passed. */
-void upstream_expire(struct upstream *u, struct part *p);
+/* Fails the parts whose deadline has passed. Returns the next deadline (ns; NSEC_NEVER: none). */
+uint64_t upstream_expire(struct upstream *u);
 
 /* Sends what is to be sent; a broken connection ends as usual. */
 void upstream_flush(struct upstream *u);

@@ -2,6 +2,7 @@
 #include "proxy/upstream_set.h"
 
 #include "base/must.h"
+#include "base/nsec.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -111,6 +112,16 @@ struct upstream *upstream_set_shared(struct upstream_set *s, uint32_t node, uint
     if (!n->lanes[lane])
         n->lanes[lane] = upstream_new(s->worker, n, proto);
     return n->lanes[lane];
+}
+
+uint64_t upstream_set_expire(struct upstream_set *s)
+{
+    uint64_t next = NSEC_NEVER;
+    for (uint32_t i = 0; i < s->count; i++)
+        for (int lane = 0; lane < LANE_COUNT; lane++)
+            if (s->nodes[i]->lanes[lane])
+                next = nsec_min(next, upstream_expire(s->nodes[i]->lanes[lane]));
+    return next;
 }
 
 bool upstream_node_is_down(const struct upstream_node *n)

@@ -39,5 +39,8 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v) MUST_CHECK;
 /* The shared upstream of a node for clients that speak `proto`. NULL: out of memory. */
 struct upstream *upstream_set_shared(struct upstream_set *s, uint32_t node, uint8_t proto);
 
+/* upstream_expire() for all. */
+uint64_t upstream_set_expire(struct upstream_set *s);
+
 /* Has it failed on every lane that was tried? */
 bool upstream_node_is_down(const struct upstream_node *n);

@@ -43,7 +43,7 @@ struct worker {
     struct list clients;
     struct list idle;     /* clients, by last_active; only if there is an idle time-out */
     struct list blocked;  /* clients that take no bytes, by blocked_since */
-    struct list deadlines; /* parts; one constant delay, so this order is theirs */
+    uint64_t next_deadline; /* ns: no part's deadline is before; NSEC_NEVER: there is none */
     struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
     uint64_t last_client_id;
     uint64_t started; /* ns */

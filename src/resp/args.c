@@ -8,6 +8,8 @@
 #include "resp/args.h"
 
 #include "base/must.h"
+#include "resp/frame.h"
+#include "resp/number_line.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 enum {
     V_ROOM_KEPT = 256,             /* arguments: 6 KiB, enough for all but split commands */
     INLINE_BYTES_KEPT = 64 * 1024, /* one inline line of the longest kind */
+    TRIED_MAX = 32,                /* arguments; more are rare, and parsed twice without harm */
     COUNT_TEXT_MAX = 24,           /* a type byte, 20 digits, CR and LF */
     TERMINATOR = 2,
 };
@@ -203,6 +206,34 @@ int args_parse(struct args *a, const struct iovec *iov, size_t iov_count)
     a->iov = iov;
     a->iov_count = iov_count;
     return iov_count == 1 ? parse_one(a) : parse_many(a);
+}
+
+size_t args_try(struct args *a, const void *bytes, size_t len, const struct frame_limits *limits)
+{
+    const uint8_t *base = bytes, *end = base + len;
+    uint32_t count, n;
+    if (len < 4 || *base != '*')
+        return 0;
+    const uint8_t *p = number_line_short(base + 1, end, &count);
+    if (p == NULL || count == 0 || count > TRIED_MAX || count > limits->elements_max)
+        return 0;
+    start(a);
+    if (v_reserve(a, TRIED_MAX) != 0)
+        return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        p = p < end && *p == '$' ? number_line_short(p + 1, end, &n) : NULL;
+        if (p == NULL || n > limits->bulk_max || (size_t)(end - p) < (size_t)n + TERMINATOR ||
+            p[n] != '\r' || p[n + 1] != '\n')
+            return 0;
+        a->v[i] = (struct arg){.piece = 0, .at = (size_t)(p - base), .len = n};
+        p += n + TERMINATOR;
+    }
+    a->count = count;
+    a->frame_len = (size_t)(p - base);
+    a->tried = (struct iovec){(void *)(uintptr_t)base, a->frame_len};
+    a->iov = &a->tried;
+    a->iov_count = 1;
+    return a->frame_len;
 }
 
 /* ---- looking at arguments ---- */
@@ -471,20 +502,21 @@ int args_tail(const struct args *a, size_t first, struct args *ret_tail)
     size_t len = COUNT_TEXT_MAX;
     for (size_t i = first; i < a->count; i++)
         len += COUNT_TEXT_MAX + a->v[i].len + TERMINATOR;
-    t.inline_bytes = malloc(len);
-    if (t.inline_bytes == NULL)
+    char *bytes = malloc(len);
+    if (bytes == NULL)
         return -ENOMEM;
-    char *to = t.inline_bytes;
+    char *to = bytes;
     to += header_write(to, '*', a->count - first);
     for (size_t i = first; i < a->count; i++)
         (void)args_each_piece(a, i, copy_stretch, &to); /* copying cannot fail */
-    t.inline_iov = (struct iovec){t.inline_bytes, (size_t)(to - t.inline_bytes)};
-    struct iovec iov = t.inline_iov;
-    int err = args_parse(&t, &iov, 1);
-    if (err) {
-        args_fini(&t);
-        return err;
+    struct iovec iov = {bytes, (size_t)(to - bytes)};
+    if (args_parse(&t, &iov, 1) != 0) {
+        free(bytes);
+        return -ENOMEM;
     }
+    /* Only now, as parsing forgets the bytes of the request before. */
+    t.inline_bytes = bytes;
+    t.inline_iov = iov;
     *ret_tail = t;
     ret_tail->iov = &ret_tail->inline_iov;
     return 0;

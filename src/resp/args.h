@@ -30,6 +30,7 @@ struct args {
     void *gathered; /* copies of arguments that lie in several pieces; freed at the next parse */
     char *inline_bytes;
     struct iovec inline_iov;
+    struct iovec tried; /* what args_try() found */
 };
 
 void args_init(struct args *a);
@@ -38,6 +39,15 @@ void args_fini(struct args *a);
 /* `iov` holds exactly one request that frame_feed() called READY, not inline, with number > 0.
  * 0, or -ENOMEM. */
 int args_parse(struct args *a, const struct iovec *iov, size_t iov_count) MUST_CHECK;
+
+/*
+ * The short way for what clients mostly send: if `bytes` begin with a whole request, written as client
+ * libraries write it and within `limits`, parses it as args_parse() would and gives its length.
+ * 0: it is something else, or not whole yet; let a frame judge. Not 0 means that the frame would say
+ * READY, not sloppy, at that length.
+ */
+struct frame_limits;
+size_t args_try(struct args *a, const void *bytes, size_t len, const struct frame_limits *limits);
 
 /*
  * The same for an inline request: splits `line` (its LF included or not) as redis-server's
@@ -63,6 +73,7 @@ static inline size_t args_len(const struct args *a, size_t index)
 int args_tail(const struct args *a, size_t first, struct args *ret_tail) MUST_CHECK;
 
 /* The pieces of the whole encoded argument, `$len` header and terminator included; calls
- * `take(owner, bytes, len)` for each until it returns non-zero, which is then returned. */
+ * `take(owner, bytes, len)` for each until it returns non-zero, which is then returned. Always the
+ * canonical form, also of a sloppy request. The bytes are a loan for the time of the call. */
 int args_each_piece(const struct args *a, size_t index,
                     int (*take)(void *owner, const void *bytes, size_t len), void *owner);

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "resp/frame.h"
+#include "resp/number_line.h"
 
 enum frame_state {
     STATE_START,
@@ -81,26 +82,4 @@ static inline void frame_line_start(struct frame *f, enum frame_state state)
     f->line_len = 0;
     f->digits_len = 0;
     f->value = 0;
-}
-
-/*
- * The fast path of headers: "digits CR LF" with at most 9 digits and no leading zero, all before
- * `end`. Returns where the line ends, or NULL: the state machine shall see to it.
- */
-static inline const uint8_t *frame_number_line(const uint8_t *p, const uint8_t *end, uint32_t *ret)
-{
-    if (end - p < 3)
-        return NULL;
-    uint32_t v = (uint32_t)*p++ - '0';
-    if (v > 9)
-        return NULL;
-    if (v > 0) {
-        const uint8_t *stop = end - p > 8 ? p + 8 : end;
-        for (uint32_t d; p < stop && (d = (uint32_t)*p - '0') <= 9; p++)
-            v = v * 10 + d;
-    }
-    if (end - p < 2 || p[0] != '\r' || p[1] != '\n')
-        return NULL;
-    *ret = v;
-    return p + 2;
 }

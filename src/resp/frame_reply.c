@@ -326,7 +326,7 @@ static inline const uint8_t *element_whole(struct frame *f, const uint8_t *p, co
     case '*':
     case '%':
     case '~':
-        next = frame_number_line(p + 1, end, &n);
+        next = number_line_short(p + 1, end, &n);
         if (next == NULL)
             return NULL;
         if (f->depth == 0)

@@ -121,7 +121,7 @@ static const uint8_t *request_bulks(struct frame *f, const uint8_t *p, const uin
     bool sloppy = false;
     do {
         uint32_t n;
-        const uint8_t *body = p < end && *p == '$' ? frame_number_line(p + 1, end, &n) : NULL;
+        const uint8_t *body = p < end && *p == '$' ? number_line_short(p + 1, end, &n) : NULL;
         if (body == NULL || n > f->limits->bulk_max)
             break;
         if ((size_t)(end - body) < (size_t)n + FRAME_TERMINATOR) {
@@ -170,7 +170,7 @@ static const uint8_t *request_start(struct frame *f, const uint8_t *p, const uin
         return p;
     }
     uint32_t n;
-    const uint8_t *next = frame_number_line(p + 1, end, &n);
+    const uint8_t *next = number_line_short(p + 1, end, &n);
     if (next != NULL && n > 0 && n <= f->limits->elements_max) {
         f->number = n;
         f->elements = n;
@@ -179,6 +179,16 @@ static const uint8_t *request_start(struct frame *f, const uint8_t *p, const uin
     }
     frame_line_start(f, REQUEST_COUNT);
     request_line_byte(f, *p, REQUEST_COUNT_LF, ERROR_BIG_COUNT);
+    return p + 1;
+}
+
+/* At the start of a bulk string, or in its header line if that came in pieces. */
+static const uint8_t *request_arguments(struct frame *f, const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *next = f->line_len == 0 ? request_bulks(f, p, end) : p;
+    if (next != p)
+        return next;
+    request_line_byte(f, *p, REQUEST_LENGTH_LF, ERROR_BIG_LENGTH);
     return p + 1;
 }
 
@@ -200,14 +210,7 @@ const uint8_t *frame_feed_request(struct frame *f, const uint8_t *p, const uint8
             request_count(f);
             break;
         case REQUEST_LENGTH:
-            if (f->line_len == 0 && *p == '$') {
-                const uint8_t *next = request_bulks(f, p, end);
-                if (next != p) {
-                    p = next;
-                    break;
-                }
-            }
-            request_line_byte(f, *p++, REQUEST_LENGTH_LF, ERROR_BIG_LENGTH);
+            p = request_arguments(f, p, end);
             break;
         case REQUEST_LENGTH_LF:
             f->sloppy |= *p++ != '\n';

@@ -23,8 +23,13 @@
 
 struct maglev {
     uint32_t slots;
-    uint16_t node_of_slot[]; /* half the cache footprint of 32 bits */
+    /* The same in bytes, behind node_of_slot, if there are few enough nodes; else NULL. A look-up is
+     * one random access, so what counts is how much of the table stays in the cache. */
+    uint8_t *narrow;
+    uint16_t node_of_slot[];
 };
+
+enum { NARROW_NODES_MAX = 256 };
 
 static const uint16_t FREE_SLOT = UINT16_MAX; /* no node's index: MAGLEV_NODES_MAX is below */
 
@@ -162,6 +167,7 @@ int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
 {
     if (count == 0 || count > MAGLEV_NODES_MAX || !is_prime(slots))
         return -EINVAL;
+    struct maglev *m;
     struct candidate *all CLEANUP(freep) = calloc(count, sizeof(*all));
     struct turn *heap CLEANUP(freep) = calloc(count, sizeof(*heap));
     if (!all || !heap)
@@ -169,13 +175,18 @@ int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
     int kept = sort_candidates(nodes, count, all);
     if (kept <= 0)
         return -EINVAL;
-    struct maglev *m = malloc(sizeof(*m) + (size_t)slots * sizeof(m->node_of_slot[0]));
+    bool is_narrow = count <= NARROW_NODES_MAX;
+    size_t wide_len = (size_t)slots * sizeof(m->node_of_slot[0]);
+    m = malloc(sizeof(*m) + wide_len + (is_narrow ? slots : 0));
     if (!m)
         return -ENOMEM;
     m->slots = slots;
+    m->narrow = is_narrow ? (uint8_t *)m->node_of_slot + wide_len : NULL;
     for (uint32_t i = 0; i < slots; i++)
         m->node_of_slot[i] = FREE_SLOT;
     fill(m, all, (size_t)kept, heap);
+    for (uint32_t i = 0; is_narrow && i < slots; i++)
+        m->narrow[i] = (uint8_t)m->node_of_slot[i];
     *ret_table = m;
     return 0;
 }
@@ -186,12 +197,25 @@ struct maglev *maglev_free(struct maglev *m)
     return NULL;
 }
 
+/* By a constant the compiler divides with a multiplication, several times as fast. */
+static inline uint32_t slot_of(const struct maglev *m, uint64_t key_hash)
+{
+    return (uint32_t)(m->slots == MAGLEV_SLOTS ? key_hash % MAGLEV_SLOTS : key_hash % m->slots);
+}
+
 uint32_t maglev_lookup(const struct maglev *m, uint64_t key_hash)
 {
-    /* By a constant the compiler divides with a multiplication, several times as fast. */
-    if (m->slots == MAGLEV_SLOTS)
-        return m->node_of_slot[key_hash % MAGLEV_SLOTS];
-    return m->node_of_slot[key_hash % m->slots];
+    uint32_t slot = slot_of(m, key_hash);
+    return m->narrow ? m->narrow[slot] : m->node_of_slot[slot];
+}
+
+void maglev_prefetch(const struct maglev *m, uint64_t key_hash)
+{
+    uint32_t slot = slot_of(m, key_hash);
+    if (m->narrow)
+        __builtin_prefetch(&m->narrow[slot]);
+    else
+        __builtin_prefetch(&m->node_of_slot[slot]);
 }
 
 uint32_t maglev_slots(const struct maglev *m)

@@ -35,5 +35,8 @@ int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
 struct maglev *maglev_free(struct maglev *m); /* NULL is fine; always returns NULL */
 
 uint32_t maglev_lookup(const struct maglev *m, uint64_t key_hash); /* index into `nodes` */
+/* Begins to fetch what maglev_lookup() of this hash will read; on a busy machine it is not in the
+ * cache, and there is other work to do meanwhile. */
+void maglev_prefetch(const struct maglev *m, uint64_t key_hash);
 uint32_t maglev_slots(const struct maglev *m);
 uint32_t maglev_node_of_slot(const struct maglev *m, uint32_t slot);

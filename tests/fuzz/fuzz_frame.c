@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams from clients and nodes. Byte 0 chooses the grammar and the limits, byte 1 where to cut,
- * the rest is the stream. Holds:
- *  - fed whole, byte by byte and cut in pieces it gives the same messages and the same error;
- *  - the arguments of a request are the same in one piece and in many;
- *  - encoded anew, a request has the same arguments, is not sloppy, and is encoded as itself.
+ * Streams from clients (see fuzz_streams.h). Besides holds for each request in them:
+ *  - the arguments are the same in one piece and in many;
+ *  - encoded anew it has the same arguments, is not sloppy, and is encoded as itself.
  */
-#include "../unit/frame_transcript.h"
+#include "fuzz_streams.h"
 
-#include "base/must.h"
 #include "resp/args.h"
 
 #include <errno.h>
 
-static const struct frame_limits LIMITS[] = {
-    {.bulk_max = 512 << 20, .elements_max = 1000000, .depth_max = 128, .line_max = FRAME_LINE_MAX},
-    {.bulk_max = 16, .elements_max = 8, .depth_max = 3, .line_max = FRAME_LINE_MIN},
-};
-
-enum { GRAMMAR_BIT = 1, LIMITS_BIT = 2, PIECES_MAX = 256 };
+enum { PIECES_MAX = 256 };
 
 /* Cuts a message into at most PIECES_MAX pieces of `step` bytes, the last longer. */
 static size_t cut(const uint8_t *p, size_t len, size_t step, struct iovec iov[PIECES_MAX])
@@ -98,43 +90,16 @@ static void check_request(const struct outcome *o, const uint8_t *p, size_t step
         free(pieces[i].iov_base);
 }
 
-static void check_cut(enum frame_grammar g, const struct frame_limits *limits, const uint8_t *p,
-                      size_t len, const struct transcript *whole, struct cuts c)
-{
-    struct transcript t = transcript_of(g, limits, p, len, &c);
-    if (!transcript_eq(whole, &t)) {
-        transcript_print("whole", whole);
-        transcript_print("cut", &t);
-        must(false);
-    }
-    transcript_free(&t);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 3)
+    if (size <= FUZZ_HEAD)
         return 0;
-    enum frame_grammar g = data[0] & GRAMMAR_BIT ? FRAME_REPLY : FRAME_REQUEST;
-    const struct frame_limits *limits = &LIMITS[data[0] & LIMITS_BIT ? 1 : 0];
-    size_t step = 1 + data[1] % 64;
-    const uint8_t *p = data + 2;
-    size_t len = size - 2;
-    struct transcript whole = transcript_of(g, limits, p, len, &(struct cuts){0});
-    struct rng r = {data[1]};
-    check_cut(g, limits, p, len, &whole, (struct cuts){.step = 1});
-    check_cut(g, limits, p, len, &whole, (struct cuts){.step = step});
-    check_cut(g, limits, p, len, &whole, (struct cuts){.at = data[1]});
-    check_cut(g, limits, p, len, &whole, (struct cuts){.rng = &r});
-    size_t at = 0;
-    for (size_t i = 0; i < whole.count; i++) {
-        const struct outcome *o = &whole.v[i];
-        must(o->len > 0 && at + o->len <= len);
-        if (g == FRAME_REQUEST && o->result == FRAME_READY && (o->is_inline || o->number > 0))
-            check_request(o, p + at, step);
-        at += o->len;
-    }
-    must(at == len || whole.v[whole.count - 1].result == FRAME_BAD);
-    transcript_free(&whole);
+    struct transcript t = fuzz_stream(FRAME_REQUEST, data, size);
+    const uint8_t *p = data + FUZZ_HEAD;
+    for (size_t i = 0; i < t.count; p += t.v[i].len, i++)
+        if (t.v[i].result == FRAME_READY && (t.v[i].is_inline || t.v[i].number > 0))
+            check_request(&t.v[i], p, 1 + data[1] % 64);
+    transcript_free(&t);
     return 0;
 }

@@ -6,19 +6,22 @@
     SUMCACHE_STAND_IN=redis  tests the tests: a plain redis-server in the proxy's place
 """
 import itertools
+import resource
 import shutil
 
 import pytest
 
 import processes
-import resp
 
 _prefix = itertools.count()
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "proxy_only: about the proxy itself; no stand-in can pass it")
-    config.addinivalue_line("markers", "slow: takes more than about three seconds")
+    config.addinivalue_line("markers", "slow: moves much data or many clients; `-m 'not slow'` leaves it out")
+    # A thousand clients are as many sockets here, and the usual soft limit is 1024.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 65536, hard))
 
 
 def pytest_collection_modifyitems(items):
@@ -113,11 +116,6 @@ def key():
     return lambda name="": f"{prefix}:{name}"
 
 
-@pytest.fixture
-def dead_port():
-    return processes.free_port()
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
@@ -127,8 +125,6 @@ def pytest_runtest_makereport(item, call):
     for fixture in ("start", "shared"):
         starter = item.funcargs.get(fixture)
         for process in starter.started if starter else ():
-            text = process.log()
-            report.sections.append((f"{fixture}: {' '.join(process.argv[:4])}", text[-4000 if isinstance(process, processes.Proxy) else -500:]))
+            end = -4000 if isinstance(process, processes.Proxy) else -500
+            report.sections.append((f"{fixture}: {' '.join(process.argv[:4])}", process.log()[end:]))
 
-
-__all__ = ["resp"]

@@ -17,7 +17,7 @@ import time
 import resp
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("SUMCACHE_BIN", ROOT / "build" / "sumcache"))
+BINARY = pathlib.Path(os.environ.get("SUMCACHE_BIN", ROOT / "build" / "sumcache")).resolve()
 
 # Sanitizer builds are slower: SUMCACHE_TEST_SLOWNESS=5 widens every margin of time by 5.
 SLOWNESS = float(os.environ.get("SUMCACHE_TEST_SLOWNESS", "1"))
@@ -209,6 +209,13 @@ class Proxy(Process):
 
     def ask(self, *args, **options):
         return resp.ask(self.port, *args, **options)
+
+    def connect_alone(self, **options):
+        """A client of which the proxy says that it is the only one: the connection that found out
+        whether the proxy accepts is gone by then."""
+        client = self.connect(**options)
+        resp.eventually(lambda: counters_of(client.ask("INFO"))["clients"] == 1, what="alone")
+        return client
 
     def counters(self):
         """The `# Sumcache` section of INFO."""

@@ -213,6 +213,31 @@ static void a_piece_in_one_call(void **state)
     args_fini(&a);
 }
 
+static void a_tail_is_a_request_of_its_own(void **state)
+{
+    (void)state;
+    enum { LARGE = 200000 }; /* more than the bytes that are kept from one request to the next */
+    char *large = calloc(1, LARGE);
+    assert_non_null(large);
+    const struct str v[] = {T("command"), T("getkeys"), T("set"), T(""), {large, LARGE}};
+    struct sink s = encode(v, 5);
+    struct args a, tail;
+    args_init(&a);
+    for (size_t first = 0; first < 5; first++) {
+        struct iovec iov[] = {copy_of(s.p, 30), copy_of(s.p + 30, s.len - 30)};
+        assert_int_equal(args_parse(&a, iov, 2), 0);
+        assert_int_equal(args_tail(&a, first, &tail), 0);
+        free(iov[0].iov_base);
+        free(iov[1].iov_base);
+        check_args(&tail, v + first, 5 - first);
+        check_canonical(&tail, v + first, 5 - first);
+        args_fini(&tail);
+    }
+    args_fini(&a);
+    free(s.p);
+    free(large);
+}
+
 static void memory_is_given_back(void **state)
 {
     (void)state;
@@ -409,6 +434,7 @@ int main(void)
         cmocka_unit_test(three_pieces),
         cmocka_unit_test(one_byte_pieces),
         cmocka_unit_test(a_piece_in_one_call),
+        cmocka_unit_test(a_tail_is_a_request_of_its_own),
         cmocka_unit_test(memory_is_given_back),
         cmocka_unit_test(inline_requests),
         cmocka_unit_test(long_inline_requests),

@@ -212,9 +212,9 @@ static void test_names_come_later(void **state)
     assert_int_equal(world.names[1].asked, 1);
     for (uint32_t i = 0; i < 50; i++)
         assert_int_equal(maglev_node_of_slot(world.last->ring, i), of_slot[i]);
-    assert_non_null(strstr(world.log, "warn resolve_failed node=a:6379 keeps=unresolved"));
-    assert_non_null(strstr(world.log, "info resolve_recovered node=a:6379"));
-    assert_non_null(strstr(world.log, "node_address node=a:6379 from=unresolved to=10.0.0.1:6379"));
+    assert_non_null(strstr(world.log, "warn resolve-failed node=a:6379 keeps=unresolved"));
+    assert_non_null(strstr(world.log, "info resolve-recovered node=a:6379"));
+    assert_non_null(strstr(world.log, "node-address node=a:6379 from=unresolved to=10.0.0.1:6379"));
     membership_stop(m);
 }
 

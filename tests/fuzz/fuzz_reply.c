@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams from nodes (see fuzz_streams.h). Each message has a type, and no other mark of a request.
+ */
+#include "fuzz_streams.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size <= FUZZ_HEAD)
+        return 0;
+    struct transcript t = fuzz_stream(FRAME_REPLY, data, size);
+    for (size_t i = 0; i < t.count; i++) {
+        const struct outcome *o = &t.v[i];
+        must(!o->is_inline && !o->sloppy);
+        must(o->result != FRAME_READY || (o->type != 0 && strchr("+-:$*_#,(!=%~>", o->type)));
+        must(o->result != FRAME_READY || o->body_left == 0);
+    }
+    transcript_free(&t);
+    return 0;
+}

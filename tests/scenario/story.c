@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "story.h"
+
+#include "base/nsec.h"
+#include "ring/key_hash.h"
+
+#include <errno.h>
+
+enum { READ_BYTES = 4096 };
+
+static const struct io_socket_options NO_OPTIONS;
+
+struct sim_options story_options(void)
+{
+    return (struct sim_options){
+        .workers = 1,
+        .nodes = 3,
+        .proxy = proxy_settings_default(),
+        .weather = {.latency_min = 50 * NSEC_US, .latency_max = 100 * NSEC_US,
+                    .buffer_min = 65536, .buffer_max = 65536},
+        .victims = 7,
+        .commands = 1,
+        .sessions = 1,
+        .pipeline_max = 1,
+        .value_max = 100,
+        .keys = CHECK_KEYS_MANY,
+        .split_max = 3,
+        .split_chance = 300,
+    };
+}
+
+void story_begin(struct story *t, const struct sim_options *options)
+{
+    *t = (struct story){.s = sim_new(1, options, NULL, true)};
+    story_run(t, 10 * NSEC_MS);
+}
+
+static void check(struct story *t)
+{
+    if (!t->s->checker.failed)
+        return;
+    trace_show(&t->s->trace, stderr);
+    fail_msg("%s", t->s->checker.message);
+}
+
+void story_end(struct story *t)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        if (t->handles[i] >= 0)
+            story_leave(t, i);
+    }
+    story_run(t, NSEC_MS);
+    bool ok = sim_conclude(t->s);
+    check(t);
+    assert_true(ok);
+    for (unsigned i = 0; i < t->count; i++)
+        bytes_free(&t->got[i]);
+    t->s = sim_free(t->s);
+}
+
+unsigned story_connect(struct story *t)
+{
+    assert_true(t->count < STORY_CLIENTS_MAX);
+    unsigned i = t->count++;
+    struct io *io = t->ios[i] = io_sim_host(t->s->world);
+    t->handles[i] = io->ops->connect(io->ctx, &t->s->proxy_addr, &NO_OPTIONS);
+    assert_true(t->handles[i] >= 0);
+    assert_int_equal(io->ops->watch(io->ctx, t->handles[i], t), 0);
+    story_run(t, NSEC_MS);
+    return i;
+}
+
+/* A story client's turn: it sleeps again after having read what there is. */
+static void client_turn(struct story *t, unsigned i)
+{
+    struct io *io = t->ios[i];
+    struct io_event e;
+    while (io_sim_can_run(t->s->world, io_sim_host_number(io))) {
+        if (io->ops->wait(io->ctx, &e, 1, NSEC_NEVER) == 0 || t->handles[i] < 0 || t->deaf[i])
+            continue;
+        ssize_t n;
+        while ((n = io->ops->read(io->ctx, t->handles[i], bytes_room(&t->got[i], READ_BYTES),
+                                  READ_BYTES)) > 0)
+            t->got[i].len += (size_t)n;
+        if (n != -EAGAIN)
+            t->closed[i] = true;
+    }
+}
+
+void story_run(struct story *t, uint64_t ns)
+{
+    uint64_t end = io_sim_now(t->s->world) + ns;
+    while (io_sim_now(t->s->world) < end && !t->s->checker.failed) {
+        for (unsigned i = 0; i < t->count; i++)
+            client_turn(t, i);
+        sim_step(t->s, end);
+    }
+    check(t);
+}
+
+void story_say_bytes(struct story *t, unsigned client, const void *bytes, size_t len)
+{
+    struct io *io = t->ios[client];
+    const uint8_t *p = bytes;
+    for (int tries = 0; len > 0; tries++) {
+        assert_true(tries < 10000);
+        struct iovec iov = {(void *)(uintptr_t)p, len};
+        ssize_t n = io->ops->writev(io->ctx, t->handles[client], &iov, 1);
+        assert_true(n > 0 || n == -EAGAIN);
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        }
+        if (len > 0)
+            story_run(t, NSEC_MS);
+    }
+}
+
+void story_say(struct story *t, unsigned client, const char *text)
+{
+    story_say_bytes(t, client, text, strlen(text));
+}
+
+void story_leave(struct story *t, unsigned client)
+{
+    t->ios[client]->ops->close(t->ios[client]->ctx, t->handles[client]);
+    t->handles[client] = -1;
+}
+
+void story_hear(struct story *t, unsigned client, const char *text, uint64_t ns)
+{
+    struct bytes *got = &t->got[client];
+    uint64_t end = io_sim_now(t->s->world) + ns;
+    while (got->len < strlen(text) && io_sim_now(t->s->world) < end)
+        story_run(t, nsec_min(NSEC_MS / 2, end - io_sim_now(t->s->world)));
+    *bytes_room(got, 1) = '\0';
+    assert_string_equal((const char *)bytes_at(got), text);
+    got->head = got->len = 0;
+}
+
+void story_ask(struct story *t, unsigned client, const char *say, const char *hear)
+{
+    story_say(t, client, say);
+    story_hear(t, client, hear, 5 * NSEC_MS);
+}
+
+const char *story_key(struct story *t, unsigned node, unsigned nth)
+{
+    static const char *const KEYS[] = {"s0",  "s1",  "s2",  "s3",  "s4",  "s5",  "s6",
+                                       "s7",  "s8",  "s9",  "s10", "s11", "s12", "s13",
+                                       "s14", "s15", "s16", "s17", "s18", "s19", "s20"};
+    const struct check_view *v = &t->s->checker.views[t->s->checker.view_count - 1];
+    for (size_t i = 0; i < sizeof(KEYS) / sizeof(KEYS[0]); i++) {
+        uint64_t hash = key_hash(str_of(KEYS[i]), true);
+        if (v->node_of[maglev_lookup(v->view->ring, hash)] == (int)node && nth-- == 0)
+            return KEYS[i];
+    }
+    fail_msg("no key for node %u", node);
+    return NULL;
+}
+
+const char *story_value(const char *key, char to[32])
+{
+    snprintf(to, 32, "%s.c0.q0.i0.", key);
+    return to;
+}
+
+uint64_t story_metric(const struct story *t, const char *name)
+{
+    for (unsigned m = 0; m < METRIC_COUNT; m++) {
+        if (strcmp(METRIC_INFO[m].name, name) != 0)
+            continue;
+        uint64_t sum = 0;
+        for (unsigned i = 0; i < t->s->options.workers; i++) {
+            const char *at = (const char *)worker_metrics(t->s->workers[i]) + METRIC_INFO[m].offset;
+            sum += metric_get((const atomic_uint_least64_t *)(const void *)at);
+        }
+        return sum;
+    }
+    fail_msg("no metric %s", name);
+    return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A story: one worker (or more) and three nodes in the virtual world, and clients that say word for
+ * word what the story makes them say. Time is virtual; nothing sleeps.
+ */
+#pragma once
+#include "bytes.h"
+#include "run.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { STORY_CLIENTS_MAX = 4 };
+
+struct story {
+    struct sim *s;
+    struct io *ios[STORY_CLIENTS_MAX];
+    int handles[STORY_CLIENTS_MAX];
+    struct bytes got[STORY_CLIENTS_MAX];
+    bool closed[STORY_CLIENTS_MAX]; /* by the proxy */
+    bool deaf[STORY_CLIENTS_MAX];   /* does not read */
+    unsigned count;
+};
+
+/* The options of a story to change before story_begin(): a quiet network, the defaults. */
+struct sim_options story_options(void);
+void story_begin(struct story *t, const struct sim_options *options);
+/* Everybody leaves; nothing may be left over, and the workers drain. */
+void story_end(struct story *t);
+
+unsigned story_connect(struct story *t); /* → the client's number */
+void story_say(struct story *t, unsigned client, const char *text);
+void story_say_bytes(struct story *t, unsigned client, const void *bytes, size_t len);
+void story_leave(struct story *t, unsigned client);
+void story_run(struct story *t, uint64_t ns);
+/* Waits for as many bytes as `text` has, at most `ns`, and compares. */
+void story_hear(struct story *t, unsigned client, const char *text, uint64_t ns);
+/* What it would say and hear at once. */
+void story_ask(struct story *t, unsigned client, const char *say, const char *hear);
+
+/* A string key ("s7") whose owner is that node; `nth` of them, from 0. */
+const char *story_key(struct story *t, unsigned node, unsigned nth);
+/* A value that nodes accept for that key: "s7.c0.q0.i0." */
+const char *story_value(const char *key, char to[32]);
+uint64_t story_metric(const struct story *t, const char *name); /* sum over the workers */
+
+#define story_print(t, client, ...)                                                                \
+    do {                                                                                           \
+        char line_[512];                                                                           \
+        snprintf(line_, sizeof(line_), __VA_ARGS__);                                               \
+        story_say(t, client, line_);                                                               \
+    } while (0)

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "os/host.h"
+
+#include "base/nsec.h"
+#include "os/thread.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void test_resolve_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host, *is;
+    } cases[] = {{"127.0.0.1", "127.0.0.1:7"}, {"::1", "[::1]:7"}, {"10.1.2.3", "10.1.2.3:7"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct addr a[2];
+        char text[ADDR_TEXT_MAX];
+        size_t count = 0;
+        const char *reason = NULL;
+        assert_int_equal(host_resolve(cases[i].host, 7, a, 2, &count, &reason), 0);
+        assert_int_equal(count, 1);
+        assert_string_equal(addr_print(&a[0], text), cases[i].is);
+    }
+}
+
+static void test_resolve_nonsense(void **state)
+{
+    (void)state;
+    struct addr a;
+    size_t count = 0;
+    const char *reason = NULL;
+    /* No name server is asked for a name that cannot be one. */
+    assert_int_equal(host_resolve("a b..c", 7, &a, 1, &count, &reason), -EHOSTUNREACH);
+    assert_non_null(reason);
+    assert_int_equal(count, 0);
+}
+
+/* A listening socket that shares its port as a worker's does; *ret_at is where it is. */
+static int listen_somewhere(struct addr *ret_at)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    *ret_at = (struct addr){ADDR_V4, ntohs(sa.sin_port), {127, 0, 0, 1}};
+    return fd;
+}
+
+static void test_taken_port(void **state)
+{
+    (void)state;
+    struct addr at, foreign = {ADDR_V4, 6379, {192, 0, 2, 1}};
+    uint16_t port = 0;
+    int fd = listen_somewhere(&at);
+    assert_int_equal(host_can_listen(&at), -EADDRINUSE);
+    assert_int_equal(host_free_port(at.port, at.port, &port), -EADDRINUSE);
+    assert_int_equal(port, 0);
+    close(fd);
+    assert_int_equal(host_can_listen(&at), 0);
+    assert_int_equal(host_free_port(at.port, at.port, &port), 0);
+    assert_int_equal(port, at.port);
+    assert_int_equal(host_can_listen(&foreign), -EADDRNOTAVAIL); /* TEST-NET-1: nobody's */
+}
+
+struct server {
+    int fd;
+    const char *answer; /* NULL: none */
+    struct thread_lock lock;
+    bool asked_enough;
+};
+
+static void serve_one(void *arg)
+{
+    struct server *s = arg;
+    char question[8];
+    int client = accept(s->fd, NULL, NULL);
+    if (s->answer) {
+        ssize_t n = read(client, question, 6);
+        (void)n;
+        for (const char *p = s->answer; *p; p++) /* byte by byte, as a network may */
+            (void)!send(client, p, 1, MSG_NOSIGNAL);
+    }
+    thread_lock_take(&s->lock);
+    while (!s->asked_enough)
+        thread_lock_wait(&s->lock, NSEC_NEVER);
+    thread_lock_give(&s->lock);
+    close(client);
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *answer;
+        uint64_t patience;
+        bool same;
+    } cases[] = {
+        {"+PONG\r\n", 20 * NSEC_S, true},     {"+PONG\r\nmore", 20 * NSEC_S, true},
+        {"-LOADING\r\n", 20 * NSEC_S, false}, {"+PONGS\r\n", 20 * NSEC_S, false},
+        {"+PO", 5 * NSEC_MS, false},          {NULL, 5 * NSEC_MS, false},
+    };
+    struct addr at;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct server s = {.fd = listen_somewhere(&at), .answer = cases[i].answer};
+        struct thread *t = NULL;
+        thread_lock_init(&s.lock);
+        assert_int_equal(thread_start("server", serve_one, &s, &t), 0);
+        bool same = host_answers(&at, STR("PING\r\n"), STR("+PONG\r\n"), cases[i].patience);
+        assert_int_equal(same, cases[i].same);
+        thread_lock_take(&s.lock);
+        s.asked_enough = true;
+        thread_lock_notify(&s.lock);
+        thread_lock_give(&s.lock);
+        assert_int_equal(thread_join(t, NSEC_NEVER), 0);
+        thread_lock_fini(&s.lock);
+        close(s.fd);
+    }
+    assert_false(host_answers(&at, STR("PING\r\n"), STR("+PONG\r\n"), NSEC_S)); /* nobody there */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resolve_numbers),
+        cmocka_unit_test(test_resolve_nonsense),
+        cmocka_unit_test(test_taken_port),
+        cmocka_unit_test(test_answers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
