@@ -11,8 +11,8 @@
 enum { ANSWER_ITEMS_MAX = 128 };
 
 struct answer_item {
-    char type;    /* '+', '-', ':', '$', '_', '*', '%', '~', … */
-    bool null;    /* `$-1`, `*-1` or `_` */
+    char type; /* '+', '-', ':', '$', '_', '*', '%', '~', … */
+    bool null; /* `$-1`, `*-1` or `_` */
     int64_t number;
     const char *text; /* loan: inside the bytes that were parsed */
     size_t len;

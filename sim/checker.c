@@ -18,8 +18,8 @@ static const char CLASS_LETTERS[CLASSES] = {KEY_STRING, KEY_NUMBER, KEY_LOG, KEY
 void checker_init(struct checker *k, struct io_sim *world, const struct sim_options *options)
 {
     *k = (struct checker){.world = world, .options = options};
-    k->order = calloc((size_t)ORDER_CLIENTS * CLASSES * CHECK_KEYS_MAX * SIM_NODES_MAX,
-                      sizeof(*k->order));
+    k->order =
+        calloc((size_t)ORDER_CLIENTS * CLASSES * CHECK_KEYS_MAX * SIM_NODES_MAX, sizeof(*k->order));
     must(k->order);
 }
 
@@ -233,7 +233,7 @@ static struct check_order *order_of(struct checker *k, unsigned node, const stru
 {
     unsigned class = 0;
     while (CLASS_LETTERS[class] != key->class)
-        class++;
+        class ++;
     size_t at = key->client;
     at = at * CLASSES + class;
     at = at * CHECK_KEYS_MAX + key->number;
@@ -252,8 +252,9 @@ static void check_order(struct checker *k, unsigned node, const char *verb,
      */
     bool stale = connection_died != 0 && connection_died <= last->step;
     if (now < last->seq_plus_1 && session == last->session && !stale)
-        checker_fail(k, "order: node %u executes %s of %c%u from client %u command %" PRIu32
-                        " after its command %" PRIu32,
+        checker_fail(k,
+                     "order: node %u executes %s of %c%u from client %u command %" PRIu32
+                     " after its command %" PRIu32,
                      node, verb, key->class, key->number, key->client, key->seq,
                      last->seq_plus_1 - 1);
     if (now >= last->seq_plus_1)
@@ -270,8 +271,7 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
     struct check_command *c = NULL;
     if (key->tagged) {
         c = checker_find(k, key->client, key->seq);
-        if (!c || key->index >= c->part_count ||
-            c->parts[key->index].key.number != key->number ||
+        if (!c || key->index >= c->part_count || c->parts[key->index].key.number != key->number ||
             c->parts[key->index].key.class != key->class) {
             checker_fail(k, "node %u got a key nobody sent: %.*s", node, (int)key_text.len,
                          key_text.p);

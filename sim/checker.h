@@ -4,8 +4,8 @@
  * what nodes did for it, and judges each reply at the moment the proxy writes it.
  *
  * Keys tell where they come from: "{s7}.c2.q31.i0" is string key 7 as client 2 named it in its
- * command 31, argument 0. Nodes treat it as "s7", and the ring does too because of the hash tag. With
- * hash tags off keys are plain ("s7"), and only values tell who wrote them.
+ * command 31, argument 0. Nodes treat it as "s7", and the ring does too because of the hash tag.
+ * With hash tags off keys are plain ("s7"), and only values tell who wrote them.
  */
 #pragma once
 #include "answer.h"
@@ -90,13 +90,13 @@ struct check_command {
     uint8_t kind; /* enum check_kind */
     uint8_t proto;
     uint16_t session; /* of its client */
-    bool errors; /* the client wants failed reads told */
+    bool errors;      /* the client wants failed reads told */
     bool vague;  /* its client's HELLO was refused for want of memory: nobody knows what it gets */
     bool strict; /* sent when all is well: no failure is excused */
     bool answered;
     int64_t argument;    /* HELLO: the version; ECHO, PING: the number in its text */
     uint64_t end_offset; /* of its last byte in its session's stream */
-    uint64_t sent_at, read_at, answered_at;  /* 0: not yet. read_at: by the proxy */
+    uint64_t sent_at, read_at, answered_at; /* 0: not yet. read_at: by the proxy */
     uint64_t reply_end; /* of the reply in the stream to the client; 0: not yet */
     uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
     uint32_t part_count;
@@ -117,7 +117,7 @@ struct check_order {
 };
 
 struct check_view {
-    struct view *view; /* a reference */
+    struct view *view;             /* a reference */
     int8_t node_of[SIM_NODES_MAX]; /* index in the view → number of the node model */
     uint64_t posted_at, superseded_at;
 };
@@ -131,7 +131,7 @@ struct checker {
     struct check_client clients[SIM_CLIENTS_MAX + 1]; /* the last: who looks whether all is well */
     struct check_view views[CHECK_VIEWS_MAX];
     uint32_t view_count;
-    uint64_t step; /* grows with each execution */
+    uint64_t step;             /* grows with each execution */
     struct check_order *order; /* owned: client × class × key × node */
     /* Nodes that sent a reply nobody asked for while a request may have been on its way: the proxy
      * cannot tell the two apart. From when, and until when the connection lived. */
@@ -167,8 +167,8 @@ uint64_t check_digest(const void *bytes, size_t len);
 
 /*
  * A node executes a command for a key. `connection_died`: the step at which the proxy (or a fault)
- * ended the connection it came on; 0: it lives. `verb` is for messages. Returns the part to note the
- * outcome in, or NULL if the key does not tell whose it is.
+ * ended the connection it came on; 0: it lives. `verb` is for messages. Returns the part to note
+ * the outcome in, or NULL if the key does not tell whose it is.
  */
 struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
                                     struct str key_text, const struct check_key *key, bool writes,
@@ -179,6 +179,6 @@ void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool 
 /* ---- what clients get ---- */
 void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a);
 
-/* When the answer must be there at the latest, from what is known now; NSEC_NEVER: the proxy has not
- * read it. `floor`: when it became this command's turn (its client's fault until then). */
+/* When the answer must be there at the latest, from what is known now; NSEC_NEVER: the proxy has
+ * not read it. `floor`: when it became this command's turn (its client's fault until then). */
 uint64_t checker_due(const struct checker *k, const struct check_command *c, uint64_t floor);

@@ -101,15 +101,16 @@ static uint64_t due_of(const struct client_model *m, uint32_t seq)
     const struct proxy_settings *p = &m->options->proxy;
     const struct check_command *c = command(m, seq);
     uint64_t floor = 0;
-    bool last_counts = (uint64_t)m->options->value_max * m->options->pipeline_max > OUTPUT_PAUSE / 2;
+    bool last_counts =
+        (uint64_t)m->options->value_max * m->options->pipeline_max > OUTPUT_PAUSE / 2;
     uint32_t back = last_counts ? 1 : p->client_pending_max;
     if (seq - m->s.first >= back)
         floor = command(m, seq - back)->answered_at;
     if (m->s.switch_answered_at != 0 && seq > m->s.switch_seq) {
         uint64_t done = m->s.switch_done_at;
         if (done == 0)
-            done = m->s.switch_answered_at + SILENT_DEADLINES * p->request_timeout +
-                   p->stall_timeout;
+            done =
+                m->s.switch_answered_at + SILENT_DEADLINES * p->request_timeout + p->stall_timeout;
         floor = floor > done ? floor : done;
     }
     uint64_t due = checker_due(m->checker, c, floor);
@@ -147,28 +148,30 @@ static void take_answer(struct client_model *m, const struct answer *a, uint64_t
     if (s->judged == 0 && s->read_by_proxy == 0 && m->options->closes && a->top.type == '-' &&
         a->top.len == sizeof(FULL) - 1 && memcmp(a->top.text, FULL, a->top.len) == 0)
         return; /* refused at the door, whatever it was about to say */
+    static const char NO_MEMORY[] = "ERR sumcache: out of buffer memory";
+    bool unread = s->judged == s->generated || command(m, seq)->read_at == 0;
+    if (unread && m->options->tight && a->top.type == '-' && a->top.len >= sizeof(NO_MEMORY) - 1 &&
+        memcmp(a->top.text, NO_MEMORY, sizeof(NO_MEMORY) - 1) == 0)
+        return; /* it read more than it can keep, says so, and closes */
     if (s->judged == s->generated) {
         checker_fail(m->checker, "client %u got a reply nobody asked for: %c%.*s", m->number,
                      a->top.type, a->top.len > 60 ? 60 : (int)a->top.len, a->top.text);
         return;
     }
     struct check_command *c = command(m, seq);
-    static const char NO_MEMORY[] = "ERR sumcache: out of buffer memory";
-    if (c->read_at == 0 && m->options->tight && a->top.type == '-' &&
-        a->top.len >= sizeof(NO_MEMORY) - 1 &&
-        memcmp(a->top.text, NO_MEMORY, sizeof(NO_MEMORY) - 1) == 0)
-        return; /* it read more than it can keep, says so, and closes */
     if (c->read_at == 0 && c->kind != CHECK_MALFORMED) {
-        checker_fail(m->checker, "client %u command %" PRIu32 " was answered before it was read: "
-                                 "%c%.*s",
+        checker_fail(m->checker,
+                     "client %u command %" PRIu32 " was answered before it was read: "
+                     "%c%.*s",
                      m->number, seq, a->top.type, a->top.len > 60 ? 60 : (int)a->top.len,
                      a->top.text);
         return;
     }
     uint64_t due = due_of(m, seq), now = io_now(m->io);
     if (now > due)
-        checker_fail(m->checker, "late: client %u command %" PRIu32 " was read at %.3f ms, due at "
-                                 "%.3f ms, and answered at %.3f ms",
+        checker_fail(m->checker,
+                     "late: client %u command %" PRIu32 " was read at %.3f ms, due at "
+                     "%.3f ms, and answered at %.3f ms",
                      m->number, seq, (double)c->read_at / 1e6, (double)due / 1e6,
                      (double)now / 1e6);
     c->vague = s->vague;
@@ -190,7 +193,8 @@ static void on_peer_wrote(void *owner, const uint8_t *bytes, size_t len, uint64_
     while (s->heard.len > 0 && s->heard.len >= s->heard_need && !m->checker->failed) {
         struct answer a;
         size_t used = 0, need = 0;
-        enum answer_result result = answer_parse(bytes_at(&s->heard), s->heard.len, &a, &used, &need);
+        enum answer_result result =
+            answer_parse(bytes_at(&s->heard), s->heard.len, &a, &used, &need);
         if (result == ANSWER_MORE) {
             s->heard_need = need;
             return;
@@ -240,8 +244,7 @@ static void begin_session(struct client_model *m)
         if (io_sim_chance(w, o->odd_ends))
             s->end = (uint8_t)between(m, END_CLEAN, END_KINDS - 1);
     }
-    s->may_be_closed =
-        o->closes || o->starved || s->slow || o->proxy.client_idle_timeout > 0;
+    s->may_be_closed = o->closes || o->starved || s->slow || o->proxy.client_idle_timeout > 0;
     s->handle = m->io->ops->connect(m->io->ctx, &m->proxy, &NO_OPTIONS);
     if (s->handle < 0) { /* the weather: once more, later */
         m->sessions_left++;
@@ -280,8 +283,9 @@ static void was_closed(struct client_model *m, int err)
     if (!asked_for) {
         m->closed_for_limits++;
         if (!s->may_be_closed)
-            checker_fail(m->checker, "client %u was closed without a reason (%d), %u of %u answered",
-                         m->number, err, s->judged, s->generated);
+            checker_fail(m->checker,
+                         "client %u was closed without a reason (%d), %u of %u answered", m->number,
+                         err, s->judged, s->generated);
     }
     if (s->last_words && s->end == END_QUIT && !s->cut && !m->draining && !s->may_be_closed &&
         s->heard.len > 0)
@@ -453,7 +457,8 @@ void client_model_check(struct client_model *m)
     uint32_t seq = s->first + s->judged;
     uint64_t due = due_of(m, seq);
     if (io_now(m->io) > due)
-        checker_fail(m->checker, "late: client %u command %" PRIu32 " was read at %.3f ms, due at "
-                                 "%.3f ms, and is not answered",
+        checker_fail(m->checker,
+                     "late: client %u command %" PRIu32 " was read at %.3f ms, due at "
+                     "%.3f ms, and is not answered",
                      m->number, seq, (double)command(m, seq)->read_at / 1e6, (double)due / 1e6);
 }

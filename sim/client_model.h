@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A client: sends drawn commands in drawn ways, in one or more sessions (connections) one after
- * another. Every byte that the proxy writes to it is judged when it is written; what the client then
- * does with it (reads it slowly, never, or is gone) is another matter.
+ * another. Every byte that the proxy writes to it is judged when it is written; what the client
+ * then does with it (reads it slowly, never, or is gone) is another matter.
  */
 #pragma once
 #include "bytes.h"
@@ -23,24 +23,25 @@ enum client_model_end {
 };
 
 struct client_session {
-    int handle;          /* -1: none */
-    uint32_t first, generated, judged, received; /* sequence numbers; first ≤ received ≤ judged ≤ … */
+    int handle; /* -1: none */
+    uint32_t first, generated, judged,
+        received; /* sequence numbers; first ≤ received ≤ judged ≤ … */
     uint32_t read_by_proxy;
-    uint32_t budget;     /* commands still to be made */
-    uint32_t depth;      /* commands under way at most */
-    struct bytes out;    /* to be sent */
-    uint64_t queued;     /* bytes ever put into `out` */
-    struct bytes heard;  /* written by the proxy, not yet a whole reply */
+    uint32_t budget;    /* commands still to be made */
+    uint32_t depth;     /* commands under way at most */
+    struct bytes out;   /* to be sent */
+    uint64_t queued;    /* bytes ever put into `out` */
+    struct bytes heard; /* written by the proxy, not yet a whole reply */
     uint64_t heard_total, heard_need, consumed;
     uint64_t send_at, read_at, end_at; /* not before */
-    uint32_t switch_seq;   /* the newest HELLO that changed the version; see due_of() */
+    uint32_t switch_seq;               /* the newest HELLO that changed the version; see due_of() */
     uint64_t switch_answered_at, switch_done_at; /* 0: not yet */
     uint8_t proto;
     uint8_t end; /* enum client_model_end */
     bool errors; /* SUMCACHE.FAILURES error */
     bool vague;  /* see check_command.vague */
     bool readable, writable, piecewise, slow;
-    bool last_words;     /* what the end calls for is in `out` */
+    bool last_words; /* what the end calls for is in `out` */
     bool shut, may_be_closed;
     bool cut; /* a fault may end it at any time */
 };
@@ -56,9 +57,9 @@ struct client_model {
     bool draining; /* the proxy is told to end: it may close us */
     uint32_t sessions_left, commands_left;
     uint64_t start_at;
-    uint16_t session; /* how many were begun */
+    uint16_t session;           /* how many were begun */
     uint64_t closed_for_limits; /* sessions that one of the proxy's limits may have ended */
-    uint8_t *scratch; /* owned; where bytes go that were judged already */
+    uint8_t *scratch;           /* owned; where bytes go that were judged already */
     struct client_session s;
 };
 

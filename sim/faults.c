@@ -14,8 +14,8 @@ void faults_init(struct faults *f, struct io_sim *world, const struct sim_option
                          .nodes = nodes,
                          .clients = clients,
                          .workers = workers,
-                         .next_at = options->fault_interval ? now + options->fault_interval
-                                                            : NSEC_NEVER,
+                         .next_at =
+                             options->fault_interval ? now + options->fault_interval : NSEC_NEVER,
                          .end_at = now + options->end_of_faults};
 }
 

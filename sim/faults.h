@@ -7,10 +7,10 @@
 struct faults {
     struct io_sim *world;
     const struct sim_options *options;
-    struct redis_model **nodes; /* loan; options->nodes of them */
+    struct redis_model **nodes;    /* loan; options->nodes of them */
     struct client_model **clients; /* loan; options->clients of them */
-    struct io **workers;        /* loan; options->workers of them */
-    uint64_t next_at;           /* NSEC_NEVER: no more */
+    struct io **workers;           /* loan; options->workers of them */
+    uint64_t next_at;              /* NSEC_NEVER: no more */
     uint64_t end_at;
     uint64_t count;
     uint64_t road_until[SIM_NODES_MAX]; /* 0: open */

@@ -332,7 +332,9 @@ static void preview(char *to, size_t size, const uint8_t *bytes, size_t len)
     for (size_t i = 0; i < len && n + 2 < size; i++) {
         if (bytes[i] == '\r')
             continue;
-        to[n++] = (char)(bytes[i] == '\n' ? ' ' : bytes[i] < ' ' || bytes[i] > '~' ? '?' : bytes[i]);
+        to[n++] = (char)(bytes[i] == '\n'                   ? ' '
+                         : bytes[i] < ' ' || bytes[i] > '~' ? '?'
+                                                            : bytes[i]);
     }
     to[n] = '\0';
 }

@@ -10,18 +10,30 @@
 #include <string.h>
 
 static const char *const KIND_NAMES[CHECK_KINDS] = {
-    [CHECK_GET] = "GET",           [CHECK_SET] = "SET",
-    [CHECK_INCR] = "INCR",         [CHECK_APPEND] = "APPEND",
-    [CHECK_STRLEN] = "STRLEN",     [CHECK_HGETALL] = "HGETALL",
-    [CHECK_SUNION] = "SUNION",     [CHECK_MGET] = "MGET",
-    [CHECK_MSET] = "MSET",         [CHECK_DEL] = "DEL",
-    [CHECK_UNLINK] = "UNLINK",     [CHECK_EXISTS] = "EXISTS",
-    [CHECK_TOUCH] = "TOUCH",       [CHECK_PING] = "PING",
-    [CHECK_PING_TEXT] = "PING x",  [CHECK_ECHO] = "ECHO",
-    [CHECK_HELLO] = "HELLO",       [CHECK_FAILURES] = "SUMCACHE.FAILURES",
-    [CHECK_CLIENT_ID] = "CLIENT ID", [CHECK_SELECT] = "SELECT",
-    [CHECK_UNKNOWN] = "an unknown command", [CHECK_REFUSED] = "a refused command",
-    [CHECK_ARITY] = "a command with too few arguments", [CHECK_QUIT] = "QUIT",
+    [CHECK_GET] = "GET",
+    [CHECK_SET] = "SET",
+    [CHECK_INCR] = "INCR",
+    [CHECK_APPEND] = "APPEND",
+    [CHECK_STRLEN] = "STRLEN",
+    [CHECK_HGETALL] = "HGETALL",
+    [CHECK_SUNION] = "SUNION",
+    [CHECK_MGET] = "MGET",
+    [CHECK_MSET] = "MSET",
+    [CHECK_DEL] = "DEL",
+    [CHECK_UNLINK] = "UNLINK",
+    [CHECK_EXISTS] = "EXISTS",
+    [CHECK_TOUCH] = "TOUCH",
+    [CHECK_PING] = "PING",
+    [CHECK_PING_TEXT] = "PING x",
+    [CHECK_ECHO] = "ECHO",
+    [CHECK_HELLO] = "HELLO",
+    [CHECK_FAILURES] = "SUMCACHE.FAILURES",
+    [CHECK_CLIENT_ID] = "CLIENT ID",
+    [CHECK_SELECT] = "SELECT",
+    [CHECK_UNKNOWN] = "an unknown command",
+    [CHECK_REFUSED] = "a refused command",
+    [CHECK_ARITY] = "a command with too few arguments",
+    [CHECK_QUIT] = "QUIT",
     [CHECK_MALFORMED] = "malformed input",
 };
 
@@ -151,8 +163,9 @@ static void judge_error(const struct judgement *j)
     const struct answer_item *top = &j->a->top;
     enum check_kind kind = j->c->kind;
     if (starts_with(top, "CROSSSLOT ")) {
-        bool differ = kind == CHECK_SUNION && (j->k->view_count > 1 ||
-                                               j->c->parts[0].key.number != j->c->parts[1].key.number);
+        bool differ =
+            kind == CHECK_SUNION &&
+            (j->k->view_count > 1 || j->c->parts[0].key.number != j->c->parts[1].key.number);
         if (!differ)
             wrong(j, "its keys are on one node");
         return;
@@ -160,7 +173,8 @@ static void judge_error(const struct judgement *j)
     if (starts_with(top, "ERR sumcache: ")) {
         j->k->failures_told++;
         bool ours = starts_with(top, "ERR sumcache: out of buffer memory") ||
-                    starts_with(top, "ERR sumcache: '") || starts_with(top, "ERR sumcache: request");
+                    starts_with(top, "ERR sumcache: '") ||
+                    starts_with(top, "ERR sumcache: request");
         if (j->k->options->starved && starts_with(top, "ERR sumcache: out of buffer memory"))
             return;
         if (!any_may_fail(j))
@@ -169,7 +183,8 @@ static void judge_error(const struct judgement *j)
             wrong(j, "a failed read is to be a miss");
         return;
     }
-    if (starts_with(top, "WRONGTYPE ") || starts_with(top, "LOADING ") || starts_with(top, "OOM ")) {
+    if (starts_with(top, "WRONGTYPE ") || starts_with(top, "LOADING ") ||
+        starts_with(top, "OOM ")) {
         if (!any_outcome_is(j->c, OUTCOME_ERROR) && j->k->options->proxy.hash_tags)
             wrong(j, "no node said that");
         return;

@@ -24,22 +24,22 @@ struct sim_options {
     uint32_t victims; /* bit i: node i may fail. The others must never be seen to */
     uint16_t hang, crash, lose_memory, loading, out_of_memory, refuse, black_hole;
     uint16_t node_reset, node_clog, garbage, push, half_reply, stray;
-    uint64_t fault_min, fault_max; /* how long one lasts */
+    uint64_t fault_min, fault_max;         /* how long one lasts */
     uint64_t node_cost_min, node_cost_max; /* ns for one command */
-    uint16_t slow_chance;  /* of a command: takes slow_cost */
+    uint16_t slow_chance;                  /* of a command: takes slow_cost */
     uint64_t slow_cost;
-    uint16_t drip_chance;  /* of a reply: sent in pieces with pauses */
+    uint16_t drip_chance; /* of a reply: sent in pieces with pauses */
 
     /* Clients and workers. */
     uint16_t client_reset, client_clog, accept_fail, worker_pause;
     uint64_t pause_max; /* ns a worker may be kept from running */
     uint64_t view_at;   /* ns from the start: workers have no view before */
     uint16_t view_changes;
-    uint64_t drain_at;  /* ns from the start, clients or no clients; 0: at the end */
+    uint64_t drain_at; /* ns from the start, clients or no clients; 0: at the end */
 
     /* Workload. */
-    uint32_t commands;   /* per client */
-    uint32_t sessions;   /* per client, at most */
+    uint32_t commands; /* per client */
+    uint32_t sessions; /* per client, at most */
     uint32_t pipeline_max;
     uint32_t value_max;  /* bytes */
     uint16_t big_chance; /* of a value: up to value_max; others are short */
@@ -49,10 +49,10 @@ struct sim_options {
     uint16_t local_chance, split_chance, inline_chance, empty_chance;
     uint16_t slow_reader, piecewise; /* of sessions */
 
-    bool calm;  /* nothing at all may go wrong: any failure that is told is a mistake */
-    bool tight; /* limits so low that any request may be refused for one of ours */
+    bool calm;    /* nothing at all may go wrong: any failure that is told is a mistake */
+    bool tight;   /* limits so low that any request may be refused for one of ours */
     bool starved; /* memory for hardly a command at a time: even alone a client may be refused */
-    bool closes; /* limits or time-outs so low that any client may be closed for one of ours */
+    bool closes;  /* limits or time-outs so low that any client may be closed for one of ours */
 };
 
 /* The same seed gives the same options. */

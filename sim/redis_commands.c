@@ -13,7 +13,7 @@ struct call {
     const char *verb;
     uint64_t now;
     bool writes;
-    bool owned;            /* client and seq are known */
+    bool owned; /* client and seq are known */
     uint16_t client;
     uint32_t seq;
 };
@@ -29,8 +29,8 @@ static unsigned class_index(char class)
     return class == KEY_STRING ? 0 : class == KEY_NUMBER ? 1 : class == KEY_LOG ? 2 : 3;
 }
 
-/* The value of the key at an argument, and where to note what came of it (a part to be thrown away if
- * the key does not tell whose it is). NULL: not a key of ours, which is noted as a mistake. */
+/* The value of the key at an argument, and where to note what came of it (a part to be thrown away
+ * if the key does not tell whose it is). NULL: not a key of ours, which is noted as a mistake. */
 static struct redis_value *key_at(struct call *x, uint32_t index, struct check_key *ret_key,
                                   struct check_part **ret_part)
 {
@@ -42,8 +42,8 @@ static struct redis_value *key_at(struct call *x, uint32_t index, struct check_k
                      arg->len > 60 ? 60 : (int)arg->len, arg->p);
         return NULL;
     }
-    struct check_part *part = checker_executes(m->checker, m->number, x->verb, text, ret_key,
-                                               x->writes, x->c->died_step);
+    struct check_part *part =
+        checker_executes(m->checker, m->number, x->verb, text, ret_key, x->writes, x->c->died_step);
     if (ret_key->tagged) {
         x->owned = true;
         x->client = ret_key->client;
@@ -155,11 +155,13 @@ static bool store(struct call *x, struct redis_value *v, const struct check_key 
                   const struct redis_arg *value)
 {
     struct check_key writer;
-    if (value->len > 0 && (!check_value_parse(value->p, value->len, &writer) ||
-                           writer.class != key->class || writer.number != key->number ||
-                           (key->tagged && (writer.client != key->client ||
-                                            writer.seq != key->seq || writer.index != key->index)))) {
-        checker_fail(x->m->checker, "node %u is to store for %c%u a value that is not its own: %.40s",
+    if (value->len > 0 &&
+        (!check_value_parse(value->p, value->len, &writer) || writer.class != key->class ||
+         writer.number != key->number ||
+         (key->tagged && (writer.client != key->client || writer.seq != key->seq ||
+                          writer.index != key->index)))) {
+        checker_fail(x->m->checker,
+                     "node %u is to store for %c%u a value that is not its own: %.40s",
                      x->m->number, key->class, key->number, value->p);
         return false;
     }
@@ -254,7 +256,8 @@ static void do_hgetall(struct call *x)
     char name[16];
     int n = snprintf(name, sizeof(name), "%c%u", key.class, key.number);
     note(part, OUTCOME_MAP, 0, 0);
-    bytes_print(&x->c->out, "%s\r\n$1\r\nf\r\n$%d\r\n%s\r\n", x->c->proto == 3 ? "%1" : "*2", n, name);
+    bytes_print(&x->c->out, "%s\r\n$1\r\nf\r\n$%d\r\n%s\r\n", x->c->proto == 3 ? "%1" : "*2", n,
+                name);
 }
 
 static void do_sunion(struct call *x)
@@ -297,11 +300,11 @@ static const struct {
     bool writes;
     uint8_t args_min, args_max; /* max 0: no limit */
 } VERBS[] = {
-    {"get", do_get, false, 2, 2},      {"set", do_set, true, 3, 3},
-    {"mget", do_mget, false, 2, 0},    {"mset", do_set, true, 3, 0},
-    {"del", do_count, true, 2, 0},     {"unlink", do_count, true, 2, 0},
-    {"exists", do_count, false, 2, 0}, {"touch", do_count, false, 2, 0},
-    {"incr", do_number, true, 2, 2},   {"append", do_number, true, 3, 3},
+    {"get", do_get, false, 2, 2},       {"set", do_set, true, 3, 3},
+    {"mget", do_mget, false, 2, 0},     {"mset", do_set, true, 3, 0},
+    {"del", do_count, true, 2, 0},      {"unlink", do_count, true, 2, 0},
+    {"exists", do_count, false, 2, 0},  {"touch", do_count, false, 2, 0},
+    {"incr", do_number, true, 2, 2},    {"append", do_number, true, 3, 3},
     {"strlen", do_number, false, 2, 2}, {"hgetall", do_hgetall, false, 2, 2},
     {"sunion", do_sunion, false, 3, 3}, {"ping", do_ping, false, 1, 1},
     {"hello", do_hello, false, 2, 2},

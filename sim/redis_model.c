@@ -42,7 +42,7 @@ struct redis_model *redis_model_free(struct redis_model *m)
         return NULL;
     for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++)
         release(&m->connections[i]);
-    for (unsigned class = 0; class < 4; class++) {
+    for (unsigned class = 0; class < 4; class ++) {
         for (unsigned i = 0; i < CHECK_KEYS_MAX; i++)
             bytes_free(&m->values[class][i].bytes);
     }
@@ -121,8 +121,8 @@ static void accept_all(struct redis_model *m)
         struct redis_connection *c = &m->connections[i];
         *c = (struct redis_connection){
             .model = m, .io = m->io, .handle = handle, .proto = 2, .readable = true};
-        struct io_sim_tap tap = {.peer_read = on_peer_read, .peer_closed = on_peer_closed,
-                                 .owner = c};
+        struct io_sim_tap tap = {
+            .peer_read = on_peer_read, .peer_closed = on_peer_closed, .owner = c};
         io_sim_set_tap(m->io, handle, &tap);
         if (io_sim_is_cut(m->io, handle))
             on_peer_closed(c);
@@ -275,10 +275,10 @@ static void execute(struct redis_model *m, uint64_t now)
         m->executed++;
         if (io_sim_chance(w, m->options->drip_chance))
             pick->dripping = true;
-        uint64_t cost = io_sim_chance(w, m->options->slow_chance)
-                            ? m->options->slow_cost
-                            : io_sim_between(w, m->options->node_cost_min,
-                                             m->options->node_cost_max);
+        uint64_t cost =
+            io_sim_chance(w, m->options->slow_chance)
+                ? m->options->slow_cost
+                : io_sim_between(w, m->options->node_cost_min, m->options->node_cost_max);
         m->busy_until = now + cost;
     }
     find_requests(m); /* so that next_moment() knows there is more to do */
@@ -361,7 +361,7 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
         io_sim_reset(m->checker->world, c->handle);
         close_connection(c);
     }
-    for (unsigned class = 0; class < 4 && lose_memory; class++) {
+    for (unsigned class = 0; class < 4 && lose_memory; class ++) {
         for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
             bytes_free(&m->values[class][i].bytes);
             m->values[class][i].exists = false;

@@ -37,13 +37,13 @@ struct redis_connection {
     struct io *io;
     int handle; /* -1: free */
     struct bytes in, out;
-    uint64_t written;     /* bytes ever put into `out` */
-    uint64_t send_at;     /* not before: the rest of a reply that drips */
-    uint64_t died_step;   /* checker.step when the proxy closed it; 0: lives */
-    size_t frame_len;     /* of the complete request at the front of `in`; 0: none */
+    uint64_t written;   /* bytes ever put into `out` */
+    uint64_t send_at;   /* not before: the rest of a reply that drips */
+    uint64_t died_step; /* checker.step when the proxy closed it; 0: lives */
+    size_t frame_len;   /* of the complete request at the front of `in`; 0: none */
     bool readable, dripping, close_when_sent, ended;
     uint8_t proto;
-    uint8_t sabotage; /* enum redis_sabotage */
+    uint8_t sabotage;         /* enum redis_sabotage */
     struct redis_mark *marks; /* owned */
     uint32_t mark_head, mark_count, mark_room;
 };
@@ -61,7 +61,7 @@ struct redis_model {
     struct addr addr;
     int listener; /* -1: down */
     bool tainted;
-    uint64_t up_at;         /* NSEC_NEVER: it is up */
+    uint64_t up_at; /* NSEC_NEVER: it is up */
     uint64_t loading_until, out_of_memory_until, busy_until;
     uint64_t executed;
     struct redis_connection connections[REDIS_MODEL_CONNECTIONS_MAX];

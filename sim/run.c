@@ -71,10 +71,9 @@ struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *prin
         s->node_weight[i] = 1;
     }
     for (unsigned i = 0; i < options->clients; i++)
-        s->clients[i] =
-            client_model_new(io_sim_host(s->world), &s->checker, i, &s->proxy_addr);
-    s->inspector = client_model_new(io_sim_host(s->world), &s->checker, SIM_CLIENTS_MAX,
-                                    &s->proxy_addr);
+        s->clients[i] = client_model_new(io_sim_host(s->world), &s->checker, i, &s->proxy_addr);
+    s->inspector =
+        client_model_new(io_sim_host(s->world), &s->checker, SIM_CLIENTS_MAX, &s->proxy_addr);
     faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios);
     s->view_at = s->started_at + options->view_at;
     s->drain_at = options->drain_at ? s->started_at + options->drain_at : NSEC_NEVER;
@@ -256,7 +255,8 @@ bool sim_step(struct sim *s, uint64_t limit)
         run_host(s, pick);
         check_progress(s, pick);
     } else {
-        limit = nsec_min(limit, nsec_min(faults_next(&s->faults), nsec_min(s->view_at, s->drain_at)));
+        limit =
+            nsec_min(limit, nsec_min(faults_next(&s->faults), nsec_min(s->view_at, s->drain_at)));
         io_sim_advance(s->world, limit);
         time_moved(s);
     }
@@ -307,7 +307,8 @@ static uint64_t recovery_time(const struct sim_options *o)
            2 * p->stall_timeout + 50 * NSEC_MS;
 }
 
-/* Everybody must get right answers again. One client after another, so that no limit is in the way. */
+/* Everybody must get right answers again. One client after another, so that no limit is in the way.
+ */
 static bool inspect(struct sim *s)
 {
     io_sim_note(s->world, TRACE_PHASE, 1, 0, 0, "inspection");
@@ -339,10 +340,11 @@ static bool check_debts(struct sim *s)
     for (unsigned i = 0; i < s->options.workers; i++) {
         struct worker_debt d = worker_debt(s->workers[i]);
         if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue)
-            checker_fail(&s->checker,
-                         "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
-                         "in buffers, %zu in upstream queues",
-                         i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue);
+            checker_fail(
+                &s->checker,
+                "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
+                "in buffers, %zu in upstream queues",
+                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue);
     }
     return !s->checker.failed;
 }
@@ -360,8 +362,9 @@ static bool check_closed(struct sim *s)
                 metric_get(&m->memory_limit_hits);
     }
     if (seen > told)
-        checker_fail(&s->checker, "closed: %" PRIu64 " clients were closed for a limit, the workers "
-                                  "count %" PRIu64,
+        checker_fail(&s->checker,
+                     "closed: %" PRIu64 " clients were closed for a limit, the workers "
+                     "count %" PRIu64,
                      seen, told);
     return !s->checker.failed;
 }

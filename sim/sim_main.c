@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sim SEED [COUNT] [-v] [--twice]: runs COUNT seeds from SEED on. -v prints the trace; --twice runs
- * every seed twice and compares. Ends with 1 at the first seed that fails, and says how to repeat it.
+ * every seed twice and compares. Ends with 1 at the first seed that fails, and says how to repeat
+ * it.
  */
 #include "base/must.h"
 #include "base/nsec.h"
@@ -35,15 +36,16 @@ static void on_crash(int signal_number)
 static void show_options(const struct sim_options *o, FILE *to)
 {
     const struct proxy_settings *p = &o->proxy;
-    fprintf(to,
-            "hosts: %u workers, %u nodes, %u clients, the inspector. victims %#x%s%s%s%s\n"
-            "request_timeout %.3f ms, stall_timeout %.3f ms, pending_max %u, hash_tags %d, reads %s\n"
-            "memory_max %" PRIu64 ", output_max %" PRIu64 ", node_requests_max %u, clients_max %u\n",
-            o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
-            o->tight ? ", tight" : "", o->starved ? ", starved" : "", o->closes ? ", closes" : "",
-            (double)p->request_timeout / NSEC_MS, (double)p->stall_timeout / NSEC_MS,
-            p->client_pending_max, p->hash_tags, p->reads == ON_FAILURE_MISS ? "miss" : "error",
-            p->memory_max, p->client_output_max, p->node_requests_max, p->clients_max);
+    fprintf(
+        to,
+        "hosts: %u workers, %u nodes, %u clients, the inspector. victims %#x%s%s%s%s\n"
+        "request_timeout %.3f ms, stall_timeout %.3f ms, pending_max %u, hash_tags %d, reads %s\n"
+        "memory_max %" PRIu64 ", output_max %" PRIu64 ", node_requests_max %u, clients_max %u\n",
+        o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
+        o->tight ? ", tight" : "", o->starved ? ", starved" : "", o->closes ? ", closes" : "",
+        (double)p->request_timeout / NSEC_MS, (double)p->stall_timeout / NSEC_MS,
+        p->client_pending_max, p->hash_tags, p->reads == ON_FAILURE_MISS ? "miss" : "error",
+        p->memory_max, p->client_output_max, p->node_requests_max, p->clients_max);
 }
 
 /* One run. Returns its trace's hash. */
@@ -110,8 +112,9 @@ int main(int argc, char **argv)
             return 1;
         }
         if (twice && run(seed, NULL, false, &ok, &ignored) != hash) {
-            fprintf(stderr, "failed: the same seed took another course\nsim %" PRIu64
-                            " --twice # version %s\n",
+            fprintf(stderr,
+                    "failed: the same seed took another course\nsim %" PRIu64
+                    " --twice # version %s\n",
                     seed, SUMCACHE_VERSION);
             return 1;
         }

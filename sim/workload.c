@@ -62,7 +62,8 @@ static void add_words(struct client_model *m, enum check_kind kind, int64_t argu
     snprintf(copy, sizeof(copy), "%s", line);
     char *words[WORDS_MAX] = {NULL}, *rest = NULL;
     uint32_t count = 0;
-    for (char *w = strtok_r(copy, " ", &rest); w && count < WORDS_MAX; w = strtok_r(NULL, " ", &rest))
+    for (char *w = strtok_r(copy, " ", &rest); w && count < WORDS_MAX;
+         w = strtok_r(NULL, " ", &rest))
         words[count++] = w;
     bytes_print(&m->s.out, "*%u\r\n", count);
     add_name(m, words[0], false);
@@ -92,7 +93,7 @@ static size_t draw_value_len(const struct client_model *m)
 static char class_for(const struct client_model *m, enum check_kind kind)
 {
     static const char READABLE[] = {KEY_STRING, KEY_STRING, KEY_STRING, KEY_STRING,
-                                    KEY_NUMBER, KEY_LOG, KEY_HASH};
+                                    KEY_NUMBER, KEY_LOG,    KEY_HASH};
     switch (kind) {
     case CHECK_SET:
     case CHECK_MSET:
@@ -111,9 +112,9 @@ static char class_for(const struct client_model *m, enum check_kind kind)
 }
 
 static const char *const NAMES[] = {
-    [CHECK_GET] = "GET",       [CHECK_SET] = "SET",     [CHECK_INCR] = "INCR",
+    [CHECK_GET] = "GET",       [CHECK_SET] = "SET",       [CHECK_INCR] = "INCR",
     [CHECK_APPEND] = "APPEND", [CHECK_STRLEN] = "STRLEN", [CHECK_HGETALL] = "HGETALL",
-    [CHECK_SUNION] = "SUNION", [CHECK_MGET] = "MGET",   [CHECK_MSET] = "MSET",
+    [CHECK_SUNION] = "SUNION", [CHECK_MGET] = "MGET",     [CHECK_MSET] = "MSET",
     [CHECK_DEL] = "DEL",       [CHECK_UNLINK] = "UNLINK", [CHECK_EXISTS] = "EXISTS",
     [CHECK_TOUCH] = "TOUCH",
 };
@@ -165,8 +166,8 @@ static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys
 
 static void add_local(struct client_model *m)
 {
-    static const char *const REFUSED[] = {"BLPOP q 0", "SUBSCRIBE news", "MULTI", "WATCH s1",
-                                          "MONITOR", "WAIT 0 0"};
+    static const char *const REFUSED[] = {"BLPOP q 0", "SUBSCRIBE news", "MULTI",
+                                          "WATCH s1",  "MONITOR",        "WAIT 0 0"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;
     char line[128];
@@ -217,10 +218,10 @@ static void add_local(struct client_model *m)
 
 void workload_command(struct client_model *m)
 {
-    static const uint8_t SINGLE[] = {CHECK_GET, CHECK_GET, CHECK_GET, CHECK_GET, CHECK_SET,
-                                     CHECK_SET, CHECK_SET, CHECK_INCR, CHECK_APPEND, CHECK_STRLEN,
-                                     CHECK_HGETALL, CHECK_SUNION, CHECK_DEL};
-    static const uint8_t SPLIT[] = {CHECK_MGET, CHECK_MGET, CHECK_MSET, CHECK_DEL,
+    static const uint8_t SINGLE[] = {
+        CHECK_GET,  CHECK_GET,    CHECK_GET,    CHECK_GET,     CHECK_SET,    CHECK_SET, CHECK_SET,
+        CHECK_INCR, CHECK_APPEND, CHECK_STRLEN, CHECK_HGETALL, CHECK_SUNION, CHECK_DEL};
+    static const uint8_t SPLIT[] = {CHECK_MGET,   CHECK_MGET,   CHECK_MSET, CHECK_DEL,
                                     CHECK_UNLINK, CHECK_EXISTS, CHECK_TOUCH};
     static const char *const EMPTY[] = {"\r\n", "*0\r\n", "*-1\r\n", "\n", "   \r\n"};
     if (chance(m, m->options->empty_chance)) {
@@ -247,8 +248,12 @@ void workload_quit(struct client_model *m)
 void workload_malformed(struct client_model *m)
 {
     static const char *const TEXTS[] = {
-        "*3\r\n$3\r\nSET\r\n:1\r\n$1\r\nx\r\n", "*abc\r\n", "*1\r\n$-5\r\nGET\r\n",
-        "SET \"s1 x\r\n", "*2147483648\r\n", "*2\r\n$3\r\nGET\r\n$99999999999\r\n",
+        "*3\r\n$3\r\nSET\r\n:1\r\n$1\r\nx\r\n",
+        "*abc\r\n",
+        "*1\r\n$-5\r\nGET\r\n",
+        "SET \"s1 x\r\n",
+        "*2147483648\r\n",
+        "*2\r\n$3\r\nGET\r\n$99999999999\r\n",
     };
     uint32_t seq;
     struct check_command *c = client_model_add(m, CHECK_MALFORMED, 0, &seq);

@@ -99,7 +99,6 @@ def main():
     if not files:
         sys.exit("clang-tidy: the build compiles nothing")
     clean = os.path.join(build, "clang-tidy-clean")
-    os.makedirs(clean, exist_ok=True)
     around = digest_of_surroundings()
     todo = {}
     for path, command in files.items():
@@ -113,6 +112,7 @@ def main():
             for key, text in found:
                 seen.setdefault(key or path, text)
             if not found:
+                os.makedirs(clean, exist_ok=True)
                 with open(todo[path], "w", encoding="utf-8"):
                     pass
     for key in sorted(seen):

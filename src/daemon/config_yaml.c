@@ -3,7 +3,8 @@
  * YAML text → struct config. libyaml builds the document, we walk it by the table of settings.
  *
  * An alias makes the document a graph, perhaps with a circle. The walk never goes deeper than the
- * table does (section, setting, item) and takes every setting once, so neither can hurt it.
+ * table does (section, setting, item) and takes every setting once, so neither can hurt it. libyaml
+ * takes time in the square of the depth, so the depth is looked at before it builds anything.
  */
 #include "base/must.h"
 #include "daemon/config.h"
@@ -13,6 +14,8 @@
 #include <stdarg.h>
 #include <string.h>
 #include <yaml.h>
+
+enum { DEPTH_MAX = 8 }; /* settings lie three deep; this leaves room to say what is wrong there */
 
 struct reader {
     struct config *c;
@@ -227,6 +230,52 @@ static int parser_error(const yaml_parser_t *parser, struct config_error *ret_er
     return -EINVAL;
 }
 
+static void begin_parser(yaml_parser_t *parser, struct str yaml)
+{
+    /* It asks for a pointer even to no bytes. */
+    const unsigned char *text = (const unsigned char *)(yaml.len ? yaml.p : "");
+    yaml_parser_set_input_string(parser, text, yaml.len);
+}
+
+/* How an event changes the depth. */
+static int depth_change(const yaml_event_t *event)
+{
+    switch (event->type) {
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+        return 1;
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+static int refuse_deep(struct str yaml, struct config_error *ret_error)
+{
+    yaml_parser_t parser;
+    yaml_event_t event;
+    bool ended = false;
+    if (!yaml_parser_initialize(&parser))
+        return -ENOMEM;
+    begin_parser(&parser, yaml);
+    int depth = 0;
+    /* What is not YAML is told by the reading itself. */
+    while (!ended && depth <= DEPTH_MAX && yaml_parser_parse(&parser, &event)) {
+        depth += depth_change(&event);
+        ended = event.type == YAML_STREAM_END_EVENT;
+        ret_error->line = (unsigned)event.start_mark.line + 1;
+        ret_error->column = (unsigned)event.start_mark.column + 1;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    if (depth <= DEPTH_MAX)
+        return 0;
+    snprintf(ret_error->text, sizeof(ret_error->text), "nested deeper than any setting is");
+    return -EINVAL;
+}
+
 static int read_document(struct reader *r, yaml_parser_t *parser)
 {
     if (!yaml_parser_load(parser, &r->doc))
@@ -250,13 +299,14 @@ int config_read(struct config *c, struct str yaml, struct config_error *ret_erro
 {
     yaml_parser_t parser;
     *ret_error = (struct config_error){.text = "out of memory"};
+    int err = refuse_deep(yaml, ret_error);
+    if (err)
+        return err;
     if (!yaml_parser_initialize(&parser))
         return -ENOMEM;
-    /* It asks for a pointer even to no bytes. */
-    const unsigned char *text = (const unsigned char *)(yaml.len ? yaml.p : "");
-    yaml_parser_set_input_string(&parser, text, yaml.len);
+    begin_parser(&parser, yaml);
     struct reader r = {.c = c, .error = ret_error};
-    int err = read_document(&r, &parser);
+    err = read_document(&r, &parser);
     yaml_parser_delete(&parser);
     return err;
 }

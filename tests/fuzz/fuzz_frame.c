@@ -2,7 +2,8 @@
 /*
  * Streams from clients (see fuzz_streams.h). Besides holds for each request in them:
  *  - the arguments are the same in one piece and in many;
- *  - encoded anew it has the same arguments, is not sloppy, and is encoded as itself.
+ *  - encoded anew it has the same arguments, is not sloppy, and is encoded as itself;
+ *  - args_try() takes it whole, if it is as client libraries write it, or not at all.
  */
 #include "fuzz_streams.h"
 
@@ -90,6 +91,27 @@ static void check_request(const struct outcome *o, const uint8_t *p, size_t step
         free(pieces[i].iov_base);
 }
 
+/* The short way and the frame agree about the message that begins at `p`. */
+static void check_tried(const struct outcome *o, const uint8_t *p, size_t len,
+                        const struct frame_limits *limits)
+{
+    struct args a, b;
+    args_init(&a);
+    args_init(&b);
+    size_t tried = args_try(&a, p, len, limits);
+    bool usual = o->result == FRAME_READY && !o->is_inline && !o->sloppy && o->number > 0;
+    if (tried > 0) {
+        must(usual && tried == o->len && a.frame_len == tried);
+        struct iovec iov = {(void *)(uintptr_t)p, tried};
+        must(args_parse(&b, &iov, 1) == 0);
+        check_same_args(&a, &b);
+    } else {
+        must(!usual || o->number > 32);
+    }
+    args_fini(&a);
+    args_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -97,9 +119,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct transcript t = fuzz_stream(FRAME_REQUEST, data, size);
     const uint8_t *p = data + FUZZ_HEAD;
-    for (size_t i = 0; i < t.count; p += t.v[i].len, i++)
+    const struct frame_limits *limits = &FUZZ_LIMITS[data[0] & 1];
+    for (size_t i = 0; i < t.count; p += t.v[i].len, i++) {
+        check_tried(&t.v[i], p, (size_t)(data + size - p), limits);
         if (t.v[i].result == FRAME_READY && (t.v[i].is_inline || t.v[i].number > 0))
             check_request(&t.v[i], p, 1 + data[1] % 64);
+    }
     transcript_free(&t);
     return 0;
 }

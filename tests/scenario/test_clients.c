@@ -24,8 +24,8 @@ static void test_pipelines_keep_their_order(void **state)
     for (unsigned i = 0; i < 30; i++) {
         bytes_print(&say, "ECHO e%u\r\nMGET %s %s %s\r\n", i, k[2], k[i % 2], k[0]);
         bytes_print(&hear, "$%d\r\ne%u\r\n*3\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
-                    i < 10 ? 2 : 3, i, strlen(v[2]), v[2], strlen(v[i % 2]), v[i % 2],
-                    strlen(v[0]), v[0]);
+                    i < 10 ? 2 : 3, i, strlen(v[2]), v[2], strlen(v[i % 2]), v[i % 2], strlen(v[0]),
+                    v[0]);
     }
     bytes_add(&hear, "", 1);
     story_say_bytes(&t, a, bytes_at(&say), say.len);
@@ -42,7 +42,8 @@ static void test_versions_change_in_the_middle(void **state)
     struct sim_options o = story_options();
     story_begin(&t, &o);
     unsigned a = story_connect(&t);
-    story_say(&t, a, "GET s1\r\nHGETALL h1\r\nHELLO 3\r\nGET s1\r\nHGETALL h1\r\nHELLO 2\r\nGET s1\r\n");
+    story_say(&t, a,
+              "GET s1\r\nHGETALL h1\r\nHELLO 3\r\nGET s1\r\nHGETALL h1\r\nHELLO 2\r\nGET s1\r\n");
     story_run(&t, 10 * NSEC_MS);
     *bytes_room(&t.got[a], 1) = '\0';
     const char *got = (const char *)bytes_at(&t.got[a]);
@@ -87,11 +88,12 @@ static void test_leaving_early_leaves_nothing_behind(void **state)
     story_print(&t, a, "SET %s %s\r\nGET %s\r\n", key, story_value(key, value), key);
     story_say(&t, b, "*3\r\n$3\r\nSET\r\n$2\r\ns1\r\n$100000\r\nbeginning");
     story_run(&t, 5 * NSEC_MS);
+    io_sim_reset(t.s->world, t.handles[a]); /* a plain close could be a half-close */
     story_leave(&t, a);
     story_leave(&t, b);
     story_run(&t, 5 * NSEC_MS);
     struct worker_debt d = worker_debt(t.s->workers[0]);
-    assert_int_equal(d.clients, 1);
+    assert_int_equal(story_metric(&t, "clients"), 1);
     assert_int_equal(d.requests, 0);
     assert_int_equal(d.upstream_queue, 2); /* their places, until the replies come */
     /* The replies that nobody wants do not become another's. */

@@ -106,10 +106,12 @@ static void test_split_commands_with_a_dead_node(void **state)
     story_hear(&t, a, ":2\r\n", 5 * NSEC_MS);
     story_print(&t, a, "DEL %s %s %s\r\n", k[0], k[1], k[2]);
     story_hear(&t, a, "-ERR sumcache: node 10.0.0.2:7000 is down\r\n", 5 * NSEC_MS);
-    story_print(&t, a, "SUMCACHE.FAILURES error\r\nMGET %s %s\r\nEXISTS %s %s\r\n", k[0], k[1], k[0],
-                k[1]);
-    story_hear(&t, a, "+OK\r\n-ERR sumcache: node 10.0.0.2:7000 is down\r\n"
-                      "-ERR sumcache: node 10.0.0.2:7000 is down\r\n", 5 * NSEC_MS);
+    story_print(&t, a, "SUMCACHE.FAILURES error\r\nMGET %s %s\r\nEXISTS %s %s\r\n", k[0], k[1],
+                k[0], k[1]);
+    story_hear(&t, a,
+               "+OK\r\n-ERR sumcache: node 10.0.0.2:7000 is down\r\n"
+               "-ERR sumcache: node 10.0.0.2:7000 is down\r\n",
+               5 * NSEC_MS);
     story_end(&t);
 }
 

@@ -427,6 +427,52 @@ static void random_requests(void **state)
     args_fini(&a);
 }
 
+/* ---- the short way ---- */
+
+static void the_short_way_takes_whole_usual_requests_only(void **state)
+{
+    (void)state;
+    static const struct frame_limits LIMITS = {
+        .bulk_max = 20, .elements_max = 4, .line_max = FRAME_LINE_MAX};
+    static const struct {
+        const char *bytes;
+        size_t taken;
+    } ROWS[] = {
+        {"*1\r\n$4\r\nPING\r\n", 14},
+        {"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPI", 14},
+        {"*2\r\n$3\r\nGET\r\n$0\r\n\r\n", 19},
+        {"*1\r\n$4\r\nPING\r", 0},
+        {"*1\r\n$4\r\nPIN", 0},
+        {"*1\r\n$4\r\n", 0},
+        {"*1\r\n$4", 0},
+        {"*1\r\n", 0},
+        {"*1", 0},
+        {"*", 0},
+        {"PING\r\n", 0},                               /* inline */
+        {"*0\r\n$4\r\nPING\r\n", 0},                   /* empty */
+        {"*-1\r\n$4\r\nPING\r\n", 0},                  /* empty */
+        {"*1\r\n$4\r\nPINGxx", 0},                     /* sloppy */
+        {"*1\r\n$04\r\nPING\r\n", 0},                  /* no number to Redis */
+        {"*1\r\n+4\r\nPING\r\n", 0},                   /* bad */
+        {"*1\r\n$21\r\n123456789012345678901\r\n", 0}, /* over bulk_max */
+        {"*5\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n",
+         0}, /* over elements_max */
+    };
+    struct args a;
+    args_init(&a);
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        size_t len = strlen(ROWS[i].bytes);
+        char *copy = malloc(len); /* exactly, so that ASan sees a read past the end */
+        assert_non_null(copy);
+        memcpy(copy, ROWS[i].bytes, len);
+        assert_int_equal(args_try(&a, copy, len, &LIMITS), ROWS[i].taken);
+        if (ROWS[i].taken > 0)
+            assert_int_equal(a.frame_len, ROWS[i].taken);
+        free(copy);
+    }
+    args_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -439,6 +485,7 @@ int main(void)
         cmocka_unit_test(inline_requests),
         cmocka_unit_test(long_inline_requests),
         cmocka_unit_test(random_requests),
+        cmocka_unit_test(the_short_way_takes_whole_usual_requests_only),
     };
     return cmocka_run_group_tests_name("args", tests, NULL, NULL);
 }

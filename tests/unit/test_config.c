@@ -409,6 +409,24 @@ static void test_alias_bombs(void **state)
     config_fini(&c);
 }
 
+/* libyaml alone would need a minute for this. */
+static void test_depth(void **state)
+{
+    (void)state;
+    struct config c;
+    struct config_error error;
+    char *text = malloc(CONFIG_FILE_MAX);
+    assert_non_null(text);
+    memset(text, '[', CONFIG_FILE_MAX);
+    config_init(&c);
+    assert_int_equal(config_read(&c, (struct str){text, CONFIG_FILE_MAX}, &error), -EINVAL);
+    assert_int_equal(error.line, 1);
+    assert_int_equal(error.column, 9);
+    assert_string_equal(error.text, "nested deeper than any setting is");
+    free(text);
+    config_fini(&c);
+}
+
 /* The table itself: names are unique, sections lie together (config_print relies on it), texts fit
  * the form that tools/gen_config_doc.py takes apart. */
 static void test_table(void **state)
@@ -445,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_flag_has_no_place),
         cmocka_unit_test(test_alias_bombs),
+        cmocka_unit_test(test_depth),
         cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -329,7 +329,8 @@ static void echo_pump(struct io *io, struct echo *e)
             moved = n > 0;
         }
         if (e->writable && e->len > 0) {
-            struct iovec iov[2] = {{e->held, e->len / 2}, {e->held + e->len / 2, e->len - e->len / 2}};
+            struct iovec iov[2] = {{e->held, e->len / 2},
+                                   {e->held + e->len / 2, e->len - e->len / 2}};
             ssize_t n = io->ops->writev(io->ctx, e->handle, iov, 2);
             size_t sent = n > 0 ? (size_t)n : 0;
             if (sent < e->len)
@@ -395,9 +396,15 @@ static void test_streams_stay_whole(void **state)
         {.latency_max = 100000, .buffer_min = 65536, .buffer_max = 65536},
         {.latency_max = 100000, .buffer_min = 100, .buffer_max = 5000},
         {.latency_max = 1000000, .buffer_min = 1000, .buffer_max = 100000, .piece_chance = 500},
-        {.latency_max = 50000, .buffer_min = 3000, .buffer_max = 9000, .short_read_chance = 300,
-         .short_write_chance = 300, .piece_chance = 300, .spurious_chance = 100,
-         .spike_chance = 50, .spike = 9000000},
+        {.latency_max = 50000,
+         .buffer_min = 3000,
+         .buffer_max = 9000,
+         .short_read_chance = 300,
+         .short_write_chance = 300,
+         .piece_chance = 300,
+         .spurious_chance = 100,
+         .spike_chance = 50,
+         .spike = 9000000},
     };
     for (size_t i = 0; i < sizeof(WEATHERS) / sizeof(WEATHERS[0]); i++) {
         for (uint64_t seed = 1; seed <= 5; seed++) {
