@@ -241,6 +241,8 @@ static void begin_session(struct client_model *m)
     if (!m->strict) {
         s->piecewise = io_sim_chance(w, o->piecewise);
         s->slow = io_sim_chance(w, o->slow_reader);
+        if (s->slow && between(m, 0, 3) == 0) /* it begins to read when it is too late, perhaps */
+            s->read_at = io_now(m->io) + between(m, 0, 2 * NSEC_S);
         if (io_sim_chance(w, o->odd_ends))
             s->end = (uint8_t)between(m, END_CLEAN, END_KINDS - 1);
     }

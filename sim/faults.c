@@ -52,6 +52,13 @@ static void cut(struct faults *f, int handle)
         io_sim_cut_after(f->world, handle, rng_below(io_sim_rng(f->world), CUT_WITHIN));
 }
 
+/* Draws one after the other: C does not say which argument of a call comes first. */
+static void clog_for_a_while(struct faults *f, int handle)
+{
+    uint64_t at = until(f);
+    io_sim_clog(f->world, handle, at);
+}
+
 static void close_road(struct faults *f, unsigned i, enum io_sim_road road)
 {
     io_sim_set_road(f->world, &f->nodes[i]->addr, road);
@@ -81,13 +88,15 @@ static void hurt_node(struct faults *f, unsigned i)
     if (io_sim_chance(w, o->node_reset))
         cut(f, draw_connection(f, host));
     if (io_sim_chance(w, o->node_clog))
-        io_sim_clog(w, draw_connection(f, host), until(f));
+        clog_for_a_while(f, draw_connection(f, host));
     if (io_sim_chance(w, o->garbage))
         redis_model_sabotage(m, SABOTAGE_GARBAGE);
     if (io_sim_chance(w, o->push))
         redis_model_sabotage(m, SABOTAGE_PUSH);
     if (io_sim_chance(w, o->half_reply))
         redis_model_sabotage(m, SABOTAGE_HALF_REPLY);
+    if (io_sim_chance(w, o->halt))
+        redis_model_sabotage(m, SABOTAGE_HALT);
     if (io_sim_chance(w, o->stray))
         redis_model_sabotage(m, SABOTAGE_STRAY);
 }
@@ -102,7 +111,7 @@ static void hurt_client(struct faults *f, struct client_model *c)
         cut(f, c->s.handle);
     }
     if (io_sim_chance(f->world, o->client_clog))
-        io_sim_clog(f->world, c->s.handle, until(f));
+        clog_for_a_while(f, c->s.handle);
 }
 
 static void open_roads(struct faults *f, bool all)

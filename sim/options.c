@@ -50,6 +50,7 @@ static void draw_node_faults(struct sim_options *o, struct rng *r)
     o->garbage = maybe(r, 4, 200);
     o->push = maybe(r, 4, 200);
     o->half_reply = maybe(r, 4, 200);
+    o->halt = maybe(r, 4, 200);
     o->stray = maybe(r, 8, 100);
     o->view_changes = maybe(r, 4, 300);
     o->view_at = one_in(r, 8) ? between(r, 0, 100) * NSEC_MS : 0;
@@ -109,7 +110,7 @@ static void draw_limits(struct sim_options *o, struct rng *r)
         o->tight = true;
     }
     if (one_in(r, 12)) {
-        p->client_output_max = between(r, 1, 200000);
+        p->client_output_max = between(r, 1, one_in(r, 2) ? 1000 : 200000);
         o->closes = true;
     }
     if (one_in(r, 12)) {
@@ -140,6 +141,10 @@ static void draw_workload(struct sim_options *o, struct rng *r)
     o->odd_ends = maybe(r, 2, 600);
     o->slow_reader = maybe(r, 4, 400);
     o->piecewise = maybe(r, 2, 400);
+    if (o->slow_reader && one_in(r, 2)) { /* so that they are felt */
+        o->weather.buffer_min = (uint32_t)between(r, 10, 500);
+        o->weather.buffer_max = o->weather.buffer_min + 500;
+    }
     o->value_max = 200;
     if (one_in(r, 3) && o->weather.buffer_min > 1000) {
         o->big_chance = (uint16_t)between(r, 5, 120);

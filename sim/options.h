@@ -23,7 +23,7 @@ struct sim_options {
     uint64_t fault_interval;
     uint32_t victims; /* bit i: node i may fail. The others must never be seen to */
     uint16_t hang, crash, lose_memory, loading, out_of_memory, refuse, black_hole;
-    uint16_t node_reset, node_clog, garbage, push, half_reply, stray;
+    uint16_t node_reset, node_clog, garbage, push, half_reply, halt, stray;
     uint64_t fault_min, fault_max;         /* how long one lasts */
     uint64_t node_cost_min, node_cost_max; /* ns for one command */
     uint16_t slow_chance;                  /* of a command: takes slow_cost */

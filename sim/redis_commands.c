@@ -356,6 +356,10 @@ static void apply_sabotage(struct redis_connection *c, size_t from)
         c->out.len = from + rng_below(io_sim_rng(w), reply_len);
         c->close_when_sent = true;
         break;
+    case SABOTAGE_HALT:
+        if (reply_len > 1)
+            c->halt_after = from + 1 + rng_below(io_sim_rng(w), reply_len - 1);
+        break;
     case SABOTAGE_NONE:
     case SABOTAGE_STRAY:
         break;

@@ -210,7 +210,7 @@ static size_t parse_request(struct redis_model *m, struct redis_connection *c)
 static void send_replies(struct redis_model *m, struct redis_connection *c, uint64_t now)
 {
     while (c->out.len > 0 && now >= c->send_at) {
-        size_t len = c->out.len;
+        size_t len = c->halt_after ? c->halt_after : c->out.len;
         if (c->dripping && len > 1)
             len = 1 + rng_below(io_sim_rng(m->checker->world), len - 1);
         struct iovec iov = {bytes_at(&c->out), len};
@@ -224,13 +224,17 @@ static void send_replies(struct redis_model *m, struct redis_connection *c, uint
             break;
         }
         bytes_take(&c->out, (size_t)n);
-        if (c->dripping)
+        bool halts = c->halt_after == (size_t)n;
+        c->halt_after -= c->halt_after ? (size_t)n : 0;
+        if (halts)
+            c->send_at = now + io_sim_between(m->checker->world, NSEC_MS, 600 * NSEC_MS);
+        else if (c->dripping)
             c->send_at = now + io_sim_between(m->checker->world, 50 * NSEC_US, 5 * NSEC_MS);
         else if ((size_t)n < len)
             c->send_at = NSEC_NEVER;
     }
     if (c->ended)
-        c->out.head = c->out.len = 0;
+        c->out.head = c->out.len = c->halt_after = 0;
     if (c->out.len == 0) {
         c->dripping = false;
         c->send_at = 0;

@@ -16,6 +16,7 @@ enum redis_sabotage {
     SABOTAGE_GARBAGE,    /* the next reply is no RESP */
     SABOTAGE_PUSH,       /* a push message comes before the next reply */
     SABOTAGE_HALF_REPLY, /* the next reply ends in the middle, and so does the connection */
+    SABOTAGE_HALT,       /* the next reply stops in the middle, and goes on much later */
     SABOTAGE_STRAY,      /* a reply although nothing was asked */
 };
 
@@ -39,6 +40,7 @@ struct redis_connection {
     struct bytes in, out;
     uint64_t written;   /* bytes ever put into `out` */
     uint64_t send_at;   /* not before: the rest of a reply that drips */
+    size_t halt_after;  /* bytes of `out` that still go before it halts; 0: it does not */
     uint64_t died_step; /* checker.step when the proxy closed it; 0: lives */
     size_t frame_len;   /* of the complete request at the front of `in`; 0: none */
     bool readable, dripping, close_when_sent, ended;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim SEED [COUNT] [-v] [--twice]: runs COUNT seeds from SEED on. -v prints the trace; --twice runs
- * every seed twice and compares. Ends with 1 at the first seed that fails, and says how to repeat
- * it.
+ * sim SEED [COUNT] [-v] [--twice] [--counters]: runs COUNT seeds from SEED on. -v prints the trace;
+ * --twice runs every seed twice and compares; --counters shows what the workers counted in all, to
+ * see what the runs have met and what they never do. Ends with 1 at the first seed that fails, and
+ * says how to repeat it.
  */
 #include "base/must.h"
 #include "base/nsec.h"
@@ -16,6 +17,7 @@
 
 struct totals {
     uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps;
+    uint64_t *counters; /* owned; as METRIC_INFO */
 };
 
 /* For the signal handler alone, which has no other way to know. */
@@ -66,6 +68,12 @@ static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct 
     t->faults += s->faults.count;
     t->steps += s->steps;
     t->virtual_ns += io_sim_now(s->world) - s->started_at;
+    for (unsigned i = 0; i < options.workers; i++) {
+        for (unsigned m = 0; m < METRIC_COUNT; m++) {
+            const char *at = (const char *)worker_metrics(s->workers[i]) + METRIC_INFO[m].offset;
+            t->counters[m] += metric_get((const atomic_uint_least64_t *)(const void *)at);
+        }
+    }
     if (keep) {
         trace_show(&s->trace, stderr);
         fprintf(stderr, "failed: %s\nsim %" PRIu64 " # version %s\n", s->checker.message, seed,
@@ -76,9 +84,20 @@ static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct 
     return hash;
 }
 
+static void show_totals(const struct totals *t, uint64_t seeds, bool counters)
+{
+    printf("%" PRIu64 " seeds: %" PRIu64 " replies judged, %" PRIu64 " keys executed, %" PRIu64
+           " failures told, %" PRIu64 " masked, %" PRIu64 " fault rounds, %" PRIu64
+           " steps, %.1f s of virtual time\n",
+           seeds, t->judged, t->executed, t->failures_told, t->masked, t->faults, t->steps,
+           (double)t->virtual_ns / 1e9);
+    for (unsigned m = 0; m < METRIC_COUNT && counters; m++)
+        printf("%-26s %12" PRIu64 "\n", METRIC_INFO[m].name, t->counters[m]);
+}
+
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim SEED [COUNT] [-v] [--twice]\n");
+    fprintf(stderr, "usage: sim SEED [COUNT] [-v] [--twice] [--counters]\n");
     return 2;
 }
 
@@ -86,13 +105,15 @@ int main(int argc, char **argv)
 {
     uint64_t numbers[2] = {1, 1};
     unsigned given = 0;
-    bool verbose = false, twice = false;
+    bool verbose = false, twice = false, counters = false;
     for (int i = 1; i < argc; i++) {
         char *end;
         if (strcmp(argv[i], "-v") == 0)
             verbose = true;
         else if (strcmp(argv[i], "--twice") == 0)
             twice = true;
+        else if (strcmp(argv[i], "--counters") == 0)
+            counters = true;
         else if (given < 2 && (numbers[given] = strtoull(argv[i], &end, 10), *end == '\0'))
             given++;
         else
@@ -103,7 +124,9 @@ int main(int argc, char **argv)
     signal(SIGABRT, on_crash);
     signal(SIGSEGV, on_crash);
     signal(SIGFPE, on_crash);
-    struct totals t = {0}, ignored = {0};
+    struct totals t = {.counters = calloc(METRIC_COUNT, sizeof(uint64_t))};
+    struct totals ignored = {.counters = calloc(METRIC_COUNT, sizeof(uint64_t))};
+    must(t.counters && ignored.counters);
     for (uint64_t seed = numbers[0]; seed < numbers[0] + numbers[1]; seed++) {
         bool ok;
         uint64_t hash = run(seed, verbose ? stdout : NULL, false, &ok, &t);
@@ -119,10 +142,8 @@ int main(int argc, char **argv)
             return 1;
         }
     }
-    printf("%" PRIu64 " seeds: %" PRIu64 " replies judged, %" PRIu64 " keys executed, %" PRIu64
-           " failures told, %" PRIu64 " masked, %" PRIu64 " fault rounds, %" PRIu64
-           " steps, %.1f s of virtual time\n",
-           numbers[1], t.judged, t.executed, t.failures_told, t.masked, t.faults, t.steps,
-           (double)t.virtual_ns / 1e9);
+    show_totals(&t, numbers[1], counters);
+    free(t.counters);
+    free(ignored.counters);
     return 0;
 }

@@ -140,8 +140,10 @@ static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys
     add_name(m, NAMES[kind], is_inline);
     for (uint32_t i = 0; i < keys; i++) {
         struct check_key *key = &c->parts[i].key;
-        *key = (struct check_key){.class = class_for(m, kind),
-                                  .number = (uint16_t)below(m, m->options->keys),
+        char class = class_for(m, kind); /* draws one after the other: see faults.c */
+        uint32_t number = below(m, m->options->keys);
+        *key = (struct check_key){.class = class,
+                                  .number = (uint16_t)number,
                                   .tagged = m->options->proxy.hash_tags,
                                   .client = (uint16_t)m->number,
                                   .index = (uint16_t)i,

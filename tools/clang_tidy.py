@@ -59,7 +59,7 @@ def is_false_alarm(path, text):
     leak = LEAK.match(text)
     if not leak:
         return False
-    return re.search(rf"\b{leak.group(1)} CLEANUP\(".encode(), read(path)) is not None
+    return re.search(rf"\b{leak.group(1)}\b[^;\n]* CLEANUP\(".encode(), read(path)) is not None
 
 
 def findings_of(path, build):

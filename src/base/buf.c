@@ -142,6 +142,17 @@ static struct chunk *shared_chunk(struct chunk_pool *p, bool urgent)
     return c;
 }
 
+/* The common case, kept apart from the rest so that it is short: it fits behind the last slice. */
+static inline bool append_in_place(struct buf *b, const void *bytes, size_t len)
+{
+    if (len > room_at_tail(b))
+        return false;
+    write_bytes(b->tail->chunk, bytes, (uint32_t)len);
+    b->tail->len += (uint32_t)len;
+    b->len += len;
+    return true;
+}
+
 enum where { OWN, SHARED, SHARED_URGENT };
 
 static int append(struct buf *b, struct chunk_pool *p, const uint8_t *bytes, size_t len,
@@ -185,12 +196,12 @@ fail:
 
 int buf_append(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len)
 {
-    return append(b, p, bytes, len, OWN);
+    return len > 0 && append_in_place(b, bytes, len) ? 0 : append(b, p, bytes, len, OWN);
 }
 
 int buf_append_shared(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len)
 {
-    return append(b, p, bytes, len, SHARED);
+    return len > 0 && append_in_place(b, bytes, len) ? 0 : append(b, p, bytes, len, SHARED);
 }
 
 int buf_append_urgent(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len)

@@ -32,11 +32,10 @@ enum {
 
 struct local_node {
     struct addr addr;
-    int pid;                /* 0: not running */
-    uint64_t restart_ns;    /* when it is not running */
-    bool ready;             /* it has answered since it was started */
-    unsigned ports_tried;   /* beside its first one */
-    char dir[PATH_MAX_LEN]; /* "": none */
+    int pid;              /* 0: not running */
+    uint64_t restart_ns;  /* when it is not running */
+    bool ready;           /* it has answered since it was started */
+    unsigned ports_tried; /* beside its first one */
 };
 
 struct local_nodes {
@@ -49,15 +48,18 @@ struct local_nodes {
 };
 
 /*
- * redis-server must be given a directory or would take ours. It writes nothing there with these
- * settings, so the directory goes as soon as it is inside: then nothing stays behind even if we are
- * killed.
+ * A child works in a directory that exists no more: whatever it is told later, it cannot write a
+ * file, and nothing stays behind even if we are killed.
  */
-static void remove_dir(struct local_node *n)
+static int spawn_nowhere(const char *program, const char *const argv[], int *ret_pid)
 {
-    if (n->dir[0])
-        file_remove_tree(n->dir);
-    n->dir[0] = '\0';
+    char dir[PATH_MAX_LEN];
+    int err = file_temp_dir("sumcache-local-", dir, sizeof(dir));
+    if (err)
+        return err;
+    err = process_spawn(program, dir, argv, ret_pid);
+    file_remove_tree(dir);
+    return err;
 }
 
 static int start_child(struct local_nodes *l, struct local_node *n)
@@ -65,41 +67,24 @@ static int start_child(struct local_nodes *l, struct local_node *n)
     char port[8], memory[24];
     snprintf(port, sizeof(port), "%u", (unsigned)n->addr.port);
     snprintf(memory, sizeof(memory), "%" PRIu64, l->memory);
-    /* clang-format off: a flag and its value on one line */
-    const char *const argv[] = {"redis-server",
-                                "--port",
-                                port,
-                                "--bind",
-                                "127.0.0.1",
-                                "--protected-mode",
-                                "yes",
-                                "--daemonize",
-                                "no",
-                                "--save",
-                                "",
-                                "--appendonly",
-                                "no",
-                                "--maxmemory",
-                                memory,
-                                "--maxmemory-policy",
-                                "allkeys-lru",
-                                "--dir",
-                                n->dir,
-                                "--loglevel",
-                                "warning",
-                                NULL};
+    /* clang-format off */
+    const char *const argv[] = {
+        l->program, /* in full, for it cannot find out where it is */
+        "--port", port,
+        "--bind", "127.0.0.1",
+        "--protected-mode", "yes",
+        "--daemonize", "no",
+        "--save", "",
+        "--appendonly", "no",
+        "--maxmemory", memory,
+        "--maxmemory-policy", "allkeys-lru",
+        "--loglevel", "warning",
+        NULL};
     /* clang-format on */
     n->ready = false;
-    int err = file_temp_dir("sumcache-local-", n->dir, sizeof(n->dir));
-    if (err) {
-        n->dir[0] = '\0';
-        return err;
-    }
-    err = process_spawn(l->program, argv, &n->pid);
-    if (err) {
+    int err = spawn_nowhere(l->program, argv, &n->pid);
+    if (err)
         n->pid = 0;
-        remove_dir(n);
-    }
     return err;
 }
 
@@ -165,7 +150,6 @@ static void note_death(struct local_nodes *l, struct local_node *n)
     n->pid = 0;
     n->ready = false;
     n->restart_ns = process_now_ns() + RESTART_PAUSE;
-    remove_dir(n);
     log_event(l->log, LOG_WARN, "local-node-died", "node=%s %s=%d", addr_print(&n->addr, at),
               end.by_signal ? "signal" : "status", end.code);
     uint16_t port;
@@ -197,7 +181,6 @@ static void look_whether_ready(struct local_nodes *l, struct local_node *n)
     n->ready = host_answers(&n->addr, STR("PING\r\n"), STR("+PONG\r\n"), PING_PATIENCE);
     if (!n->ready)
         return;
-    remove_dir(n);
     log_event(l->log, LOG_DEBUG, "local-node-ready", "node=%s", addr_print(&n->addr, at));
 }
 
@@ -277,8 +260,6 @@ struct local_nodes *local_nodes_stop(struct local_nodes *l, bool at_once)
     signal_all(l, process_kill);
     while (reap(l) > 0) /* SIGKILL cannot be held up for long */
         process_sleep_ns(NSEC_MS);
-    for (unsigned i = 0; i < l->count; i++)
-        remove_dir(&l->nodes[i]);
     free(l);
     return NULL;
 }

@@ -6,9 +6,9 @@
 #include <errno.h>
 
 enum {
-    BACKLOG = 1024,     /* the kernel cuts it to net.core.somaxconn */
-    ACCEPTS_MAX = 64,   /* per event */
-    PAUSE_MS = 100,     /* then a descriptor may have come free */
+    BACKLOG = 1024,   /* the kernel cuts it to net.core.somaxconn */
+    ACCEPTS_MAX = 64, /* per event */
+    PAUSE_MS = 100,   /* then a descriptor may have come free */
 };
 
 static bool is_shortage(int err)
@@ -53,8 +53,12 @@ int listener_open(struct listener *l, struct loop *loop, const struct addr *at,
                   const struct io_socket_options *options, const struct listener_events *events,
                   void *owner)
 {
-    *l = (struct listener){.loop = loop, .events = events, .owner = owner, .options = *options,
-                           .at = *at, .handle = -1};
+    *l = (struct listener){.loop = loop,
+                           .events = events,
+                           .owner = owner,
+                           .options = *options,
+                           .at = *at,
+                           .handle = -1};
     source_init(&l->source, on_ready);
     struct io *io = loop->io;
     int handle = io->ops->listen(io->ctx, at, BACKLOG);

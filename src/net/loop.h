@@ -45,8 +45,8 @@ void source_init(struct source *s, void (*on_ready)(struct source *s, unsigned r
  * input was used up. */
 void loop_again(struct loop *l, struct source *s);
 
-/* Waits at most until `until` (ns; 0: not at all), hands out the events, runs due timers. Returns how
- * many sources were called. */
+/* Waits at most until `until` (ns; 0: not at all), hands out the events, runs due timers. Returns
+ * how many sources were called. */
 int loop_poll(struct loop *l, uint64_t until);
 
 void loop_bury(struct loop *l, struct source *s, struct grave *g, void (*bury)(struct grave *));

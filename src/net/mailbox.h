@@ -14,7 +14,7 @@ struct message {
 };
 
 struct mailbox {
-    struct io *io; /* loan: whose wait() is ended by a message */
+    struct io *io;                    /* loan: whose wait() is ended by a message */
     _Atomic(struct message *) newest; /* a stack, turned round when it is emptied */
 };
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct timer {
-    uint64_t at; /* ns, as loop.now */
+    uint64_t at;  /* ns, as loop.now */
     size_t place; /* in the heap; TIMER_UNSET: not set */
     struct timers *timers;
     void (*on_time)(struct timer *t);

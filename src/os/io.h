@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seam to the world: time, randomness, sockets, readiness. All that a worker does to the outside
- * goes through one struct io. There are two: io_epoll (the kernel) and, in sim/, io_sim (a virtual
- * network with faults drawn from a seed).
+ * The seam to the world: time, randomness, sockets, readiness. All that a worker does to the
+ * outside goes through one struct io. There are two: io_epoll (the kernel) and, in sim/, io_sim (a
+ * virtual network with faults drawn from a seed).
  *
  * A handle is a non-negative int. Calls return 0 or a count, or -errno; -EAGAIN means: wait for
  * readiness. Nothing here blocks but wait().
@@ -13,8 +13,8 @@
  * same kind as long as it has not been watched.
  */
 #pragma once
-#include "base/cleanup.h"
 #include "base/addr.h"
+#include "base/cleanup.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -47,8 +47,10 @@ struct io_ops {
     int (*listen)(void *ctx, const struct addr *at, int backlog);
     /* → handle, ready for use; *ret_peer is who it is. -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: try
      * again later. -ECONNABORTED and the like: this one is gone, the next may be there. */
-    int (*accept)(void *ctx, int listener, const struct io_socket_options *o, struct addr *ret_peer);
-    /* → handle, or -errno if it failed at once. IO_OUT or IO_HUP tells that connect_result() knows. */
+    int (*accept)(void *ctx, int listener, const struct io_socket_options *o,
+                  struct addr *ret_peer);
+    /* → handle, or -errno if it failed at once. IO_OUT or IO_HUP tells that connect_result() knows.
+     */
     int (*connect)(void *ctx, const struct addr *to, const struct io_socket_options *o);
     int (*connect_result)(void *ctx, int handle); /* 0, -EAGAIN (not yet), or why it failed */
 

@@ -126,7 +126,8 @@ static int epoll_listen(void *ctx, const struct addr *at, int backlog)
     if (!err)
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && at->family == ADDR_V6)
-        err = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1); /* [::] and 0.0.0.0 may both be asked for */
+        err =
+            set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1); /* [::] and 0.0.0.0 may both be asked for */
     if (!err && bind(fd, (struct sockaddr *)&ss, len) != 0)
         err = -errno;
     if (!err && listen(fd, backlog) != 0)

@@ -185,9 +185,11 @@ int process_find_program(const char *name, char *to, size_t size)
     while (path) {
         const char *colon = strchr(path, ':');
         int len = colon ? (int)(colon - path) : (int)strlen(path);
-        /* An empty entry is the current directory, as in a shell. */
-        int n = snprintf(to, size, "%.*s%s%s", len, path, len ? "/" : "./", name);
+        bool absolute = path[0] == '/';
+        int n = snprintf(to, size, "%.*s/%s", len, path, name);
         path = colon ? colon + 1 : NULL;
+        if (!absolute)
+            continue;
         if (n < 0 || (size_t)n >= size) {
             err = -ENAMETOOLONG;
             continue;
@@ -200,13 +202,14 @@ int process_find_program(const char *name, char *to, size_t size)
 
 /* Between fork and exec in a process with threads: only what is safe in a signal handler. */
 static void __attribute__((noreturn))
-become(const char *path, const char *const argv[], pid_t parent, int null_fd, int tell_fd)
+become(const char *path, const char *dir, const char *const argv[], pid_t parent, int null_fd,
+       int tell_fd)
 {
     int err = 0;
     sigset_t none;
     sigemptyset(&none);
     struct sigaction standard = {.sa_handler = SIG_DFL};
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || setpgid(0, 0) || dup2(null_fd, 0) < 0 ||
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || chdir(dir) || setpgid(0, 0) || dup2(null_fd, 0) < 0 ||
         dup2(null_fd, 1) < 0 || dup2(null_fd, 2) < 0 || sigaction(SIGPIPE, &standard, NULL) ||
         sigprocmask(SIG_SETMASK, &none, NULL))
         err = errno;
@@ -223,7 +226,7 @@ become(const char *path, const char *const argv[], pid_t parent, int null_fd, in
     _exit(n > 0 ? 127 : 126);
 }
 
-int process_spawn(const char *path, const char *const argv[], int *ret_pid)
+int process_spawn(const char *path, const char *dir, const char *const argv[], int *ret_pid)
 {
     int tell[2];
     if (pipe2(tell, O_CLOEXEC))
@@ -233,7 +236,7 @@ int process_spawn(const char *path, const char *const argv[], int *ret_pid)
     pid_t pid = null_fd < 0 ? -1 : fork();
     int err = pid < 0 ? errno : 0;
     if (pid == 0)
-        become(path, argv, parent, null_fd, tell[1]);
+        become(path, dir, argv, parent, null_fd, tell[1]);
     close(tell[1]);
     if (null_fd >= 0)
         close(null_fd);

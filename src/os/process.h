@@ -53,16 +53,19 @@ int process_raise_file_limit(uint64_t need, uint64_t *ret_limit) MUST_CHECK;
  */
 bool process_write_stderr(const char *line, size_t len);
 
-/* Finds an executable file in $PATH. -ENOENT; -ENAMETOOLONG. */
+/* Finds an executable file in those directories of $PATH that are given in full: where we are
+ * started is no place to take programs from. -ENOENT; -ENAMETOOLONG. */
 int process_find_program(const char *name, char *to, size_t size) MUST_CHECK;
 
 /*
  * Starts a program: its standard input and outputs are /dev/null, it inherits no other descriptor,
  * has a process group of its own (so that Ctrl-C reaches us first) and gets SIGKILL when the
- * calling *thread* ends, however that happens: start children from the main thread. `argv` ends
- * with NULL. -errno of fork or exec.
+ * calling *thread* ends, however that happens: start children from the main thread. Its working
+ * directory is `dir` and may be removed when this has returned. `argv` ends with NULL. -errno of
+ * fork, chdir or exec.
  */
-int process_spawn(const char *path, const char *const argv[], int *ret_pid) MUST_CHECK;
+int process_spawn(const char *path, const char *dir, const char *const argv[],
+                  int *ret_pid) MUST_CHECK;
 
 struct process_end {
     bool by_signal;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes are read into the worker's scratch and made into requests right there. What is left over (the
- * beginning of a request, or requests that have to wait) is kept in c->in:
+ * Bytes are read into the worker's scratch and made into requests right there. What is left over
+ * (the beginning of a request, or requests that have to wait) is kept in c->in:
  *
  *      c->in:  [ seen by the frame: the beginning of one request | not looked at yet ]
  *                                in_fed                            in.len - in_fed
@@ -106,7 +106,8 @@ void client_advance(struct client *c)
         if (!r->done)
             break;
         c->held -= r->reply.len;
-        /* By copy if it is short: many short pieces cost the kernel more than one copy does here. */
+        /* By copy if it is short: many short pieces cost the kernel more than one copy does here.
+         */
         if (buf_move(&c->conn.out, &r->reply, &w->chunks, r->reply.len) != 0)
             buf_move_all(&c->conn.out, &r->reply);
         request_free(r);
@@ -231,7 +232,8 @@ static void take_request_from_in(struct client *c, size_t len)
     buf_consume(&c->in, &w->chunks, len - taken);
 }
 
-/* What has come of a request does not fit: the rest of it is passed over, then the client is told. */
+/* What has come of a request does not fit: the rest of it is passed over, then the client is told.
+ */
 static void discard(struct client *c)
 {
     c->discarding = true;

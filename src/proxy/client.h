@@ -23,8 +23,8 @@ struct client {
     struct addr peer;
     char *name; /* owned; CLIENT SETNAME; NULL: none */
 
-    struct buf in;    /* bytes not yet made into requests … */
-    size_t in_fed;    /* … of which the frame has seen so many */
+    struct buf in;          /* bytes not yet made into requests … */
+    size_t in_fed;          /* … of which the frame has seen so many */
     uint64_t last_active;   /* ns: last byte from it */
     uint64_t blocked_since; /* ns: last byte it took */
 
@@ -33,15 +33,15 @@ struct client {
     uint32_t parts_out;   /* its parts on upstreams, tombstones included */
     uint64_t held;        /* bytes of replies that wait in requests for their turn */
 
-    uint8_t proto;      /* 2 or 3 */
-    uint8_t on_failure; /* enum on_failure */
-    bool readable;      /* the socket may have more */
-    bool hung_up;       /* the peer closed its side: read to the end */
-    bool eof;           /* nothing more will come; what is pending is still answered */
-    bool closing;       /* no further request is taken; closed when all is sent */
+    uint8_t proto;       /* 2 or 3 */
+    uint8_t on_failure;  /* enum on_failure */
+    bool readable;       /* the socket may have more */
+    bool hung_up;        /* the peer closed its side: read to the end */
+    bool eof;            /* nothing more will come; what is pending is still answered */
+    bool closing;        /* no further request is taken; closed when all is sent */
     bool changing_proto; /* waits until its parts have left the upstreams of the old version */
-    bool buried;      /* dead, and only kept in memory for the parts that point to it */
-    bool discarding;    /* the present request did not fit limits.memory: dropped, then refused */
+    bool buried;         /* dead, and only kept in memory for the parts that point to it */
+    bool discarding;     /* the present request did not fit limits.memory: dropped, then refused */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
     struct frame frame;

@@ -19,10 +19,10 @@ struct result {
 };
 
 struct fanout {
-    struct buf error;       /* the first failure as an error reply; empty: none */
-    bool failed;            /* a part failed (its node did, not: its node answered an error) */
+    struct buf error; /* the first failure as an error reply; empty: none */
+    bool failed;      /* a part failed (its node did, not: its node answered an error) */
     uint32_t result_count;
-    uint32_t results_left;  /* parts under way */
+    uint32_t results_left; /* parts under way */
     size_t key_count;
     struct result *results; /* in the order in which their first keys stand in the request */
     uint16_t *result_of_key;
@@ -86,7 +86,8 @@ static int append_piece(void *owner, const void *bytes, size_t len)
     return buf_append(a->to, a->chunks, bytes, len);
 }
 
-/* Writes the requests for all nodes, each into the `reply` of its result, which is free until then. */
+/* Writes the requests for all nodes, each into the `reply` of its result, which is free until then.
+ */
 static int write_requests(struct worker *w, struct fanout *f)
 {
     const struct args *a = &w->args;
@@ -148,7 +149,8 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
     if (w->args.frame_len > w->settings->split_request_max) {
         metric_add(&w->metrics.requests_split_limit, 1);
         struct reply_out o = request_reply(r);
-        reply_error(&o, "ERR sumcache: '%s' over several nodes is longer than limits.max_split_request",
+        reply_error(&o,
+                    "ERR sumcache: '%s' over several nodes is longer than limits.max_split_request",
                     command->name);
         if (o.err)
             client_close(c);
@@ -229,7 +231,8 @@ static size_t element_len(struct worker *w, const struct buf *b)
     return 0;
 }
 
-/* Reads the header line at the front of `b` ("*3\r\n", ":12\r\n") and takes it off. 0 or -EINVAL. */
+/* Reads the header line at the front of `b` ("*3\r\n", ":12\r\n") and takes it off. 0 or -EINVAL.
+ */
 static int take_header(struct worker *w, struct buf *b, int64_t *ret_value)
 {
     char line[32];

@@ -58,8 +58,8 @@ static void add_clients(struct text *t, struct worker *w)
 static void add_memory(struct text *t, struct worker *w)
 {
     /* Of the proxy's buffers. What the nodes hold is summed by a later version. */
-    add(t, "# Memory\r\nused_memory:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\n",
-        SUM(w, buffer_bytes), w->settings->memory_max);
+    add(t, "# Memory\r\nused_memory:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\n", SUM(w, buffer_bytes),
+        w->settings->memory_max);
 }
 
 static void add_persistence(struct text *t, struct worker *w)
@@ -112,8 +112,8 @@ struct section {
 };
 
 static const struct section SECTIONS[] = {
-    {"server", add_server},           {"clients", add_clients}, {"memory", add_memory},
-    {"persistence", add_persistence}, {"stats", add_stats},     {"replication", add_replication},
+    {"server", add_server},           {"clients", add_clients},   {"memory", add_memory},
+    {"persistence", add_persistence}, {"stats", add_stats},       {"replication", add_replication},
     {"cluster", add_cluster},         {"sumcache", add_sumcache},
 };
 

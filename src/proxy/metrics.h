@@ -41,10 +41,10 @@
     METRIC(upstreams_silent, COUNTER, "upstreams closed: no byte for several deadlines")           \
     METRIC(upstreams_stalled, COUNTER, "upstreams closed: timeouts.stall inside a reply")          \
     METRIC(upstreams_protocol_error, COUNTER, "upstreams closed: protocol error")                  \
-    METRIC(bytes_from_clients, COUNTER, "")                                                        \
-    METRIC(bytes_to_clients, COUNTER, "")                                                          \
-    METRIC(bytes_from_nodes, COUNTER, "")                                                          \
-    METRIC(bytes_to_nodes, COUNTER, "")                                                            \
+    METRIC(bytes_from_clients, COUNTER, "bytes read from clients")                                 \
+    METRIC(bytes_to_clients, COUNTER, "bytes written to clients")                                  \
+    METRIC(bytes_from_nodes, COUNTER, "bytes read from nodes")                                     \
+    METRIC(bytes_to_nodes, COUNTER, "bytes written to nodes")                                      \
     METRIC(buffer_bytes, GAUGE, "bytes in buffers")                                                \
     METRIC(turns, COUNTER, "rounds of the event loop")                                             \
     METRIC(turns_slow, COUNTER, "rounds of more than 50 ms")

@@ -140,8 +140,9 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
         reply_error(o, "ERR sumcache: node %s sent a bad reply", node_name);
         return;
     case FAILURE_NODE_LIMIT:
-        reply_error(o, "ERR sumcache: node %s has too much in flight (limits.node_requests, node_bytes)",
-                    node_name);
+        reply_error(
+            o, "ERR sumcache: node %s has too much in flight (limits.node_requests, node_bytes)",
+            node_name);
         return;
     case FAILURE_NO_NODE:
         reply_error(o, "ERR sumcache: no node is known");

@@ -4,9 +4,9 @@
  * belongs to its client, stands in the client's queue in the order of arrival, and dies with it.
  *
  * A part: what one node has to do for a request. It stands in an upstream's queue. A request that
- * is not split has one part. When a part's deadline passes after it was sent, it is cut off from its
- * request and stays in the upstream's queue as a tombstone, so that the late reply finds its place
- * and is dropped there.
+ * is not split has one part. When a part's deadline passes after it was sent, it is cut off from
+ * its request and stays in the upstream's queue as a tombstone, so that the late reply finds its
+ * place and is dropped there.
  */
 #pragma once
 #include "base/buf.h"
@@ -77,8 +77,8 @@ bool request_may_miss(const struct request *r, enum failure f);
 void failure_write(struct reply_out *o, enum failure f, const char *node_name);
 void failure_count(struct worker *w, enum failure f);
 
-/* A part of `r` for `u`, with its deadline. Not yet in the upstream's queue. NULL: out of memory. The
- * caller notes it in r->part or the fanout. */
+/* A part of `r` for `u`, with its deadline. Not yet in the upstream's queue. NULL: out of memory.
+ * The caller notes it in r->part or the fanout. */
 struct part *part_new(struct request *r, struct upstream *u, uint32_t index);
 void part_free(struct worker *w, struct part *p);
 

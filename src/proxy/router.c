@@ -8,9 +8,9 @@
 #include "ring/key_hash.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,7 +156,8 @@ static uint32_t node_of(const struct worker *w, struct str key)
     return maglev_lookup(w->view->ring, key_hash(key, w->settings->hash_tags));
 }
 
-/* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or -ENOMEM */
+/* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
+ * -ENOMEM */
 static int find_nodes(struct worker *w)
 {
     struct command_keys_found *k = &w->keys;

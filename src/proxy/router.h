@@ -3,8 +3,8 @@
 #pragma once
 #include "proxy/client.h"
 
-/* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may be
- * taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
+/* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may
+ * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
 
 /* Copies or moves the whole present request to `to`. 0 or -ENOMEM. */

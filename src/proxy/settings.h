@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every time-out and limit of the data plane, in one place, so that tests can make them tiny. Filled
- * by daemon/config, read by workers; unchanged while workers run. Durations in ns, sizes in bytes.
- * Limits that are meant for the whole process are divided among the workers by worker_new().
+ * Every time-out and limit of the data plane, in one place, so that tests can make them tiny.
+ * Filled by daemon/config, read by workers; unchanged while workers run. Durations in ns, sizes in
+ * bytes. Limits that are meant for the whole process are divided among the workers by worker_new().
  */
 #pragma once
 #include <stdbool.h>
@@ -14,25 +14,25 @@ struct proxy_settings {
     bool hash_tags;
     enum on_failure reads; /* what a client gets when the node of a read has failed */
 
-    uint64_t connect_timeout;      /* connect and greeting of an upstream */
-    uint64_t request_timeout;      /* from a request's last byte to its reply's first */
-    uint64_t stall_timeout;        /* without a byte inside a reply */
-    uint64_t drain_timeout;        /* after SIGTERM */
-    uint64_t client_idle_timeout;  /* without a byte from a client; 0: never */
-    uint64_t client_stall_timeout; /* a client that takes no byte of what it is owed */
-    uint64_t tcp_keepalive;        /* 0: off */
-    uint64_t tcp_user_timeout;     /* 0: the kernel's */
+    uint64_t connect_timeout;          /* connect and greeting of an upstream */
+    uint64_t request_timeout;          /* from a request's last byte to its reply's first */
+    uint64_t stall_timeout;            /* without a byte inside a reply */
+    uint64_t drain_timeout;            /* after SIGTERM */
+    uint64_t client_idle_timeout;      /* without a byte from a client; 0: never */
+    uint64_t client_stall_timeout;     /* a client that takes no byte of what it is owed */
+    uint64_t tcp_keepalive;            /* 0: off */
+    uint64_t tcp_user_timeout;         /* 0: the kernel's */
     uint64_t backoff_min, backoff_max; /* between two connects to one node */
 
-    uint32_t clients_max;         /* whole process */
-    uint32_t client_pending_max;  /* requests of one client under way; then it is not read */
-    uint64_t client_output_max;   /* bytes owed to one client; above, it is closed */
-    uint64_t memory_max;          /* whole process: bytes in buffers */
-    uint64_t value_max;           /* one bulk string */
-    uint32_t elements_max;        /* of one message */
-    uint64_t split_request_max;   /* bytes of a request that is split over nodes */
-    uint32_t node_requests_max;   /* whole process: in flight to one node */
-    uint64_t node_bytes_max;      /* whole process: of requests in flight to one node */
+    uint32_t clients_max;        /* whole process */
+    uint32_t client_pending_max; /* requests of one client under way; then it is not read */
+    uint64_t client_output_max;  /* bytes owed to one client; above, it is closed */
+    uint64_t memory_max;         /* whole process: bytes in buffers */
+    uint64_t value_max;          /* one bulk string */
+    uint32_t elements_max;       /* of one message */
+    uint64_t split_request_max;  /* bytes of a request that is split over nodes */
+    uint32_t node_requests_max;  /* whole process: in flight to one node */
+    uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
 };
 
 /* The defaults of docs/operations.md. */

@@ -75,8 +75,7 @@ enum failure upstream_admits(const struct upstream *u, size_t len)
 {
     const struct worker *w = u->worker;
     const struct upstream_node *n = u->node;
-    bool may_wait = u->failures == 0 && u->state != UPSTREAM_CLOSED &&
-                    n->addr.family != ADDR_NONE;
+    bool may_wait = u->failures == 0 && u->state != UPSTREAM_CLOSED && n->addr.family != ADDR_NONE;
     if (u->state != UPSTREAM_READY && (!may_wait || upstream_node_is_down(n)))
         return FAILURE_DOWN;
     /* One request is always let through, however long: else it never could be. */
@@ -121,8 +120,8 @@ void upstream_enqueue(struct upstream *u, struct part *p, size_t len)
 uint64_t upstream_expire(struct upstream *u)
 {
     uint64_t now = worker_now(u->worker);
-    /* What was not sent is not sent any more: a client that was told of a time-out does not want its
-     * command to be executed later. */
+    /* What was not sent is not sent any more: a client that was told of a time-out does not want
+     * its command to be executed later. */
     while (!list_empty(&u->waiting)) {
         struct part *p = list_first(&u->waiting, struct part, queue);
         if (p->deadline > now)
@@ -249,7 +248,8 @@ static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
     struct worker *w = u->worker;
     bool ok = u->proto == 3 ? u->frame.type == '%' : len == 7 && memcmp(reply, "+PONG\r\n", 7) == 0;
     if (!ok) {
-        /* -LOADING, -NOAUTH, a server without HELLO: it may be well later. The text is the node's. */
+        /* -LOADING, -NOAUTH, a server without HELLO: it may be well later. The text is the node's.
+         */
         char why[80] = "unexpected greeting: ";
         size_t n = strlen(why);
         for (size_t i = 0; i < len && n < sizeof(why) - 1 && reply[i] >= ' '; i++)
@@ -277,8 +277,8 @@ static void step_silence(struct upstream *u)
     uint64_t allowed = inside_reply ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
     if (worker_now(u->worker) < u->last_byte + allowed) {
         /* A reply may begin, and then less is allowed: look again in time for that too. */
-        timer_set(&u->timer, nsec_min(u->last_byte + allowed,
-                                      worker_now(u->worker) + s->stall_timeout));
+        timer_set(&u->timer,
+                  nsec_min(u->last_byte + allowed, worker_now(u->worker) + s->stall_timeout));
         return;
     }
     metric_add(inside_reply ? &u->worker->metrics.upstreams_stalled
@@ -332,25 +332,22 @@ static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
         buf_clear(&u->in, &u->worker->chunks);
 }
 
+/* A complete greeting: what is in u->in and then `tail`. */
+static void take_greeting(struct upstream *u, const uint8_t *tail, size_t len)
+{
+    uint8_t whole[64]; /* "+PONG" cut in two, or the beginning of whatever it is, for the log */
+    size_t head = u->in.len < sizeof(whole) ? u->in.len : sizeof(whole);
+    size_t rest = len < sizeof(whole) - head ? len : sizeof(whole) - head;
+    buf_copy_out(&u->in, 0, whole, head);
+    memcpy(whole + head, tail, rest);
+    buf_clear(&u->in, &u->worker->chunks);
+    greeted(u, whole, head + rest);
+}
+
 /* A complete reply: what is in u->in and then `tail`. */
-static void take_reply(struct upstream *u, const uint8_t *tail, size_t len)
+static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint8_t type)
 {
     struct worker *w = u->worker;
-    if (u->state == UPSTREAM_GREETING) {
-        if (u->in.len > 0 && u->proto == 2) {
-            uint8_t whole[16]; /* "+PONG" cut in two */
-            size_t head = u->in.len < sizeof(whole) ? u->in.len : sizeof(whole);
-            size_t rest = len < sizeof(whole) - head ? len : sizeof(whole) - head;
-            buf_copy_out(&u->in, 0, whole, head);
-            memcpy(whole + head, tail, rest);
-            buf_clear(&u->in, &w->chunks);
-            greeted(u, whole, head + rest);
-            return;
-        }
-        buf_clear(&u->in, &w->chunks);
-        greeted(u, tail, len);
-        return;
-    }
     struct part *p = list_first(&u->sent, struct part, queue);
     list_remove(&p->queue);
     bool failed = u->out_of_memory;
@@ -358,7 +355,7 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len)
     if (failed)
         part_fail(w, p, FAILURE_MEMORY);
     else
-        part_answer(w, p, &u->in, tail, len, u->frame.type);
+        part_answer(w, p, &u->in, tail, len, type);
     leave(u, p);
 }
 
@@ -378,7 +375,16 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
             return false;
         }
         bool begins = u->frame.len == 0;
-        size_t used;
+        size_t used = begins && u->state == UPSTREAM_READY
+                          ? frame_try_reply(bytes, len, &u->worker->reply_limits)
+                          : 0;
+        if (used > 0) {
+            begin_reply(u);
+            take_reply(u, bytes, used, bytes[0]);
+            bytes += used;
+            len -= used;
+            continue;
+        }
         enum frame_result result = frame_feed(&u->frame, bytes, len, &used);
         if (result == FRAME_BAD) {
             char why[FRAME_ERROR_MAX];
@@ -395,9 +401,12 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
             keep(u, bytes, used);
             return true;
         }
-        take_reply(u, bytes, used);
+        if (u->state == UPSTREAM_GREETING)
+            take_greeting(u, bytes, used);
+        else
+            take_reply(u, bytes, used, u->frame.type);
         if (!conn_is_open(&u->conn))
-            return false;
+            return false; /* it was no good greeting */
         frame_reset(&u->frame);
         bytes += used;
         len -= used;

@@ -33,9 +33,9 @@ struct upstream {
     struct worker *worker;      /* loan */
     struct upstream_node *node; /* loan: the node outlives its upstreams */
     struct grave grave;
-    struct timer timer;   /* CONNECTING, GREETING: time-out; READY: silence; BACKOFF: next try */
-    struct list waiting;  /* parts to send once READY */
-    struct list sent;     /* parts whose reply is to come, oldest first */
+    struct timer timer;     /* CONNECTING, GREETING: time-out; READY: silence; BACKOFF: next try */
+    struct list waiting;    /* parts to send once READY */
+    struct list sent;       /* parts whose reply is to come, oldest first */
     struct list *undecided; /* in `sent`: the first part whose deadline is neither met nor missed;
                                &sent: none. Parts come in the order of their deadlines, which are
                                all equally long, so the queues are the timers too */

@@ -17,14 +17,14 @@ struct upstream_node {
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
     struct upstream *lanes[LANE_COUNT]; /* owned; NULL: never used */
-    uint32_t requests; /* in flight on all lanes, tombstones included */
-    uint64_t bytes;    /* of those requests */
+    uint32_t requests;                  /* in flight on all lanes, tombstones included */
+    uint64_t bytes;                     /* of those requests */
     struct grave grave;
     struct source source; /* only to be buried */
 };
 
 struct upstream_set {
-    struct worker *worker; /* loan */
+    struct worker *worker;        /* loan */
     struct upstream_node **nodes; /* owned; by index in the view */
     uint32_t count;
 };

@@ -42,8 +42,8 @@ static void deliver_socket(struct message *m, void *receiver)
     free(s);
 }
 
-/* SO_REUSEPORT deals connections out by hash, so a few long-lived ones land unevenly. The worker with
- * the fewest gets it; this one if it has no more than that. */
+/* SO_REUSEPORT deals connections out by hash, so a few long-lived ones land unevenly. The worker
+ * with the fewest gets it; this one if it has no more than that. */
 static struct worker *least_loaded(struct worker *w)
 {
     struct worker *least = w;
@@ -63,7 +63,8 @@ static bool hand_over(struct worker *w, struct worker *to, int handle, const str
     struct socket_message *s = malloc(sizeof(*s));
     if (!s)
         return false;
-    *s = (struct socket_message){.message.deliver = deliver_socket, .handle = handle, .peer = *peer};
+    *s =
+        (struct socket_message){.message.deliver = deliver_socket, .handle = handle, .peer = *peer};
     metric_add(&w->metrics.clients_handed_over, 1);
     mailbox_post(&to->mailbox, &s->message);
     return true;
@@ -163,7 +164,7 @@ static void on_drain_time(struct timer *t)
     if (!list_empty(&w->clients))
         log_event(w->log, LOG_WARN, "drain-over", "worker=%u clients=%" PRIu64, w->index,
                   metric_get(&w->metrics.clients));
-    list_for_each_safe(link, &w->clients)
+    list_for_each_safe (link, &w->clients)
         client_close(list_item(link, struct client, link));
 }
 
@@ -177,7 +178,7 @@ static void deliver_drain(struct message *m, void *receiver)
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_close(&w->listeners[i]);
     timer_set(&w->drain_timer, worker_now(w) + w->settings->drain_timeout);
-    list_for_each_safe(link, &w->clients)
+    list_for_each_safe (link, &w->clients)
         client_drain(list_item(link, struct client, link));
 }
 
@@ -380,7 +381,7 @@ struct worker *worker_free(struct worker *w)
         return NULL;
     w->draining = true; /* a socket or view still in the mailbox is taken and dropped */
     mailbox_empty(&w->mailbox, w);
-    list_for_each_safe(link, &w->clients)
+    list_for_each_safe (link, &w->clients)
         client_close(list_item(link, struct client, link));
     upstream_set_fini(&w->upstreams);
     for (unsigned i = 0; i < w->listener_count; i++)

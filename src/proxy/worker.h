@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker: a thread's worth of proxy. It owns its listeners, clients, upstreams, buffers, timers and
- * counters, and reads one immutable view. It has no thread of its own: whoever runs it (daemon: a
- * thread each; sim: one loop for all) calls worker_turn() again and again.
+ * A worker: a thread's worth of proxy. It owns its listeners, clients, upstreams, buffers, timers
+ * and counters, and reads one immutable view. It has no thread of its own: whoever runs it (daemon:
+ * a thread each; sim: one loop for all) calls worker_turn() again and again.
  */
 #pragma once
 #include "base/addr.h"
@@ -26,8 +26,8 @@ struct worker_config {
 };
 
 /* `io` is a loan that outlives the worker. -ENOMEM. The caller owns *ret_worker. */
-int worker_new(const struct worker_config *config, struct io *io, struct worker **ret_worker)
-    MUST_CHECK;
+int worker_new(const struct worker_config *config, struct io *io,
+               struct worker **ret_worker) MUST_CHECK;
 
 /* Closes what is open. No other thread may still use it. NULL is fine; always returns NULL. */
 struct worker *worker_free(struct worker *w);
@@ -35,8 +35,8 @@ struct worker *worker_free(struct worker *w);
 /* Opens a listening socket of this worker's own. 0, or -errno of listen. Before the first turn. */
 int worker_listen(struct worker *w, const struct addr *at) MUST_CHECK;
 
-/* Tells a worker of all workers (itself included): an accepted socket may be handed to another, INFO
- * sums the counters of all. `all` is a loan that outlives them. Before the first turn. */
+/* Tells a worker of all workers (itself included): an accepted socket may be handed to another,
+ * INFO sums the counters of all. `all` is a loan that outlives them. Before the first turn. */
 void worker_meet(struct worker *w, struct worker *const *all, unsigned count);
 
 /* One round: waits for events (at most max_wait_ns), handles them, sends what is to be sent, buries

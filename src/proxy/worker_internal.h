@@ -11,8 +11,9 @@
 #include "resp/args.h"
 
 enum {
-    CLIENT_READ_BYTES = 64 * 1024,    /* one read; fits the longest inline request */
-    UPSTREAM_READ_BYTES = 256 * 1024, /* one read; larger gains nothing (data-plane prototypes, §3) */
+    CLIENT_READ_BYTES = 64 * 1024, /* one read; fits the longest inline request */
+    UPSTREAM_READ_BYTES =
+        256 * 1024, /* one read; larger gains nothing (data-plane prototypes, §3) */
     CLIENT_OUTPUT_PAUSE = 1024 * 1024, /* a client owed more than this is not read further */
     WORKER_LISTENERS_MAX = 16,
 };
@@ -41,8 +42,8 @@ struct worker {
     unsigned listener_count;
 
     struct list clients;
-    struct list idle;     /* clients, by last_active; only if there is an idle time-out */
-    struct list blocked;  /* clients that take no bytes, by blocked_since */
+    struct list idle;       /* clients, by last_active; only if there is an idle time-out */
+    struct list blocked;    /* clients that take no bytes, by blocked_since */
     uint64_t next_deadline; /* ns: no part's deadline is before; NSEC_NEVER: there is none */
     struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
     uint64_t last_client_id;

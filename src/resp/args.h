@@ -41,10 +41,10 @@ void args_fini(struct args *a);
 int args_parse(struct args *a, const struct iovec *iov, size_t iov_count) MUST_CHECK;
 
 /*
- * The short way for what clients mostly send: if `bytes` begin with a whole request, written as client
- * libraries write it and within `limits`, parses it as args_parse() would and gives its length.
- * 0: it is something else, or not whole yet; let a frame judge. Not 0 means that the frame would say
- * READY, not sloppy, at that length.
+ * The short way for what clients mostly send: if `bytes` begin with a whole request, written as
+ * client libraries write it and within `limits`, parses it as args_parse() would and gives its
+ * length. 0: it is something else, or not whole yet; let a frame judge. Not 0 means that the frame
+ * would say READY, not sloppy, at that length.
  */
 struct frame_limits;
 size_t args_try(struct args *a, const void *bytes, size_t len, const struct frame_limits *limits);

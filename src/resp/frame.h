@@ -93,6 +93,12 @@ void frame_reset(struct frame *f);
  */
 enum frame_result frame_feed(struct frame *f, const void *bytes, size_t len, size_t *ret_used);
 
+/* The short way for what nodes mostly send: if `bytes` begin with a whole bulk string or nil ($),
+ * or with +OK, within `limits`: its length. 0: it is something else, or not whole yet; feed a
+ * frame. Not 0 means that a frame would say FRAME_READY at that length, with the first byte as its
+ * type. */
+size_t frame_try_reply(const void *bytes, size_t len, const struct frame_limits *limits);
+
 /* After FRAME_BAD. For FRAME_REQUEST redis-server's own text without "-ERR " ("Protocol error:
  * expected '$', got 'E'"); for FRAME_REPLY a text for the log. Returns `to`. */
 const char *frame_error(const struct frame *f, char to[FRAME_ERROR_MAX]);

@@ -456,3 +456,21 @@ const uint8_t *frame_feed_reply(struct frame *f, const uint8_t *p, const uint8_t
     }
     return p;
 }
+
+size_t frame_try_reply(const void *bytes, size_t len, const struct frame_limits *limits)
+{
+    const uint8_t *start = bytes, *end = start + len;
+    if (len < 5)
+        return 0;
+    if (*start == '$') {
+        uint32_t n;
+        const uint8_t *body = number_line_short(start + 1, end, &n);
+        if (body == NULL)
+            return memcmp(start, "$-1\r\n", 5) == 0 ? 5 : 0;
+        if (n > limits->bulk_max || (size_t)(end - body) < (size_t)n + FRAME_TERMINATOR ||
+            body[n] != '\r' || body[n + 1] != '\n')
+            return 0;
+        return (size_t)(body - start) + n + FRAME_TERMINATOR;
+    }
+    return memcmp(start, "+OK\r\n", 5) == 0 ? 5 : 0;
+}

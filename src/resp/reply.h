@@ -16,19 +16,19 @@ struct reply_out {
 };
 
 void reply_raw(struct reply_out *o, const void *bytes, size_t len);
-void reply_simple(struct reply_out *o, const char *text);         /* +text */
-void reply_int(struct reply_out *o, int64_t value);               /* :value */
-void reply_bulk(struct reply_out *o, struct str bytes);           /* $len */
-void reply_verbatim_txt(struct reply_out *o, struct str bytes);   /* $len; RESP3 =len txt: */
-void reply_null(struct reply_out *o);                             /* $-1; RESP3 _ */
-void reply_null_array(struct reply_out *o);                       /* *-1; RESP3 _ */
-void reply_array(struct reply_out *o, size_t count);              /* *count */
-void reply_set(struct reply_out *o, size_t count);                /* *count; RESP3 ~count */
-void reply_map(struct reply_out *o, size_t pairs);                /* *2n; RESP3 %n */
+void reply_simple(struct reply_out *o, const char *text);       /* +text */
+void reply_int(struct reply_out *o, int64_t value);             /* :value */
+void reply_bulk(struct reply_out *o, struct str bytes);         /* $len */
+void reply_verbatim_txt(struct reply_out *o, struct str bytes); /* $len; RESP3 =len txt: */
+void reply_null(struct reply_out *o);                           /* $-1; RESP3 _ */
+void reply_null_array(struct reply_out *o);                     /* *-1; RESP3 _ */
+void reply_array(struct reply_out *o, size_t count);            /* *count */
+void reply_set(struct reply_out *o, size_t count);              /* *count; RESP3 ~count */
+void reply_map(struct reply_out *o, size_t pairs);              /* *2n; RESP3 %n */
 
 /*
- * -text, made as redis-server makes its errors: CR and LF become blanks, those at the end go. `text`
- * begins with the code ("ERR …"). At most REPLY_ERROR_MAX bytes, the rest is cut.
+ * -text, made as redis-server makes its errors: CR and LF become blanks, those at the end go.
+ * `text` begins with the code ("ERR …"). At most REPLY_ERROR_MAX bytes, the rest is cut.
  */
 void reply_error(struct reply_out *o, const char *text, ...) __attribute__((format(printf, 2, 3)));
 enum { REPLY_ERROR_MAX = 1024 };

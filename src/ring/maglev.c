@@ -23,8 +23,8 @@
 
 struct maglev {
     uint32_t slots;
-    /* The same in bytes, behind node_of_slot, if there are few enough nodes; else NULL. A look-up is
-     * one random access, so what counts is how much of the table stays in the cache. */
+    /* The same in bytes, behind node_of_slot, if there are few enough nodes; else NULL. A look-up
+     * is one random access, so what counts is how much of the table stays in the cache. */
     uint8_t *narrow;
     uint16_t node_of_slot[];
 };

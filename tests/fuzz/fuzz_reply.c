@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams from nodes (see fuzz_streams.h). Each message has a type, and no other mark of a request.
- */
+/* Streams from nodes (see fuzz_streams.h). Each message has a type, and no other mark of a
+ * request; and the short way, frame_try_reply(), agrees with the frame. */
 #include "fuzz_streams.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -9,6 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size <= FUZZ_HEAD)
         return 0;
     struct transcript t = fuzz_stream(FRAME_REPLY, data, size);
+    check_tried_replies(&FUZZ_LIMITS[data[0] & 1], data + FUZZ_HEAD, size - FUZZ_HEAD, &t);
     for (size_t i = 0; i < t.count; i++) {
         const struct outcome *o = &t.v[i];
         must(!o->is_inline && !o->sloppy);

@@ -127,4 +127,3 @@ def pytest_runtest_makereport(item, call):
         for process in starter.started if starter else ():
             end = -4000 if isinstance(process, processes.Proxy) else -500
             report.sections.append((f"{fixture}: {' '.join(process.argv[:4])}", process.log()[end:]))
-

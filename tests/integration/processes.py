@@ -212,9 +212,14 @@ class Proxy(Process):
 
     def connect_alone(self, **options):
         """A client of which the proxy says that it is the only one: the connection that found out
-        whether the proxy accepts is gone by then."""
+        whether the proxy accepts has come and gone by then."""
         client = self.connect(**options)
-        resp.eventually(lambda: counters_of(client.ask("INFO"))["clients"] == 1, what="alone")
+
+        def is_alone():
+            counters = counters_of(client.ask("INFO"))
+            return counters["clients"] == 1 and counters["clients_accepted"] == 2
+
+        resp.eventually(is_alone, what="alone")
         return client
 
     def counters(self):

@@ -252,7 +252,7 @@ def test_memory_of_requests(start, nodes, key):
 
 def test_memory_of_replies(start, nodes, key):
     """Clients that ask for far more than fits and do not read."""
-    proxy = start.proxy(nodes, {"limits": {"memory": "8mb"}, "timeouts": {"request": "2s", "client_stall": "1s"}})
+    proxy = start.proxy(nodes, {"limits": {"memory": "8mb"}, "timeouts": {"request": "10s", "client_stall": "1s"}})
     with proxy.connect() as other:
         assert other.ask("SET", key("v"), "x" * 1_000_000) == "OK"
         clients = [proxy.connect(rcvbuf=4096) for _ in range(10)]

@@ -126,6 +126,38 @@ static void test_who_does_not_read_is_closed(void **state)
     story_end(&t);
 }
 
+static void test_who_is_owed_too_much_is_closed(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_options();
+    o.proxy.client_output_max = 20000;
+    o.weather.buffer_min = o.weather.buffer_max = 1000;
+    story_begin(&t, &o);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    const struct check_key writer = {.class = KEY_STRING, .number = 1, .tagged = true};
+    char value[5000];
+    struct bytes set = {0};
+    bytes_print(&set, "*3\r\n$3\r\nSET\r\n$2\r\ns1\r\n$%zu\r\n",
+                check_value_make(&writer, sizeof(value), value));
+    bytes_add(&set, value, sizeof(value));
+    bytes_print(&set, "\r\n");
+    story_say_bytes(&t, a, bytes_at(&set), set.len);
+    bytes_free(&set);
+    story_hear(&t, a, "+OK\r\n", 20 * NSEC_MS);
+    /* Three of these values are owed without harm, ten are too many. */
+    t.deaf[a] = true;
+    story_say(&t, a, "GET s1\r\nGET s1\r\nGET s1\r\n");
+    story_run(&t, 100 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "clients_output_limit"), 0);
+    story_say(&t, a, "GET s1\r\nGET s1\r\nGET s1\r\nGET s1\r\nGET s1\r\nGET s1\r\nGET s1\r\n");
+    story_run(&t, 100 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "clients_output_limit"), 1);
+    assert_int_equal(story_metric(&t, "clients"), 1);
+    story_ask(&t, b, "PING\r\n", "+PONG\r\n");
+    story_end(&t);
+}
+
 static void test_out_of_descriptors_pauses_accepting(void **state)
 {
     (void)state;
@@ -210,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_half_closed_clients_get_what_they_are_owed),
         cmocka_unit_test(test_leaving_early_leaves_nothing_behind),
         cmocka_unit_test(test_who_does_not_read_is_closed),
+        cmocka_unit_test(test_who_is_owed_too_much_is_closed),
         cmocka_unit_test(test_out_of_descriptors_pauses_accepting),
         cmocka_unit_test(test_too_many_clients_are_told_so),
         cmocka_unit_test(test_workers_share_clients_evenly),

@@ -130,3 +130,18 @@ static inline void transcript_print(const char *name, const struct transcript *t
                 o->is_null, o->number, o->error);
     }
 }
+
+/* frame_try_reply() agrees with what a frame said of each message in the stream. */
+static inline void check_tried_replies(const struct frame_limits *limits, const uint8_t *p,
+                                       size_t len, const struct transcript *whole)
+{
+    for (size_t i = 0, at = 0; i < whole->count; at += whole->v[i].len, i++) {
+        const struct outcome *o = &whole->v[i];
+        size_t tried = frame_try_reply(p + at, len - at, limits);
+        must(tried == 0 || (o->result == FRAME_READY && o->len == tried && o->type == p[at]));
+        /* It does take bulk strings; those whose length has a leading zero it leaves to the frame.
+         */
+        must(tried > 0 || o->result != FRAME_READY || o->type != '$' || p[at] != '$' ||
+             o->is_null || p[at + 1] == '0');
+    }
+}

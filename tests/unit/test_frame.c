@@ -48,6 +48,8 @@ static struct transcript feed(enum frame_grammar g, const struct frame_limits *l
         check_same(g, limits, bytes, &whole, (struct cuts){.step = STEPS[i]});
     for (size_t at = 1; at < bytes.len && bytes.len < 1000; at++)
         check_same(g, limits, bytes, &whole, (struct cuts){.at = at});
+    if (g == FRAME_REPLY)
+        check_tried_replies(limits, (const uint8_t *)bytes.p, bytes.len, &whole);
     return whole;
 }
 

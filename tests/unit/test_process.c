@@ -27,7 +27,7 @@ static struct process_end run(const char *command)
     const char *const argv[] = {"sh", "-c", command, NULL};
     struct process_end end = {0};
     int pid = 0;
-    assert_int_equal(process_spawn("/bin/sh", argv, &pid), 0);
+    assert_int_equal(process_spawn("/bin/sh", "/", argv, &pid), 0);
     while (!process_has_ended(pid, &end))
         process_events_wait(events, NSEC_S);
     return end;
@@ -67,6 +67,7 @@ static void test_ends_of_children(void **state)
         {"read line && exit 1; exit 0", false, 0},  /* standard input is at its end */
         {"echo output; echo output >&2", false, 0}, /* goes nowhere */
         {"test ! -e /proc/$$/fd/50", false, 0},     /* see below */
+        {"test \"$PWD\" = /", false, 0},
         {"test $(ps -o pgid= -p $$) = $$", false, 0},
     };
     /* A descriptor that some library forgot to mark close-on-exec. */
@@ -88,7 +89,7 @@ static void test_signals_to_children(void **state)
     for (int i = 0; i < 2; i++) {
         struct process_end end;
         int pid = 0;
-        assert_int_equal(process_spawn("/bin/sleep", argv, &pid), 0);
+        assert_int_equal(process_spawn("/bin/sleep", "/", argv, &pid), 0);
         assert_false(process_has_ended(pid, &end));
         sends[i](pid);
         while (!process_has_ended(pid, &end))
@@ -103,8 +104,9 @@ static void test_spawn_fails(void **state)
     (void)state;
     const char *const argv[] = {"x", NULL};
     int pid = -5;
-    assert_int_equal(process_spawn("/nonexistent/x", argv, &pid), -ENOENT);
-    assert_int_equal(process_spawn("/", argv, &pid), -EACCES);
+    assert_int_equal(process_spawn("/nonexistent/x", "/", argv, &pid), -ENOENT);
+    assert_int_equal(process_spawn("/", "/", argv, &pid), -EACCES);
+    assert_int_equal(process_spawn("/bin/sh", "/nonexistent", argv, &pid), -ENOENT);
     assert_int_equal(pid, -5);
 }
 
@@ -119,7 +121,7 @@ static void test_children_die_with_parent(void **state)
     if (parent == 0) {
         const char *const argv[] = {"sleep", "1000", NULL};
         int pid = 0;
-        int err = process_spawn("/bin/sleep", argv, &pid);
+        int err = process_spawn("/bin/sleep", "/", argv, &pid);
         pid = err ? -1 : pid;
         (void)!write(tell[1], &pid, sizeof(pid));
         for (;;)
