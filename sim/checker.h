@@ -179,6 +179,9 @@ void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool 
 /* ---- what clients get ---- */
 void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a);
 
+/* May replies to this command have been mixed up by a node that spoke out of turn? */
+bool checker_is_tainted(const struct checker *k, const struct check_command *c);
+
 /* When the answer must be there at the latest, from what is known now; NSEC_NEVER: the proxy has
  * not read it. `floor`: when it became this command's turn (its client's fault until then). */
 uint64_t checker_due(const struct checker *k, const struct check_command *c, uint64_t floor);

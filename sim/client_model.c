@@ -10,7 +10,9 @@
 enum {
     READ_BYTES = 64 * 1024,
     OUTPUT_PAUSE = 1024 * 1024, /* the proxy reads no further while it owes a client more */
-    SILENT_DEADLINES = 6,       /* after so many a hung upstream must have been given up */
+    /* A change of version waits until the old upstreams owe nothing, and a node may let its last
+     * reply drip for a long time. */
+    SWITCH_SECONDS_MAX = 30,
 };
 
 static const struct io_socket_options NO_OPTIONS;
@@ -109,8 +111,7 @@ static uint64_t due_of(const struct client_model *m, uint32_t seq)
     if (m->s.switch_answered_at != 0 && seq > m->s.switch_seq) {
         uint64_t done = m->s.switch_done_at;
         if (done == 0)
-            done =
-                m->s.switch_answered_at + SILENT_DEADLINES * p->request_timeout + p->stall_timeout;
+            done = m->s.switch_answered_at + SWITCH_SECONDS_MAX * NSEC_S;
         floor = floor > done ? floor : done;
     }
     uint64_t due = checker_due(m->checker, c, floor);
@@ -241,7 +242,7 @@ static void begin_session(struct client_model *m)
     if (!m->strict) {
         s->piecewise = io_sim_chance(w, o->piecewise);
         s->slow = io_sim_chance(w, o->slow_reader);
-        if (s->slow && between(m, 0, 3) == 0) /* it begins to read when it is too late, perhaps */
+        if (s->slow && between(m, 0, 1)) /* it begins to read when it is too late, perhaps */
             s->read_at = io_now(m->io) + between(m, 0, 2 * NSEC_S);
         if (io_sim_chance(w, o->odd_ends))
             s->end = (uint8_t)between(m, END_CLEAN, END_KINDS - 1);

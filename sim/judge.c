@@ -106,18 +106,6 @@ static bool any_may_fail(const struct judgement *j)
     return false;
 }
 
-/* Replies of a node that spoke out of turn may have been taken for those of a request. */
-static bool is_tainted(const struct judgement *j)
-{
-    uint64_t now = io_sim_now(j->k->world);
-    for (unsigned n = 0; n < SIM_NODES_MAX; n++) {
-        if (j->k->tainted_from[n] != 0 && j->k->tainted_from[n] <= now &&
-            j->k->tainted_until[n] >= j->c->sent_at)
-            return true;
-    }
-    return false;
-}
-
 static bool any_outcome_is(const struct check_command *c, enum check_outcome outcome)
 {
     for (uint32_t i = 0; i < c->part_count; i++) {
@@ -417,7 +405,7 @@ void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struc
     io_sim_note(k->world, TRACE_REPLY, client, seq, a->top.type, KIND_NAMES[c->kind]);
     if (check_kind_is_local((enum check_kind)c->kind))
         judge_local(&j);
-    else if (c->vague || is_tainted(&j))
+    else if (c->vague || checker_is_tainted(k, c))
         return;
     else if (a->top.type == '-')
         judge_error(&j);

@@ -121,7 +121,7 @@ static void draw_limits(struct sim_options *o, struct rng *r)
         p->client_idle_timeout = between(r, 20, 400) * NSEC_MS;
         o->closes = true;
     }
-    if (one_in(r, 6)) {
+    if (one_in(r, 6) || (o->slow_reader && one_in(r, 2))) {
         p->client_stall_timeout = between(r, 50, 500) * NSEC_MS;
         o->closes = true;
     }
@@ -156,7 +156,7 @@ static void draw_workload(struct sim_options *o, struct rng *r)
     }
 }
 
-void sim_options_draw(struct sim_options *o, uint64_t seed)
+static void draw_all(struct sim_options *o, uint64_t seed)
 {
     struct rng rng = {seed ^ UINT64_C(0x6f7074696f6e7321)};
     struct rng *r = &rng;
@@ -189,5 +189,15 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
         o->slow_cost = between(r, 1, 60) * NSEC_MS;
         o->drip_chance = maybe(r, 2, 60);
         o->victims = (1U << o->nodes) - 1;
+    }
+}
+
+void sim_options_draw(struct sim_options *o, uint64_t seed)
+{
+    draw_all(o, seed);
+    /* Large values through narrow pipes take many round trips: that alone may pass a deadline. */
+    if (o->big_chance && o->weather.buffer_min < 16 * 1024) {
+        o->victims = (1U << o->nodes) - 1;
+        o->calm = false;
     }
 }

@@ -369,6 +369,26 @@ static bool check_closed(struct sim *s)
     return !s->checker.failed;
 }
 
+/*
+ * Nodes that are down are not knocked at too often. A lane may begin at once after a connection
+ * that lived for backoff_min; else it waits for half of that at least. Each worker has two lanes
+ * per node, and new ones whenever a node comes back into the view.
+ */
+static bool check_pace(struct sim *s)
+{
+    uint64_t elapsed = io_sim_now(s->world) - s->started_at;
+    uint64_t lanes = 2 * s->options.nodes;
+    uint64_t per_lane = 2 + 2 * elapsed / (s->options.proxy.backoff_min / 2);
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        uint64_t opened = metric_get(&worker_metrics(s->workers[i])->upstreams_opened);
+        if (opened > lanes * (per_lane + s->view_version))
+            checker_fail(&s->checker,
+                         "pace: worker %u began %" PRIu64 " connects in %" PRIu64 " ms", i, opened,
+                         elapsed / NSEC_MS);
+    }
+    return !s->checker.failed;
+}
+
 static bool workers_have_ended(const struct sim *s)
 {
     for (unsigned i = 0; i < s->options.workers; i++) {
@@ -404,7 +424,7 @@ bool sim_conclude(struct sim *s)
     if (!sim_run_until(s, calm_at) || !inspect(s))
         return false;
     if (!sim_run_until(s, io_sim_now(s->world) + recovery_time(&s->options)) || !check_debts(s) ||
-        !check_closed(s))
+        !check_closed(s) || !check_pace(s))
         return false;
     uint64_t posted_at = io_sim_now(s->world);
     post_drain(s);

@@ -15,6 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A turn that never ends is beyond the checker, which is asked between turns. The slowest seeds
+ * take a second with sanitizers. */
+enum { SEED_SECONDS_MAX = 120 };
+
 struct totals {
     uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps;
     uint64_t *counters; /* owned; as METRIC_INFO */
@@ -55,6 +59,7 @@ static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct 
 {
     struct sim_options options;
     sim_options_draw(&options, seed);
+    alarm(SEED_SECONDS_MAX);
     seed_high = (sig_atomic_t)(seed >> 32);
     seed_low = (sig_atomic_t)(uint32_t)seed;
     if (print)
@@ -124,6 +129,7 @@ int main(int argc, char **argv)
     signal(SIGABRT, on_crash);
     signal(SIGSEGV, on_crash);
     signal(SIGFPE, on_crash);
+    signal(SIGALRM, on_crash);
     struct totals t = {.counters = calloc(METRIC_COUNT, sizeof(uint64_t))};
     struct totals ignored = {.counters = calloc(METRIC_COUNT, sizeof(uint64_t))};
     must(t.counters && ignored.counters);

@@ -8,13 +8,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define TRACE_KINDS(KIND)                                                                          \
-    KIND(LISTEN)                                                                                   \
-    KIND(ACCEPT)                                                                                   \
-    KIND(CONNECT)                                                                                  \
-    KIND(CONNECTED) KIND(REFUSED) KIND(READ) KIND(WRITE) KIND(CLOSE) KIND(RESET) KIND(WAIT)        \
-        KIND(TIME) KIND(TURN) KIND(FAULT) KIND(VIEW) KIND(DRAIN) KIND(EXEC) KIND(SEND) KIND(REPLY) \
-            KIND(SESSION) KIND(PHASE)
+/* clang-format off */
+#define TRACE_KINDS(KIND) \
+    KIND(LISTEN) KIND(ACCEPT) KIND(CONNECT) KIND(CONNECTED) KIND(REFUSED) KIND(READ) \
+    KIND(WRITE) KIND(CLOSE) KIND(RESET) KIND(WAIT) KIND(TIME) KIND(TURN) \
+    KIND(FAULT) KIND(VIEW) KIND(DRAIN) KIND(EXEC) KIND(REPLY) KIND(SESSION) \
+    KIND(PHASE)
+/* clang-format on */
 
 enum trace_kind {
 #define TRACE_MEMBER(name) TRACE_##name,

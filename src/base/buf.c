@@ -9,10 +9,14 @@
 struct chunk {
     uint32_t refs; /* slices, and the pool while it is the shared chunk */
     uint32_t used; /* bytes written; never written again */
+    uint32_t room; /* bytes that fit in all */
+    uint32_t kind; /* index into SMALL_BYTES; CHUNK_SMALL_KINDS: a full-sized one */
     uint8_t bytes[];
 };
 
 enum { CHUNK_ROOM = CHUNK_BYTES - sizeof(struct chunk), CHUNK_SPARE_MAX = 1024 };
+
+static const uint32_t SMALL_BYTES[CHUNK_SMALL_KINDS] = {256, 1024, 4096};
 
 struct slice {
     struct slice *next;
@@ -20,26 +24,45 @@ struct slice {
     uint32_t at, len;
 };
 
-/* Rounded up, and without overflow where "no limit" is said as SIZE_MAX. */
-static size_t chunks_of(size_t bytes)
+/* Rounded up to whole chunks, and without overflow where "no limit" is said as SIZE_MAX. */
+static size_t in_chunks(size_t bytes)
 {
-    return bytes / CHUNK_BYTES + (bytes % CHUNK_BYTES != 0);
+    size_t chunks = bytes / CHUNK_BYTES + (bytes % CHUNK_BYTES != 0);
+    return chunks > SIZE_MAX / 4 / CHUNK_BYTES ? SIZE_MAX / 4 : chunks * CHUNK_BYTES;
 }
 
 void chunk_pool_init(struct chunk_pool *p, size_t limit_bytes, size_t reserve_bytes)
 {
-    size_t limit = chunks_of(limit_bytes), reserve = chunks_of(reserve_bytes);
-    *p = (struct chunk_pool){.limit = limit};
-    pool_init(&p->chunks, CHUNK_BYTES, limit + reserve, CHUNK_SPARE_MAX);
+    *p = (struct chunk_pool){.limit = in_chunks(limit_bytes)};
+    p->ceiling = p->limit + in_chunks(reserve_bytes);
+    pool_init(&p->chunks, CHUNK_BYTES, SIZE_MAX, CHUNK_SPARE_MAX);
+    for (int i = 0; i < CHUNK_SMALL_KINDS; i++)
+        pool_init(&p->small[i], SMALL_BYTES[i], SIZE_MAX, CHUNK_SPARE_MAX);
     /* A slice may be one byte of a shared chunk, so slices have no ceiling of their own. */
     pool_init(&p->slices, sizeof(struct slice), SIZE_MAX, 16 * CHUNK_SPARE_MAX);
+}
+
+static uint32_t bytes_of_kind(uint32_t kind)
+{
+    return kind < CHUNK_SMALL_KINDS ? SMALL_BYTES[kind] : (uint32_t)CHUNK_BYTES;
+}
+
+static struct pool *pool_of_kind(struct chunk_pool *p, uint32_t kind)
+{
+    return kind < CHUNK_SMALL_KINDS ? &p->small[kind] : &p->chunks;
+}
+
+static void chunk_free(struct chunk_pool *p, struct chunk *c)
+{
+    p->in_use -= bytes_of_kind(c->kind);
+    pool_give(pool_of_kind(p, c->kind), c);
 }
 
 static void chunk_unref(struct chunk_pool *p, struct chunk *c)
 {
     must(c->refs > 0);
     if (--c->refs == 0)
-        pool_give(&p->chunks, c);
+        chunk_free(p, c);
 }
 
 void chunk_pool_fini(struct chunk_pool *p)
@@ -47,7 +70,25 @@ void chunk_pool_fini(struct chunk_pool *p)
     if (p->shared)
         chunk_unref(p, take_ptr(p->shared));
     pool_fini(&p->chunks);
+    for (int i = 0; i < CHUNK_SMALL_KINDS; i++)
+        pool_fini(&p->small[i]);
     pool_fini(&p->slices);
+}
+
+void chunk_pool_trim(struct chunk_pool *p)
+{
+    pool_trim(&p->chunks);
+    for (int i = 0; i < CHUNK_SMALL_KINDS; i++)
+        pool_trim(&p->small[i]);
+    pool_trim(&p->slices);
+}
+
+bool chunk_pool_has_spares(const struct chunk_pool *p)
+{
+    size_t spares = p->chunks.spare_count + p->slices.spare_count;
+    for (int i = 0; i < CHUNK_SMALL_KINDS; i++)
+        spares += p->small[i].spare_count;
+    return spares > 0;
 }
 
 /* Nobody holds a slice of the shared chunk: it is kept, but counts as free. */
@@ -56,39 +97,35 @@ static bool shared_is_idle(const struct chunk_pool *p)
     return p->shared && p->shared->refs == 1;
 }
 
-static size_t chunks_in_use(const struct chunk_pool *p)
-{
-    return p->chunks.in_use - (shared_is_idle(p) ? 1 : 0);
-}
-
 size_t chunk_pool_bytes(const struct chunk_pool *p)
 {
-    return chunks_in_use(p) * CHUNK_BYTES;
+    return p->in_use - (shared_is_idle(p) ? CHUNK_BYTES : 0);
 }
 
-static bool may_take_chunk(struct chunk_pool *p, bool urgent)
+static bool may_take(struct chunk_pool *p, uint32_t bytes, bool urgent)
 {
-    if (urgent || chunks_in_use(p) < p->limit)
+    if (urgent || chunk_pool_bytes(p) + bytes <= p->limit)
         return true;
     p->limit_hits++;
     return false;
 }
 
-static struct chunk *chunk_new(struct chunk_pool *p, bool urgent)
+static struct chunk *chunk_new(struct chunk_pool *p, uint32_t kind, bool urgent)
 {
-    struct chunk *c;
-    if (!may_take_chunk(p, urgent))
+    uint32_t bytes = bytes_of_kind(kind);
+    if (!may_take(p, bytes, urgent))
         return NULL;
     /* Where only the idle shared chunk is left, it is the one to take: else it would keep the last
      * place under the limit for ever. */
-    if (shared_is_idle(p) && p->chunks.in_use >= (urgent ? p->chunks.ceiling : p->limit))
-        c = take_ptr(p->shared);
-    else
-        c = pool_take(&p->chunks);
+    if (shared_is_idle(p) && p->in_use + bytes > (urgent ? p->ceiling : p->limit))
+        chunk_unref(p, take_ptr(p->shared));
+    struct chunk *c = NULL;
+    if (p->in_use + bytes <= p->ceiling)
+        c = pool_take(pool_of_kind(p, kind));
     if (!c)
         return NULL;
-    c->refs = 0;
-    c->used = 0;
+    p->in_use += bytes;
+    *c = (struct chunk){.room = bytes - (uint32_t)sizeof(struct chunk), .kind = kind};
     return c;
 }
 
@@ -115,7 +152,7 @@ static uint32_t room_at_tail(const struct buf *b)
     const struct slice *s = b->tail;
     if (!s || s->at + s->len != s->chunk->used)
         return 0;
-    return CHUNK_ROOM - s->chunk->used;
+    return s->chunk->room - s->chunk->used;
 }
 
 static void write_bytes(struct chunk *c, const void *bytes, uint32_t len)
@@ -128,11 +165,11 @@ static struct chunk *shared_chunk(struct chunk_pool *p, bool urgent)
 {
     if (shared_is_idle(p)) {
         p->shared->used = 0;
-        return may_take_chunk(p, urgent) ? p->shared : NULL;
+        return may_take(p, CHUNK_BYTES, urgent) ? p->shared : NULL;
     }
     if (p->shared && p->shared->used < CHUNK_ROOM)
         return p->shared;
-    struct chunk *c = chunk_new(p, urgent);
+    struct chunk *c = chunk_new(p, CHUNK_SMALL_KINDS, urgent);
     if (!c)
         return NULL;
     c->refs = 1;
@@ -153,7 +190,29 @@ static inline bool append_in_place(struct buf *b, const void *bytes, size_t len)
     return true;
 }
 
-enum where { OWN, SHARED, SHARED_URGENT };
+enum where { OWN, OWN_SLOWLY, SHARED, SHARED_URGENT };
+
+/* Small at first, then four times as large each: what is never used is at most three quarters. */
+static uint32_t kind_for(const struct buf *b, size_t len)
+{
+    uint32_t kind = b->tail && b->tail->chunk->kind < CHUNK_SMALL_KINDS ? b->tail->chunk->kind + 1
+                    : b->tail                                           ? CHUNK_SMALL_KINDS
+                                                                        : 0;
+    while (kind < CHUNK_SMALL_KINDS && SMALL_BYTES[kind] - sizeof(struct chunk) < len)
+        kind++;
+    return kind;
+}
+
+static struct chunk *chunk_for(const struct buf *b, struct chunk_pool *p, size_t len,
+                               enum where where)
+{
+    if (where == OWN_SLOWLY)
+        return chunk_new(p, kind_for(b, len), false);
+    /* What fills a chunk by itself gains nothing from the shared one. */
+    if (where == OWN || len >= CHUNK_ROOM / 2)
+        return chunk_new(p, CHUNK_SMALL_KINDS, where == SHARED_URGENT);
+    return shared_chunk(p, where == SHARED_URGENT);
+}
 
 static int append(struct buf *b, struct chunk_pool *p, const uint8_t *bytes, size_t len,
                   enum where where)
@@ -170,18 +229,15 @@ static int append(struct buf *b, struct chunk_pool *p, const uint8_t *bytes, siz
             len -= n;
             continue;
         }
-        /* What fills a chunk by itself gains nothing from the shared one. */
-        bool own = where == OWN || len >= CHUNK_ROOM / 2;
-        struct chunk *c =
-            own ? chunk_new(p, where == SHARED_URGENT) : shared_chunk(p, where == SHARED_URGENT);
+        struct chunk *c = chunk_for(b, p, len, where);
         if (!c)
             goto fail;
-        room = CHUNK_ROOM - c->used;
+        room = c->room - c->used;
         uint32_t n = len < room ? (uint32_t)len : room;
         uint32_t at = c->used;
         if (slice_add(b, p, c, at, n) != 0) {
             if (c->refs == 0)
-                pool_give(&p->chunks, c);
+                chunk_free(p, c);
             goto fail;
         }
         write_bytes(c, bytes, n);
@@ -197,6 +253,11 @@ fail:
 int buf_append(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len)
 {
     return len > 0 && append_in_place(b, bytes, len) ? 0 : append(b, p, bytes, len, OWN);
+}
+
+int buf_append_slowly(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len)
+{
+    return append(b, p, bytes, len, OWN_SLOWLY);
 }
 
 int buf_append_shared(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len)

@@ -2,12 +2,13 @@
 /*
  * Queues of bytes in reference-counted chunks.
  *
- * A chunk is 16 KiB and belongs to a chunk_pool. A slice is a stretch of a chunk's bytes, held by
- * one buf; bytes written once are never changed, so several bufs may hold slices of one chunk, and
- * moving bytes from one buf to another moves references. A buf that is empty holds no memory.
+ * A chunk is 16 KiB, or less for what grows slowly, and belongs to a chunk_pool. A slice is a
+ * stretch of a chunk's bytes, held by one buf; bytes written once are never changed, so several
+ * bufs may hold slices of one chunk, and moving bytes from one buf to another moves references. A
+ * buf that is empty holds no memory.
  *
- * Memory is counted in chunks. Two marks: ordinary appends fail at `limit`; appends of a few bytes
- * that must get through (errors, handshakes) may use the reserve above it (`urgent`).
+ * Memory is counted in whole chunks. Two marks: ordinary appends fail at `limit`; appends of a few
+ * bytes that must get through (errors, handshakes) may use the reserve above it (`urgent`).
  *
  * One thread at a time for a pool and all bufs filled from it.
  */
@@ -21,8 +22,11 @@
 #include <sys/uio.h>
 
 enum {
-    CHUNK_BYTES = 16 * 1024, /* with its header; most small bursts fit, 1,000 of them are 16 MB */
-    BUF_COPY_MAX = 2048,     /* buf_move() copies up to this, above it moves references */
+    /* With its header, and room for malloc's, so that one that is mapped by itself takes four
+       pages. */
+    CHUNK_BYTES = 16 * 1024 - 32,
+    CHUNK_SMALL_KINDS = 3, /* 256 B, 1 KiB, 4 KiB */
+    BUF_COPY_MAX = 2048,   /* buf_move() copies up to this, above it moves references */
 };
 
 struct chunk;
@@ -30,8 +34,11 @@ struct slice;
 
 struct chunk_pool {
     struct pool chunks;
+    struct pool small[CHUNK_SMALL_KINDS];
     struct pool slices;
-    size_t limit;         /* chunks in use at which ordinary appends fail */
+    size_t in_use;        /* bytes of all chunks, the idle shared one included */
+    size_t limit;         /* bytes at which ordinary appends fail */
+    size_t ceiling;       /* bytes: limit and reserve */
     struct chunk *shared; /* where buf_append_shared() goes on; holds one reference */
     uint64_t limit_hits;  /* appends refused at `limit` */
 };
@@ -45,6 +52,8 @@ struct buf {
 void chunk_pool_init(struct chunk_pool *p, size_t limit_bytes, size_t reserve_bytes);
 void chunk_pool_fini(struct chunk_pool *p);          /* all bufs must be empty */
 size_t chunk_pool_bytes(const struct chunk_pool *p); /* in use, the shared chunk excepted */
+void chunk_pool_trim(struct chunk_pool *p);          /* pool_trim() for all of it */
+bool chunk_pool_has_spares(const struct chunk_pool *p);
 
 static inline void buf_init(struct buf *b)
 {
@@ -55,10 +64,13 @@ static inline void buf_init(struct buf *b)
  * Copies `len` bytes to the end. 0, or -ENOMEM and the buf is as before.
  *   buf_append          grows in a chunk of its own: best for a buf that gets many appends
  *   buf_append_shared   grows in the pool's shared chunk: best for many bufs with few bytes each
+ *   buf_append_slowly   grows in chunks of its own that begin small: for what may stay for long
  *   buf_append_urgent   as shared, and may use the reserve
  */
 int buf_append(struct buf *b, struct chunk_pool *p, const void *bytes, size_t len) MUST_CHECK;
 int buf_append_shared(struct buf *b, struct chunk_pool *p, const void *bytes,
+                      size_t len) MUST_CHECK;
+int buf_append_slowly(struct buf *b, struct chunk_pool *p, const void *bytes,
                       size_t len) MUST_CHECK;
 int buf_append_urgent(struct buf *b, struct chunk_pool *p, const void *bytes,
                       size_t len) MUST_CHECK;

@@ -56,8 +56,21 @@ void *pool_take(struct pool *p)
         if (!object)
             return NULL;
     }
-    p->in_use++;
+    if (++p->in_use > p->peak)
+        p->peak = p->in_use;
     return object;
+}
+
+void pool_trim(struct pool *p)
+{
+    size_t wanted = p->peak - p->in_use;
+    while (p->spare_count > wanted) {
+        struct pool_spare *s = p->spare;
+        p->spare = s->next;
+        p->spare_count--;
+        free(s);
+    }
+    p->peak = p->in_use;
 }
 
 void pool_give(struct pool *p, void *object)

@@ -14,6 +14,7 @@ struct pool {
     size_t ceiling; /* objects out at once */
     size_t spare_max;
     size_t in_use;
+    size_t peak; /* of in_use since the last pool_trim() */
     size_t spare_count;
     struct pool_spare *spare;
 };
@@ -28,3 +29,7 @@ void pool_fini(struct pool *p);
  * reached, or the system has no memory. */
 void *pool_take(struct pool *p);
 void pool_give(struct pool *p, void *object);
+
+/* Gives back to malloc what was not needed since the last call: afterwards there are as many spare
+ * objects as it would take to reach the peak again. Called now and then, a pool follows its use. */
+void pool_trim(struct pool *p);

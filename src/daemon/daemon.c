@@ -5,6 +5,7 @@
  */
 #include "daemon/daemon.h"
 
+#include "base/buf.h"
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/membership.h"
@@ -378,6 +379,7 @@ static void free_workers(struct daemon *d)
 enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
 {
     struct daemon d = {.config = config, .out = out, .err = err};
+    process_give_back_memory_from(CHUNK_BYTES);
     thread_lock_init(&d.log_lock);
     d.log.sink = log_sink;
     d.log.owner = &d;

@@ -16,11 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WAIT_MAX = 256 };
+enum {
+    WAIT_MAX = 256,
+    NOTSENT_BYTES = 128 * 1024, /* enough to keep a fast link busy between two turns */
+};
 
 struct io_epoll {
     int epoll_fd;
-    int wake_fd; /* eventfd; its tag is the io_epoll itself */
+    int wake_fd;  /* eventfd; its tag is the io_epoll itself */
+    bool only_ms; /* the kernel has no epoll_pwait2() */
     struct epoll_event events[WAIT_MAX];
 };
 
@@ -102,6 +106,9 @@ static int set_int(int fd, int level, int option, int value)
 static void apply_options(int fd, const struct io_socket_options *o)
 {
     (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    /* The socket counts as writable whenever less than this is unsent, not only when a third of a
+     * large send buffer has drained: a slow peer that keeps reading is seen to do so. */
+    (void)set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_BYTES);
     if (o->keepalive_ns > 0) {
         int seconds = (int)((o->keepalive_ns + NSEC_S - 1) / NSEC_S);
         (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -143,7 +150,7 @@ static int epoll_accept(void *ctx, int listener, const struct io_socket_options 
                         struct addr *ret_peer)
 {
     (void)ctx;
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     int fd = accept4(listener, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
@@ -219,13 +226,21 @@ static int epoll_watch(void *ctx, int handle, void *tag)
     return epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, handle, &ev) == 0 ? 0 : -errno;
 }
 
-/* epoll counts in ms. Rounded up, so that a timer that is due is due after the wait. */
-static int to_ms(uint64_t ns)
+static int wait_kernel(struct io_epoll *e, int max, uint64_t timeout_ns)
 {
-    if (ns == NSEC_NEVER)
-        return -1;
-    uint64_t ms = ns / NSEC_MS + (ns % NSEC_MS ? 1 : 0);
-    return ms > 60000 ? 60000 : (int)ms;
+    if (!e->only_ms) {
+        struct timespec ts = {.tv_sec = (time_t)(timeout_ns / NSEC_S),
+                              .tv_nsec = (long)(timeout_ns % NSEC_S)};
+        struct timespec *limit = timeout_ns == NSEC_NEVER ? NULL : &ts;
+        int n = epoll_pwait2(e->epoll_fd, e->events, max, limit, NULL);
+        if (n >= 0 || errno != ENOSYS)
+            return n;
+        e->only_ms = true; /* before Linux 5.11, and in some sandboxes */
+    }
+    /* Rounded up, so that what is due is due after the wait; but a wait below 1 ms is a gathering
+     * of some microseconds, and goes without. */
+    uint64_t ms = timeout_ns < NSEC_MS ? 0 : (timeout_ns - 1) / NSEC_MS + 1;
+    return epoll_wait(e->epoll_fd, e->events, max, ms > 60000 ? 60000 : (int)ms);
 }
 
 static int epoll_wait_events(void *ctx, struct io_event *events, int max, uint64_t timeout_ns)
@@ -233,7 +248,7 @@ static int epoll_wait_events(void *ctx, struct io_event *events, int max, uint64
     struct io_epoll *e = ctx;
     if (max > WAIT_MAX)
         max = WAIT_MAX;
-    int n = epoll_wait(e->epoll_fd, e->events, max, to_ms(timeout_ns));
+    int n = wait_kernel(e, max, timeout_ns);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     int count = 0;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -152,6 +153,11 @@ unsigned process_cpu_count(void)
             return 1;
     }
     return 1;
+}
+
+void process_give_back_memory_from(uint32_t bytes)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, (int)bytes);
 }
 
 int process_raise_file_limit(uint64_t need, uint64_t *ret_limit)

@@ -41,6 +41,13 @@ void process_sleep_ns(uint64_t ns);
 unsigned process_cpu_count(void);
 
 /*
+ * Tells malloc that memory of `bytes` or more at a time goes back to the system as soon as it is
+ * freed. Left to itself it raises that threshold when such memory is freed, and keeps bursts for
+ * good. Before there are threads. Ignored where malloc has no such setting.
+ */
+void process_give_back_memory_from(uint32_t bytes);
+
+/*
  * Makes room for `need` open files, raising the hard limit too where that is allowed. -EPERM: the
  * hard limit is lower and stays; *ret_limit tells it (set in this case only).
  */

@@ -250,7 +250,7 @@ static void request_is_complete(struct client *c, const uint8_t *bytes, size_t l
     } else if (c->in_fed == 0) {
         struct iovec iov = {(void *)(uintptr_t)bytes, len};
         take_request(c, &iov, 1, len, NULL);
-    } else if (buf_append(&c->in, &c->worker->chunks, bytes, len) != 0) {
+    } else if (buf_append_slowly(&c->in, &c->worker->chunks, bytes, len) != 0) {
         buf_clear(&c->in, &c->worker->chunks);
         reply_failure(c, FAILURE_MEMORY);
     } else {
@@ -270,7 +270,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
                 return; /* nothing more is taken from it */
             if (c->pending >= w->settings->client_pending_max)
                 metric_add(&w->metrics.clients_pending_limit, 1);
-            if (buf_append(&c->in, &w->chunks, bytes, len) != 0) {
+            if (buf_append_slowly(&c->in, &w->chunks, bytes, len) != 0) {
                 reply_failure(c, FAILURE_MEMORY);
                 if (!c->conn.source.dead)
                     client_close_after_replies(c);
@@ -294,7 +294,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
         if (result == FRAME_READY) {
             request_is_complete(c, bytes, used);
         } else if (!c->discarding) {
-            if (buf_append(&c->in, &w->chunks, bytes, used) != 0)
+            if (buf_append_slowly(&c->in, &w->chunks, bytes, used) != 0)
                 discard(c);
             else
                 c->in_fed += used;

@@ -28,10 +28,11 @@ struct client {
     uint64_t last_active;   /* ns: last byte from it */
     uint64_t blocked_since; /* ns: last byte it took */
 
-    struct list requests; /* in order; the first is the next to be answered */
-    uint32_t pending;     /* requests */
-    uint32_t parts_out;   /* its parts on upstreams, tombstones included */
-    uint64_t held;        /* bytes of replies that wait in requests for their turn */
+    struct list requests;     /* in order; the first is the next to be answered */
+    uint32_t pending;         /* requests */
+    uint32_t parts_out;       /* its parts on upstreams, tombstones included */
+    uint64_t gathering_since; /* ns: since when its replies wait for more; 0: they do not */
+    uint64_t held;            /* bytes of replies that wait in requests for their turn */
 
     uint8_t proto;       /* 2 or 3 */
     uint8_t on_failure;  /* enum on_failure */
@@ -41,6 +42,7 @@ struct client {
     bool closing;        /* no further request is taken; closed when all is sent */
     bool changing_proto; /* waits until its parts have left the upstreams of the old version */
     bool buried;         /* dead, and only kept in memory for the parts that point to it */
+    bool hurry;          /* what it is owed now must not wait for more */
     bool discarding;     /* the present request did not fit limits.memory: dropped, then refused */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */

@@ -202,6 +202,7 @@ void fanout_part_failed(struct request *r, uint32_t index, enum failure failure,
     f->results[index].part = NULL;
     failure_count(w, failure);
     f->failed = true;
+    r->client->hurry = true;
     /* Memory is our own fault and is told, whatever the failures of nodes may be turned into. */
     if (f->error.len == 0 && (!request_may_miss(r, failure) || r->command->miss == MISS_NEVER)) {
         struct reply_out o = {.to = &f->error, .chunks = &w->chunks, .proto = r->proto};

@@ -319,7 +319,7 @@ static void answer_command(struct client *c, const struct command *command, stru
                 if (asked)
                     write_command_info(o, asked);
                 else
-                    reply_null_array(o);
+                    reply_null(o); /* not a null array: redis-server 7.0 has it so */
             }
             return;
         }

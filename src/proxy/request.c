@@ -187,6 +187,7 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
 {
     struct worker *w = r->client->worker;
     failure_count(w, f);
+    r->client->hurry = true;
     struct reply_out o = request_reply(r);
     size_t before = o.to->len;
     if (request_may_miss(r, f)) {

@@ -37,6 +37,25 @@ static int quoted_len(struct str s, size_t max)
     return (int)(s.len < max ? s.len : max);
 }
 
+/* The first bytes of an argument, however long it is: gathering 5 MB to quote 128 would be a waste.
+ */
+static struct str arg_begin(const struct args *a, size_t index, char to[QUOTED_MAX])
+{
+    const struct arg *v = &a->v[index];
+    size_t len = 0, wanted = v->len < QUOTED_MAX ? v->len : QUOTED_MAX;
+    size_t at = v->at;
+    for (uint32_t piece = v->piece; len < wanted; piece++, at = 0) {
+        must(piece < a->iov_count);
+        const struct iovec *iov = &a->iov[piece];
+        size_t here = iov->iov_len - at;
+        if (here > wanted - len)
+            here = wanted - len;
+        memcpy(to + len, (const char *)iov->iov_base + at, here);
+        len += here;
+    }
+    return (struct str){to, len};
+}
+
 static void refuse_unknown(struct client *c)
 {
     struct worker *w = c->worker;
@@ -50,10 +69,8 @@ static void refuse_unknown(struct client *c)
     char begin[QUOTED_MAX + 8 * sizeof("'' ")] = "";
     size_t len = 0;
     for (size_t i = 1; i < w->args.count && len < QUOTED_MAX; i++) {
-        /* Longer ones are cut anyway, and gathering a 5 MB argument for that would be a waste. */
-        if (args_len(&w->args, i) > CHUNK_BYTES)
-            break;
-        struct str s = args_str(&w->args, i);
+        char bytes[QUOTED_MAX];
+        struct str s = arg_begin(&w->args, i, bytes);
         int n = snprintf(begin + len, sizeof(begin) - len, "'%.*s' ",
                          quoted_len(s, QUOTED_MAX - len), s.p);
         len += (size_t)n;

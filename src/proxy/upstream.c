@@ -326,7 +326,7 @@ static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
     struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
     if (p && !p->request && u->state == UPSTREAM_READY)
         u->dropping = true;
-    if (!u->dropping && buf_append(&u->in, &u->worker->chunks, bytes, len) != 0)
+    if (!u->dropping && buf_append_slowly(&u->in, &u->worker->chunks, bytes, len) != 0)
         u->dropping = u->out_of_memory = true;
     if (u->dropping)
         buf_clear(&u->in, &u->worker->chunks);

@@ -15,6 +15,8 @@ enum {
     CHUNK_RESERVE_BYTES = 1024 * 1024,
     POOL_SPARE_MAX = 4096,
     SLOW_TURN_MS = 50,
+    TRIM_MS = 1000,
+    GATHER_US = 50, /* far below a round trip in a data centre's network and back: see gathers() */
 };
 
 /* ---- accepting ---- */
@@ -168,6 +170,15 @@ static void on_drain_time(struct timer *t)
         client_close(list_item(link, struct client, link));
 }
 
+static void on_trim_time(struct timer *t)
+{
+    struct worker *w = container_of(t, struct worker, trim_timer);
+    chunk_pool_trim(&w->chunks);
+    pool_trim(&w->clients_pool);
+    pool_trim(&w->requests_pool);
+    pool_trim(&w->parts_pool);
+}
+
 static void deliver_drain(struct message *m, void *receiver)
 {
     struct worker *w = receiver;
@@ -235,6 +246,8 @@ static void close_idle(struct worker *w)
 static uint64_t next_due(const struct worker *w)
 {
     uint64_t due = w->next_deadline;
+    if (!list_empty(&w->dirty_clients)) /* they gather */
+        due = nsec_min(due, worker_now(w) + GATHER_US * NSEC_US);
     if (!list_empty(&w->blocked))
         due = nsec_min(due, list_first(&w->blocked, struct client, blocked_link)->blocked_since +
                                 w->settings->client_stall_timeout);
@@ -244,24 +257,37 @@ static uint64_t next_due(const struct worker *w)
     return due;
 }
 
-/* A client that waits for more replies, from other nodes, probably gets them in a moment: one write
- * then does for all. Not if it is owed much already. */
-static bool expects_more(const struct client *c)
+/*
+ * A client that waits for more replies, mostly from other nodes, probably gets them in a moment:
+ * one write then does for all, and a write is the dearest thing a proxy does. So its replies wait
+ * too, but for GATHER_US at most, and not if it is owed much already or nothing more, or has waited
+ * for a node in vain. With pipelines of 16 over three nodes that makes 1.2 writes per batch out
+ * of 1.7, and 10 to 15 % less CPU per request.
+ */
+static bool gathers(struct client *c, bool over_turns)
 {
-    return c->pending > 0 && c->conn.out.len < CHUNK_BYTES;
+    uint64_t now = worker_now(c->worker);
+    if (c->pending == 0 || c->hurry || c->conn.out.len >= CHUNK_BYTES)
+        return false;
+    if (c->gathering_since == 0)
+        c->gathering_since = now;
+    return !over_turns || now - c->gathering_since < GATHER_US * NSEC_US;
 }
 
-static void flush_clients(struct worker *w, bool all)
+static void flush_clients(struct worker *w, bool over_turns)
 {
     struct list later;
     list_init(&later);
     while (!list_empty(&w->dirty_clients)) {
         struct client *c = list_first(&w->dirty_clients, struct client, conn.dirty);
         list_remove(&c->conn.dirty);
-        if (!all && expects_more(c))
+        if (gathers(c, over_turns)) {
             list_push_tail(&later, &c->conn.dirty);
-        else
-            client_flush(c);
+            continue;
+        }
+        c->gathering_since = 0;
+        c->hurry = false;
+        client_flush(c);
     }
     list_append_all(&w->dirty_clients, &later);
 }
@@ -275,14 +301,15 @@ static void flush_upstreams(struct worker *w)
     }
 }
 
-static void poll_and_answer(struct worker *w, uint64_t until)
+static int poll_and_answer(struct worker *w, uint64_t until)
 {
-    loop_poll(&w->loop, until);
+    int called = loop_poll(&w->loop, until);
     mailbox_empty(&w->mailbox, w);
     /* After the events, so that what has come in time counts, even if this thread was late. */
     expire_deadlines(w);
     close_stalled(w);
     close_idle(w);
+    return called;
 }
 
 bool worker_turn(struct worker *w, uint64_t max_wait_ns)
@@ -290,19 +317,20 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns)
     uint64_t until = next_due(w);
     if (max_wait_ns != NSEC_NEVER)
         until = nsec_min(until, worker_now(w) + max_wait_ns);
-    poll_and_answer(w, until);
+    int called = poll_and_answer(w, until);
     uint64_t begin = worker_now(w);
     flush_clients(w, false);
     /* Clients that got their replies just now may have sent the next request already, and nodes the
      * rest of what a client waits for. Looking once more before the rest is written makes for fewer
      * and longer writes: -5 to -12 % CPU. */
-    if (!list_empty(&w->dirty_upstreams) || !list_empty(&w->dirty_clients)) {
-        poll_and_answer(w, 0);
-        flush_clients(w, true);
-    }
+    if (called > 0 && (!list_empty(&w->dirty_upstreams) || !list_empty(&w->dirty_clients)))
+        (void)poll_and_answer(w, 0); /* a second nothing would be no news */
+    flush_clients(w, true);
     flush_upstreams(w);
     loop_end_turn(&w->loop);
 
+    if (!timer_is_set(&w->trim_timer) && chunk_pool_has_spares(&w->chunks))
+        timer_set(&w->trim_timer, worker_now(w) + TRIM_MS * NSEC_MS);
     metric_add(&w->metrics.turns, 1);
     metric_set(&w->metrics.buffer_bytes, chunk_pool_bytes(&w->chunks));
     if (io_now(w->loop.io) - begin > SLOW_TURN_MS * NSEC_MS)
@@ -342,7 +370,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     w->upstream_scratch = malloc(UPSTREAM_READ_BYTES);
     loop_init(&w->loop, io);
     if (!w->client_scratch || !w->upstream_scratch ||
-        timer_make(&w->drain_timer, &w->loop.timers, on_drain_time) != 0) {
+        timer_make(&w->drain_timer, &w->loop.timers, on_drain_time) != 0 ||
+        timer_make(&w->trim_timer, &w->loop.timers, on_trim_time) != 0) {
         free(w->client_scratch);
         free(w->upstream_scratch);
         loop_fini(&w->loop);
@@ -387,6 +416,7 @@ struct worker *worker_free(struct worker *w)
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_close(&w->listeners[i]);
     timer_unmake(&w->drain_timer);
+    timer_unmake(&w->trim_timer);
     loop_fini(&w->loop);
     view_unref(w->view);
     args_fini(&w->args);

@@ -90,6 +90,7 @@ static int sort_candidates(const struct maglev_node *nodes, size_t count, struct
 
 static void start_permutation(struct candidate *c, uint32_t slots)
 {
+    must(slots > 1); /* a prime */
     c->slot = (uint32_t)(XXH64(c->id.p, c->id.len, 0) % slots);
     c->skip = (uint32_t)(XXH64(c->id.p, c->id.len, 1) % (slots - 1)) + 1;
 }

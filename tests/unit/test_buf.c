@@ -471,6 +471,52 @@ static void test_random_walk(void **state)
     assert_true(refused > 100); /* or the limits were never tried */
 }
 
+static void what_grows_slowly_takes_little(void **state)
+{
+    (void)state;
+    enum { LEN = 40000 };
+    static uint8_t bytes[LEN], got[LEN];
+    struct chunk_pool p;
+    struct buf b;
+    chunk_pool_init(&p, 10 * CHUNK_BYTES, 0);
+    buf_init(&b);
+    for (size_t i = 0; i < LEN; i++) {
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+        assert_int_equal(buf_append_slowly(&b, &p, &bytes[i], 1), 0);
+        assert_int_equal(b.len, i + 1);
+        assert_true(chunk_pool_bytes(&p) <= 256 + 5 * (i + 1));
+    }
+    buf_copy_out(&b, 0, got, LEN);
+    assert_memory_equal(got, bytes, LEN);
+    buf_clear(&b, &p);
+    assert_int_equal(chunk_pool_bytes(&p), 0);
+    static const struct {
+        size_t len, taken;
+    } ROWS[] = {{1, 256}, {200, 256}, {250, 1024}, {1000, 1024}, {4000, 4096}, {5000, CHUNK_BYTES}};
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        assert_int_equal(buf_append_slowly(&b, &p, bytes, ROWS[i].len), 0);
+        assert_int_equal(chunk_pool_bytes(&p), ROWS[i].taken);
+        buf_clear(&b, &p);
+    }
+    assert_true(chunk_pool_has_spares(&p));
+    chunk_pool_trim(&p); /* what the last interval needed stays … */
+    chunk_pool_trim(&p); /* … and goes, as this one needed nothing */
+    assert_false(chunk_pool_has_spares(&p));
+    /* A limit that is not met is not exceeded by small chunks either. */
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(buf_append(&b, &p, bytes, CHUNK_BYTES - 100), 0);
+    struct buf c;
+    buf_init(&c);
+    size_t taken = 0;
+    while (buf_append_slowly(&c, &p, bytes, 100) == 0)
+        taken += 100;
+    assert_true(taken > 4000 && chunk_pool_bytes(&p) <= 10 * CHUNK_BYTES);
+    assert_true(p.limit_hits > 0);
+    buf_clear(&b, &p);
+    buf_clear(&c, &p);
+    chunk_pool_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_huge_limit),
         cmocka_unit_test(test_iov),
         cmocka_unit_test(test_random_walk),
+        cmocka_unit_test(what_grows_slowly_takes_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,10 +128,33 @@ static void test_objects_are_apart(void **state)
     pool_fini(&p);
 }
 
+static void trimming_follows_the_use(void **state)
+{
+    (void)state;
+    enum { OBJECTS = 20 };
+    void *objects[OBJECTS];
+    struct pool p;
+    pool_init(&p, 64, OBJECTS, OBJECTS);
+    for (size_t i = 0; i < OBJECTS; i++)
+        objects[i] = pool_take(&p);
+    for (size_t i = 5; i < OBJECTS; i++)
+        pool_give(&p, objects[i]);
+    pool_trim(&p); /* the peak of 20 is remembered once */
+    assert_int_equal(p.spare_count, KEEPS_SPARES ? OBJECTS - 5 : 0);
+    void *one = pool_take(&p);
+    pool_give(&p, one);
+    pool_trim(&p); /* this time it was 6 */
+    assert_int_equal(p.spare_count, KEEPS_SPARES ? 1 : 0);
+    for (size_t i = 0; i < 5; i++)
+        pool_give(&p, objects[i]);
+    pool_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ceiling),
+        cmocka_unit_test(trimming_follows_the_use),
         cmocka_unit_test(test_spares),
         cmocka_unit_test(test_small_objects),
         cmocka_unit_test(test_objects_are_apart),
