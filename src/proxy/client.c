@@ -21,12 +21,24 @@
 
 /* ---- may it go on? ---- */
 
+/* See change_proto() in local.c. It waits as long as a request may; then its requests to nodes
+ * that still have some of the old ones are answered as timed out: see upstream_would_overtake(). */
+static bool waits_for_old_parts(struct client *c)
+{
+    if (!c->changing_proto)
+        return false;
+    if (c->parts_out == 0) {
+        c->changing_proto = false;
+        list_remove(&c->changing_link);
+        return false;
+    }
+    return worker_now(c->worker) < c->changing_until;
+}
+
 static bool must_wait(struct client *c)
 {
     struct worker *w = c->worker;
-    if (c->changing_proto && c->parts_out == 0)
-        c->changing_proto = false;
-    return c->closing || w->draining || c->changing_proto ||
+    return c->closing || w->draining || waits_for_old_parts(c) ||
            c->pending >= w->settings->client_pending_max ||
            c->conn.out.len + c->held > CLIENT_OUTPUT_PAUSE;
 }
@@ -241,18 +253,29 @@ static void discard(struct client *c)
     c->in_fed = 0;
 }
 
+/* The request that was passed over has ended. A count of 0 calls for no answer, whatever there was
+ * no room for. Whether a line was blank is not known any more, so nothing after it could be
+ * trusted. */
+static void refuse_discarded(struct client *c)
+{
+    c->discarding = false;
+    if (!c->frame.is_inline && c->frame.number <= 0)
+        return;
+    reply_failure(c, FAILURE_MEMORY);
+    if (c->frame.is_inline && !c->conn.source.dead)
+        client_close_after_replies(c);
+}
+
 static void request_is_complete(struct client *c, const uint8_t *bytes, size_t len)
 {
     metric_add(&c->worker->metrics.requests, 1);
+    if (c->in_fed > 0 && buf_append_slowly(&c->in, &c->worker->chunks, bytes, len) != 0)
+        discard(c);
     if (c->discarding) {
-        c->discarding = false;
-        reply_failure(c, FAILURE_MEMORY);
+        refuse_discarded(c);
     } else if (c->in_fed == 0) {
         struct iovec iov = {(void *)(uintptr_t)bytes, len};
         take_request(c, &iov, 1, len, NULL);
-    } else if (buf_append_slowly(&c->in, &c->worker->chunks, bytes, len) != 0) {
-        buf_clear(&c->in, &c->worker->chunks);
-        reply_failure(c, FAILURE_MEMORY);
     } else {
         take_request_from_in(c, c->in.len);
     }
@@ -404,6 +427,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     frame_init(&c->frame, FRAME_REQUEST, &w->request_limits);
     list_init(&c->blocked_link);
     list_init(&c->idle_link);
+    list_init(&c->changing_link);
     list_init(&c->requests);
     list_push_tail(&w->clients, &c->link);
     if (w->settings->client_idle_timeout > 0)
@@ -442,6 +466,7 @@ void client_close(struct client *c)
     free(take_ptr(c->name));
     list_remove(&c->link);
     list_remove(&c->idle_link);
+    list_remove(&c->changing_link);
     list_remove(&c->blocked_link);
     metric_set(&w->metrics.clients, metric_get(&w->metrics.clients) - 1);
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);

@@ -16,10 +16,11 @@ struct client {
     struct conn conn;
     struct worker *worker; /* loan */
     struct grave grave;
-    struct list link;         /* in worker.clients */
-    struct list idle_link;    /* in worker.idle, least recently active first */
-    struct list blocked_link; /* in worker.blocked while conn.blocked, longest first */
-    uint64_t id;              /* as CLIENT ID; unique in the process */
+    struct list link;          /* in worker.clients */
+    struct list idle_link;     /* in worker.idle, least recently active first */
+    struct list changing_link; /* in worker.changing while changing_proto, longest first */
+    struct list blocked_link;  /* in worker.blocked while conn.blocked, longest first */
+    uint64_t id;               /* as CLIENT ID; unique in the process */
     struct addr peer;
     char *name; /* owned; CLIENT SETNAME; NULL: none */
 
@@ -31,6 +32,7 @@ struct client {
     struct list requests;     /* in order; the first is the next to be answered */
     uint32_t pending;         /* requests */
     uint32_t parts_out;       /* its parts on upstreams, tombstones included */
+    uint64_t changing_until;  /* ns: how long changing_proto may hold it up */
     uint64_t gathering_since; /* ns: since when its replies wait for more; 0: they do not */
     uint64_t held;            /* bytes of replies that wait in requests for their turn */
 

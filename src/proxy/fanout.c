@@ -126,6 +126,8 @@ static void start_part(struct request *r, uint32_t index)
     buf_init(&result->reply);
     size_t len = bytes.len;
     enum failure failure = u ? upstream_admits(u, len) : FAILURE_MEMORY;
+    if (failure == FAILURE_NONE && upstream_would_overtake(u, r->client))
+        failure = FAILURE_TIMED_OUT;
     struct part *p = failure == FAILURE_NONE ? part_new(r, u, index) : NULL;
     if (!p) {
         buf_clear(&bytes, &w->chunks);

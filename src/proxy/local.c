@@ -92,8 +92,12 @@ static void change_proto(struct client *c, uint8_t proto)
 {
     /* Each version has upstreams of its own. So that this client's commands reach a node in their
      * order, what is on the old ones has to come back first. */
-    if (c->proto != proto && c->parts_out > 0)
+    if (c->proto != proto && c->parts_out > 0) {
         c->changing_proto = true;
+        c->changing_until = worker_now(c->worker) + c->worker->settings->request_timeout;
+        list_remove(&c->changing_link);
+        list_push_tail(&c->worker->changing, &c->changing_link);
+    }
     c->proto = proto;
 }
 

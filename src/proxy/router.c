@@ -126,6 +126,8 @@ static void forward(struct request *r, uint32_t node, struct buf *from)
     struct upstream *u = upstream_set_shared(&w->upstreams, node, r->proto);
     size_t len = w->args.frame_len;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
+    if (f == FAILURE_NONE && upstream_would_overtake(u, r->client))
+        f = FAILURE_TIMED_OUT;
     struct part *p = f == FAILURE_NONE ? part_new(r, u, 0) : NULL;
     if (p && router_forward_bytes(w, upstream_target(u, p), from) != 0) {
         p->request = NULL;

@@ -85,6 +85,11 @@ enum failure upstream_admits(const struct upstream *u, size_t len)
     return FAILURE_NONE;
 }
 
+bool upstream_would_overtake(const struct upstream *u, const struct client *c)
+{
+    return c->changing_proto && upstream_node_owes(u->node, c, u);
+}
+
 struct buf *upstream_target(struct upstream *u, struct part *p)
 {
     return u->state == UPSTREAM_READY ? &u->conn.out : &p->bytes;

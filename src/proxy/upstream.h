@@ -61,6 +61,10 @@ void upstream_start(struct upstream *u);
 /* May a request of `len` bytes go on it now? FAILURE_NONE, _DOWN or _NODE_LIMIT. */
 enum failure upstream_admits(const struct upstream *u, size_t len);
 
+/* Has the client requests on another lane of the node, though it has waited for them as long as a
+ * request may? Then one on this lane could be executed before them. */
+bool upstream_would_overtake(const struct upstream *u, const struct client *c);
+
 /* Where the bytes of a part that was admitted are to be appended, before upstream_enqueue(). */
 struct buf *upstream_target(struct upstream *u, struct part *p);
 /* The part is complete, `len` bytes of it, in upstream_target(). */

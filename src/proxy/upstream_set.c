@@ -124,6 +124,25 @@ uint64_t upstream_set_expire(struct upstream_set *s)
     return next;
 }
 
+static bool queue_has(const struct list *parts, const struct client *c)
+{
+    list_for_each (link, parts)
+        if (list_item(link, struct part, queue)->client == c)
+            return true;
+    return false;
+}
+
+bool upstream_node_owes(const struct upstream_node *n, const struct client *c,
+                        const struct upstream *u)
+{
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        const struct upstream *other = n->lanes[lane];
+        if (other && other != u && (queue_has(&other->sent, c) || queue_has(&other->waiting, c)))
+            return true;
+    }
+    return false;
+}
+
 bool upstream_node_is_down(const struct upstream_node *n)
 {
     bool failed = false;

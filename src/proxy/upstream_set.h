@@ -42,5 +42,10 @@ struct upstream *upstream_set_shared(struct upstream_set *s, uint32_t node, uint
 /* upstream_expire() for all. */
 uint64_t upstream_set_expire(struct upstream_set *s);
 
+/* Are parts of `c` on lanes of this node other than that of `u`? Looks through the queues: only for
+ * clients that changed their RESP version with requests under way. */
+bool upstream_node_owes(const struct upstream_node *n, const struct client *c,
+                        const struct upstream *u);
+
 /* Has it failed on every lane that was tried? */
 bool upstream_node_is_down(const struct upstream_node *n);

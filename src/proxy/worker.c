@@ -49,7 +49,7 @@ static void deliver_socket(struct message *m, void *receiver)
 static struct worker *least_loaded(struct worker *w)
 {
     struct worker *least = w;
-    unsigned fewest = atomic_load_explicit(&w->load, memory_order_relaxed);
+    unsigned fewest = atomic_load_explicit(&w->load, memory_order_relaxed) - 1; /* less this one */
     for (unsigned i = 0; i < w->all_count; i++) {
         unsigned load = atomic_load_explicit(&w->all[i]->load, memory_order_relaxed);
         if (load < fewest) {
@@ -68,16 +68,18 @@ static bool hand_over(struct worker *w, struct worker *to, int handle, const str
     *s =
         (struct socket_message){.message.deliver = deliver_socket, .handle = handle, .peer = *peer};
     metric_add(&w->metrics.clients_handed_over, 1);
+    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
     mailbox_post(&to->mailbox, &s->message);
     return true;
 }
 
-static bool is_full(const struct worker *w)
+static bool is_over_full(const struct worker *w)
 {
     uint64_t clients = 0;
     for (unsigned i = 0; i < w->all_count; i++)
-        clients += atomic_load_explicit(&w->all[i]->load, memory_order_relaxed);
-    return clients >= w->settings->clients_max;
+        clients += atomic_load_explicit(&w->all[i]->load, memory_order_seq_cst);
+    return clients > w->settings->clients_max;
 }
 
 static void on_accept(void *owner, int handle, const struct addr *peer)
@@ -85,7 +87,10 @@ static void on_accept(void *owner, int handle, const struct addr *peer)
     struct worker *w = owner;
     struct io *io = w->loop.io;
     metric_add(&w->metrics.clients_accepted, 1);
-    if (is_full(w)) {
+    /* Counted first and looked at then: so two workers never both take the last place. */
+    atomic_fetch_add_explicit(&w->load, 1, memory_order_seq_cst);
+    if (is_over_full(w)) {
+        atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
         static const char TEXT[] = "-ERR max number of clients reached\r\n";
         struct iovec iov = {(void *)(uintptr_t)TEXT, sizeof(TEXT) - 1};
         (void)io->ops->writev(io->ctx, handle, &iov, 1); /* as redis-server: if it fits, good */
@@ -94,14 +99,8 @@ static void on_accept(void *owner, int handle, const struct addr *peer)
         return;
     }
     struct worker *to = least_loaded(w);
-    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
-    if (to != w && hand_over(w, to, handle, peer))
-        return;
-    if (to != w) {
-        atomic_fetch_sub_explicit(&to->load, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&w->load, 1, memory_order_relaxed);
-    }
-    take_socket(w, handle, peer);
+    if (to == w || !hand_over(w, to, handle, peer))
+        take_socket(w, handle, peer);
 }
 
 static void on_pause(void *owner, int err)
@@ -225,6 +224,18 @@ static void close_stalled(struct worker *w)
     }
 }
 
+/* They have waited for their turn as long as a request may. */
+static void wake_changing(struct worker *w)
+{
+    while (!list_empty(&w->changing)) {
+        struct client *c = list_first(&w->changing, struct client, changing_link);
+        if (c->changing_until > worker_now(w))
+            return;
+        list_remove(&c->changing_link);
+        client_wake(c);
+    }
+}
+
 static void close_idle(struct worker *w)
 {
     while (!list_empty(&w->idle)) {
@@ -248,6 +259,8 @@ static uint64_t next_due(const struct worker *w)
     uint64_t due = w->next_deadline;
     if (!list_empty(&w->dirty_clients)) /* they gather */
         due = nsec_min(due, worker_now(w) + GATHER_US * NSEC_US);
+    if (!list_empty(&w->changing))
+        due = nsec_min(due, list_first(&w->changing, struct client, changing_link)->changing_until);
     if (!list_empty(&w->blocked))
         due = nsec_min(due, list_first(&w->blocked, struct client, blocked_link)->blocked_since +
                                 w->settings->client_stall_timeout);
@@ -307,6 +320,7 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     mailbox_empty(&w->mailbox, w);
     /* After the events, so that what has come in time counts, even if this thread was late. */
     expire_deadlines(w);
+    wake_changing(w);
     close_stalled(w);
     close_idle(w);
     return called;
@@ -391,6 +405,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->clients);
     list_init(&w->idle);
     list_init(&w->blocked);
+    list_init(&w->changing);
     w->next_deadline = NSEC_NEVER;
     list_init(&w->dirty_clients);
     list_init(&w->dirty_upstreams);

@@ -14,7 +14,7 @@ enum {
     CLIENT_READ_BYTES = 64 * 1024, /* one read; fits the longest inline request */
     UPSTREAM_READ_BYTES =
         256 * 1024, /* one read; larger gains nothing (data-plane prototypes, §3) */
-    CLIENT_OUTPUT_PAUSE = 1024 * 1024, /* a client owed more than this is not read further */
+    CLIENT_OUTPUT_PAUSE = 256 * 1024, /* a client owed more than this is not read further */
     WORKER_LISTENERS_MAX = 16,
 };
 
@@ -43,6 +43,7 @@ struct worker {
 
     struct list clients;
     struct list idle;       /* clients, by last_active; only if there is an idle time-out */
+    struct list changing;   /* clients that wait in changing_proto, by changing_until */
     struct list blocked;    /* clients that take no bytes, by blocked_since */
     uint64_t next_deadline; /* ns: no part's deadline is before; NSEC_NEVER: there is none */
     struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
