@@ -29,8 +29,10 @@ asan='-Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lund
 case "$kind" in
 plain)
     dir=build
-    options='-Dbuildtype=debugoptimized'
-    c_args=
+    # Across files the many small functions of the data plane cost a tenth less. Fat objects, because
+    # tools/tidy.py looks into the libraries.
+    options='-Dbuildtype=debugoptimized -Db_lto=true'
+    c_args=-ffat-lto-objects
     ;;
 asan)
     dir=build-asan

@@ -118,6 +118,7 @@ void client_advance(struct client *c)
         if (!r->done)
             break;
         c->held -= r->reply.len;
+        c->answered_batch = r->batch;
         /* By copy if it is short: many short pieces cost the kernel more than one copy does here.
          */
         if (buf_move(&c->conn.out, &r->reply, &w->chunks, r->reply.len) != 0)
@@ -381,6 +382,7 @@ static void read_client(struct client *c)
         list_remove(&c->idle_link);
         list_push_tail(&w->idle, &c->idle_link);
     }
+    c->batch++;
     feed(c, w->client_scratch, (size_t)n);
 }
 

@@ -33,6 +33,8 @@ struct client {
     uint32_t pending;         /* requests */
     uint32_t parts_out;       /* its parts on upstreams, tombstones included */
     uint64_t changing_until;  /* ns: how long changing_proto may hold it up */
+    uint32_t batch;           /* counts reads */
+    uint32_t answered_batch;  /* of the request that was answered last */
     uint64_t gathering_since; /* ns: since when its replies wait for more; 0: they do not */
     uint64_t held;            /* bytes of replies that wait in requests for their turn */
 

@@ -15,6 +15,7 @@ struct request *request_new(struct client *c, const struct command *command, uin
     *r = (struct request){.client = c,
                           .command = command,
                           .arg_count = arg_count,
+                          .batch = c->batch,
                           .proto = c->proto,
                           .on_failure = c->on_failure};
     list_push_tail(&c->requests, &r->link);

@@ -40,6 +40,7 @@ struct request {
     struct fanout *fanout; /* owned; NULL: not split */
     struct part *part;     /* of a request that is not split; NULL: none yet, or it has left */
     struct buf reply;      /* kept here until the request is the first in its client's queue */
+    uint32_t batch;        /* client.batch when it came: equal for all that were read at once */
     uint64_t arg_count;    /* some misses have as many elements as the request has arguments */
     bool done;             /* its reply is complete */
     uint8_t proto;         /* RESP version its reply is written in */

@@ -16,7 +16,7 @@ enum {
     POOL_SPARE_MAX = 4096,
     SLOW_TURN_MS = 50,
     TRIM_MS = 1000,
-    GATHER_US = 50, /* far below a round trip in a data centre's network and back: see gathers() */
+    GATHER_US = 100, /* a part of what a request takes on a network: see gathers() */
 };
 
 /* ---- accepting ---- */
@@ -257,8 +257,7 @@ static void close_idle(struct worker *w)
 static uint64_t next_due(const struct worker *w)
 {
     uint64_t due = w->next_deadline;
-    if (!list_empty(&w->dirty_clients)) /* they gather */
-        due = nsec_min(due, worker_now(w) + GATHER_US * NSEC_US);
+    due = nsec_min(due, w->gathered_at);
     if (!list_empty(&w->changing))
         due = nsec_min(due, list_first(&w->changing, struct client, changing_link)->changing_until);
     if (!list_empty(&w->blocked))
@@ -271,16 +270,18 @@ static uint64_t next_due(const struct worker *w)
 }
 
 /*
- * A client that waits for more replies, mostly from other nodes, probably gets them in a moment:
- * one write then does for all, and a write is the dearest thing a proxy does. So its replies wait
- * too, but for GATHER_US at most, and not if it is owed much already or nothing more, or has waited
- * for a node in vain. With pipelines of 16 over three nodes that makes 1.2 writes per batch out
- * of 1.7, and 10 to 15 % less CPU per request.
+ * A client that sent several requests at once, a pipeline, gets the replies from several nodes, one
+ * soon after the other. A write is the dearest thing a proxy does, so the first of them wait for
+ * the rest: for GATHER_US at most, and not if the client is owed much already or a node did not
+ * answer. A client whose requests came one by one does not wait. With pipelines of 16 over three
+ * nodes that makes 1.2 writes per batch out of 1.7, and 10 to 15 % less CPU per request.
  */
 static bool gathers(struct client *c, bool over_turns)
 {
     uint64_t now = worker_now(c->worker);
-    if (c->pending == 0 || c->hurry || c->conn.out.len >= CHUNK_BYTES)
+    if (list_empty(&c->requests) || c->hurry || c->conn.out.len >= CHUNK_BYTES)
+        return false;
+    if (list_first(&c->requests, struct request, link)->batch != c->answered_batch)
         return false;
     if (c->gathering_since == 0)
         c->gathering_since = now;
@@ -291,11 +292,13 @@ static void flush_clients(struct worker *w, bool over_turns)
 {
     struct list later;
     list_init(&later);
+    w->gathered_at = NSEC_NEVER;
     while (!list_empty(&w->dirty_clients)) {
         struct client *c = list_first(&w->dirty_clients, struct client, conn.dirty);
         list_remove(&c->conn.dirty);
         if (gathers(c, over_turns)) {
             list_push_tail(&later, &c->conn.dirty);
+            w->gathered_at = nsec_min(w->gathered_at, c->gathering_since + GATHER_US * NSEC_US);
             continue;
         }
         c->gathering_since = 0;
@@ -407,6 +410,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->blocked);
     list_init(&w->changing);
     w->next_deadline = NSEC_NEVER;
+    w->gathered_at = NSEC_NEVER;
     list_init(&w->dirty_clients);
     list_init(&w->dirty_upstreams);
     *ret_worker = w;

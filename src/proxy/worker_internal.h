@@ -47,6 +47,7 @@ struct worker {
     struct list blocked;    /* clients that take no bytes, by blocked_since */
     uint64_t next_deadline; /* ns: no part's deadline is before; NSEC_NEVER: there is none */
     struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
+    uint64_t gathered_at; /* ns: when the first of the dirty clients has gathered long enough */
     uint64_t last_client_id;
     uint64_t started; /* ns */
 
