@@ -179,6 +179,7 @@ static void batch_start(struct bench *bench, struct connection *c, uint64_t now)
         char *request = c->out + i * bench->template_len;
         for (unsigned k = 0; k < options->mget_count; k++) {
             uint32_t key = draw_key(bench);
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there with mget_count > 0 */
             c->keys[key_index++] = key;
             patch_key(request + bench->key_at[k], key);
             if (options->command == LOAD_SET)

@@ -108,7 +108,7 @@ static enum answer_result take_item(struct reader *r, struct answer_item *item, 
     if (depth == 0)
         whole->item_count = (uint32_t)elements;
     for (uint64_t i = 0; i < elements; i++) {
-        struct answer_item spare;
+        struct answer_item spare = {0};
         struct answer_item *to = depth == 0 && i < ANSWER_ITEMS_MAX ? &whole->items[i] : &spare;
         result = take_item(r, to, depth + 1, whole);
         if (result != ANSWER_READY)

@@ -50,7 +50,7 @@ void checker_fail(struct checker *k, const char *format, ...)
     va_end(ap);
 }
 
-void checker_view_posted(struct checker *k, struct view *v, const int8_t *node_of)
+void checker_view_posted(struct checker *k, struct view *v, const int *node_of)
 {
     must(k->view_count < CHECK_VIEWS_MAX);
     uint64_t now = io_sim_now(k->world);

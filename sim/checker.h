@@ -117,8 +117,8 @@ struct check_order {
 };
 
 struct check_view {
-    struct view *view;             /* a reference */
-    int8_t node_of[SIM_NODES_MAX]; /* index in the view → number of the node model */
+    struct view *view;          /* a reference */
+    int node_of[SIM_NODES_MAX]; /* index in the view → number of the node model */
     uint64_t posted_at, superseded_at;
 };
 
@@ -146,7 +146,7 @@ void checker_fini(struct checker *k);
 void checker_fail(struct checker *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- views ---- */
-void checker_view_posted(struct checker *k, struct view *v, const int8_t *node_of);
+void checker_view_posted(struct checker *k, struct view *v, const int *node_of);
 
 /* ---- commands ---- */
 struct check_command *checker_command(struct checker *k, unsigned client, enum check_kind kind,

@@ -179,7 +179,7 @@ static size_t parse_request(struct redis_model *m, struct redis_connection *c)
         return 0;
     const uint8_t *p = bytes_at(&c->in);
     size_t len = c->in.len;
-    uint64_t count, size;
+    uint64_t count = 0, size = 0;
     bool bad = false;
     size_t at = take_header(p, len, 0, '*', &count, &bad);
     if (at > 0 && (count == 0 || count > REDIS_MODEL_ARGS_MAX))

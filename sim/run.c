@@ -103,7 +103,7 @@ struct sim *sim_free(struct sim *s)
 void sim_post_view(struct sim *s)
 {
     struct view_node nodes[SIM_NODES_MAX] = {0};
-    int8_t node_of[SIM_NODES_MAX] = {0};
+    int node_of[SIM_NODES_MAX] = {0};
     uint32_t count = 0;
     for (unsigned i = 0; i < s->options.nodes; i++) {
         if (!s->node_present[i])
@@ -113,7 +113,7 @@ void sim_post_view(struct sim *s)
         char text[ADDR_TEXT_MAX];
         snprintf(nodes[count].name, sizeof(nodes[count].name), "%s",
                  addr_print(&nodes[count].addr, text));
-        node_of[count++] = (int8_t)i;
+        node_of[count++] = (int)i;
     }
     struct view *v;
     int err = view_new(++s->view_version, nodes, count, &v);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workload.h"
 
+#include "base/must.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 
@@ -66,6 +68,7 @@ static void add_words(struct client_model *m, enum check_kind kind, int64_t argu
          w = strtok_r(NULL, " ", &rest))
         words[count++] = w;
     bytes_print(&m->s.out, "*%u\r\n", count);
+    must(count > 0); /* a template has a name at least */
     add_name(m, words[0], false);
     for (uint32_t i = 1; i < count; i++)
         add_bulk(m, words[i], strlen(words[i]));

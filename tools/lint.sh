@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The five checks of `make lint`. Needs a plain build (objects and compile_commands.json).
+# The five checks of `make lint`. Builds what it looks into (objects and compile_commands.json).
 #
 #   tools/lint.sh [CHECK…]     CHECK: tidy rules format cppcheck clang-tidy
 #
@@ -15,7 +15,7 @@
 
 set -u
 cd "$(dirname "$0")/.." || exit 1
-build=${BUILD_DIR:-build}
+build=${BUILD_DIR:-build-lint}
 jobs=$(nproc)
 checks=("$@")
 if [ ${#checks[@]} -eq 0 ]; then
@@ -23,13 +23,11 @@ if [ ${#checks[@]} -eq 0 ]; then
 fi
 
 need_build() {
-    if [ ! -e "$build/compile_commands.json" ]; then
-        echo "$build/ is not built: run tools/build.sh plain first"
-        return 1
-    fi
+    [ "$build" != build-lint ] || tools/build.sh lint
 }
 
 check_tidy() {
+    need_build || return 1
     /usr/bin/python3 tools/tidy.py --build "$build"
 }
 

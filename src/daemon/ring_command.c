@@ -6,6 +6,7 @@
 #include "daemon/ring_command.h"
 
 #include "base/addr.h"
+#include "base/must.h"
 #include "cluster/view.h"
 #include "ring/key_hash.h"
 #include "ring/maglev.h"
@@ -227,6 +228,7 @@ static int parse(struct request *r, int argc, char **argv)
  * after the change speak of the same indexes. */
 static int build(const struct request *r, bool after, struct maglev **ret_table)
 {
+    must(r->node_count > 0); /* parse() saw to it */
     struct maglev_node *nodes CLEANUP(freep) = calloc(r->node_count, sizeof(*nodes));
     if (!nodes)
         return fail(r->err, RING_FAILED, "out of memory");

@@ -14,7 +14,7 @@ enum { TIMERS = 200 };
 
 struct recorder {
     struct timer timer;
-    uint64_t at;             /* what the model says; NSEC_NEVER: not set */
+    uint64_t at; /* what the model says; NSEC_NEVER: not set */
 };
 
 static struct recorder *fired_list[TIMERS * 4];
