@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define POOL_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POOL_ASAN 1
-#endif
-#endif
-
 struct pool_spare {
     struct pool_spare *next;
 };
@@ -22,9 +14,8 @@ void pool_init(struct pool *p, size_t object_size, size_t ceiling, size_t spare_
 {
     if (object_size < sizeof(struct pool_spare))
         object_size = sizeof(struct pool_spare);
-#ifdef POOL_ASAN
-    spare_max = 0; /* every object fresh from malloc, so that a use after give is seen */
-#endif
+    if (!POOL_KEEPS_SPARES)
+        spare_max = 0;
     *p = (struct pool){.object_size = object_size, .ceiling = ceiling, .spare_max = spare_max};
 }
 

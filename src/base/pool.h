@@ -7,6 +7,18 @@
 #pragma once
 #include <stddef.h>
 
+/* Under AddressSanitizer every object comes fresh from malloc, so that a use after give is seen. */
+#if defined(__SANITIZE_ADDRESS__)
+#define POOL_KEEPS_SPARES 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOL_KEEPS_SPARES 0
+#endif
+#endif
+#ifndef POOL_KEEPS_SPARES
+#define POOL_KEEPS_SPARES 1
+#endif
+
 struct pool_spare;
 
 struct pool {

@@ -10,17 +10,6 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define KEEPS_SPARES 0 /* pools hand out fresh memory then, so that a use after give is seen */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define KEEPS_SPARES 0
-#endif
-#endif
-#ifndef KEEPS_SPARES
-#define KEEPS_SPARES 1
-#endif
-
 static void test_ceiling(void **state)
 {
     (void)state;
@@ -62,11 +51,13 @@ static void test_spares(void **state)
         for (size_t i = 0; i < OBJECTS; i++) {
             pool_give(&p, objects[i]);
             size_t given = i + 1;
-            assert_int_equal(p.spare_count, KEEPS_SPARES ? (given < SPARES ? given : SPARES) : 0);
+            assert_int_equal(p.spare_count,
+                             POOL_KEEPS_SPARES ? (given < SPARES ? given : SPARES) : 0);
         }
         assert_int_equal(p.in_use, 0);
     }
-    if (KEEPS_SPARES) { /* the next taker gets what was given back last: it is still in the cache */
+    if (POOL_KEEPS_SPARES) { /* the next taker gets what was given back last: it is still in the
+                                cache */
         void *a = pool_take(&p);
         pool_give(&p, a);
         assert_ptr_equal(pool_take(&p), a);
@@ -140,11 +131,11 @@ static void trimming_follows_the_use(void **state)
     for (size_t i = 5; i < OBJECTS; i++)
         pool_give(&p, objects[i]);
     pool_trim(&p); /* the peak of 20 is remembered once */
-    assert_int_equal(p.spare_count, KEEPS_SPARES ? OBJECTS - 5 : 0);
+    assert_int_equal(p.spare_count, POOL_KEEPS_SPARES ? OBJECTS - 5 : 0);
     void *one = pool_take(&p);
     pool_give(&p, one);
     pool_trim(&p); /* this time it was 6 */
-    assert_int_equal(p.spare_count, KEEPS_SPARES ? 1 : 0);
+    assert_int_equal(p.spare_count, POOL_KEEPS_SPARES ? 1 : 0);
     for (size_t i = 0; i < 5; i++)
         pool_give(&p, objects[i]);
     pool_fini(&p);
