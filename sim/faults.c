@@ -160,7 +160,10 @@ void faults_run(struct faults *f)
         unsigned host = io_sim_host_number(f->workers[i]);
         if (io_sim_chance(f->world, o->accept_fail))
             io_sim_fail_accepts(f->world, host, until(f));
-        if (io_sim_chance(f->world, o->worker_pause))
-            io_sim_freeze(f->world, host, now + io_sim_between(f->world, 1, o->pause_max));
+        /* Pauses do not follow at once upon each other: the checker's bounds allow for one. */
+        if (now >= f->paused_until[i] + o->pause_max && io_sim_chance(f->world, o->worker_pause)) {
+            f->paused_until[i] = now + io_sim_between(f->world, 1, o->pause_max);
+            io_sim_freeze(f->world, host, f->paused_until[i]);
+        }
     }
 }

@@ -13,7 +13,8 @@ struct faults {
     uint64_t next_at;              /* NSEC_NEVER: no more */
     uint64_t end_at;
     uint64_t count;
-    uint64_t road_until[SIM_NODES_MAX]; /* 0: open */
+    uint64_t road_until[SIM_NODES_MAX];     /* 0: open */
+    uint64_t paused_until[SIM_WORKERS_MAX]; /* when a worker's last pause ended */
 };
 
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
