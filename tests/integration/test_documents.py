@@ -35,3 +35,28 @@ def test_each_verb_that_is_shown_is_in_the_makefile():
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))):
         shown = set(re.findall(r"(?:`|^)make ([a-z]+)", path.read_text(encoding="utf-8"), re.M))
         assert shown <= verbs, path
+
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_each_counter_is_documented():
+    source = (ROOT / "src" / "proxy" / "metrics.h").read_text(encoding="utf-8")
+    names = re.findall(r"METRIC\((\w+), (?:COUNTER|GAUGE)", source)
+    assert len(names) > 30
+    assert [name for name in names if f"| `{name}` |" not in OPERATIONS] == []
+
+
+def test_each_log_event_is_documented():
+    events = set()
+    for path in sorted((ROOT / "src").glob("*/*.c")):
+        source = path.read_text(encoding="utf-8")
+        events |= set(re.findall(r'log_event\([^"]*?"([a-z-]+)"', source))
+    assert len(events) > 15
+    assert {event for event in events if f"`{event}`" not in OPERATIONS} == set()
+
+
+def test_the_table_of_settings_is_that_of_the_program():
+    command = ["/usr/bin/python3", ROOT / "tools" / "gen_config_doc.py", "--build", BINARY.parent, "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stderr) == (0, "")
