@@ -9,10 +9,7 @@
 
 enum {
     READ_BYTES = 64 * 1024,
-    OUTPUT_PAUSE = 1024 * 1024, /* the proxy reads no further while it owes a client more */
-    /* A change of version waits until the old upstreams owe nothing, and a node may let its last
-     * reply drip for a long time. */
-    SWITCH_SECONDS_MAX = 30,
+    OUTPUT_PAUSE = 256 * 1024, /* the proxy reads no further while it owes a client more */
 };
 
 static const struct io_socket_options NO_OPTIONS;
@@ -111,7 +108,10 @@ static uint64_t due_of(const struct client_model *m, uint32_t seq)
     if (m->s.switch_answered_at != 0 && seq > m->s.switch_seq) {
         uint64_t done = m->s.switch_done_at;
         if (done == 0)
-            done = m->s.switch_answered_at + SWITCH_SECONDS_MAX * NSEC_S;
+            done = NSEC_NEVER;
+        /* It waits for what is on the old upstreams as long as a request may, and no longer. */
+        done = nsec_min(done,
+                        m->s.switch_answered_at + p->request_timeout + 2 * m->options->pause_max);
         floor = floor > done ? floor : done;
     }
     uint64_t due = checker_due(m->checker, c, floor);
@@ -127,7 +127,8 @@ static uint64_t due_of(const struct client_model *m, uint32_t seq)
 
 /* ---- what the proxy does at the other end ---- */
 
-/* A HELLO that changes the version holds up what follows until the old upstreams owe nothing. */
+/* A HELLO that changes the version holds up what follows until the old upstreams owe nothing, but
+ * no longer than a request may wait. */
 static void note_switch(struct client_model *m, uint32_t seq)
 {
     const struct check_command *c = command(m, seq);
