@@ -67,4 +67,4 @@ bench: ## figures beside twemproxy, HAProxy and direct Redis
 	@/usr/bin/python3 bench/run.py $(ARGS)
 
 clean: ## remove all build directories
-	@rm -rf build build-asan build-tsan build-fuzz
+	@rm -rf build build-lint build-asan build-tsan build-fuzz

@@ -16,7 +16,8 @@ enum {
     POOL_SPARE_MAX = 4096,
     SLOW_TURN_MS = 50,
     TRIM_MS = 1000,
-    GATHER_US = 100, /* a part of what a request takes on a network: see gathers() */
+    SCRATCH_KEPT = 4096, /* entries: 64 KiB of pieces, 16 KiB of nodes */
+    GATHER_US = 100,     /* a part of what a request takes on a network: see gathers() */
 };
 
 /* ---- accepting ---- */
@@ -176,6 +177,15 @@ static void on_trim_time(struct timer *t)
     pool_trim(&w->clients_pool);
     pool_trim(&w->requests_pool);
     pool_trim(&w->parts_pool);
+    /* Scratch that a huge request made large; nothing of it is used between two requests. */
+    if (w->iov_room > SCRATCH_KEPT) {
+        free(take_ptr(w->iov));
+        w->iov_room = 0;
+    }
+    if (w->node_of_key_room > SCRATCH_KEPT) {
+        free(take_ptr(w->node_of_key));
+        w->node_of_key_room = 0;
+    }
 }
 
 static void deliver_drain(struct message *m, void *receiver)
