@@ -2,6 +2,7 @@
 /* What clients may do: pipelines, versions, leaving early, reading slowly, too many of them. */
 #include "story.h"
 
+#include "base/buf.h"
 #include "base/nsec.h"
 
 static void test_pipelines_keep_their_order(void **state)
@@ -158,6 +159,43 @@ static void test_who_is_owed_too_much_is_closed(void **state)
     story_end(&t);
 }
 
+static void test_what_does_not_fit_is_told_to_that_client_alone(void **state)
+{
+    (void)state;
+    static const char FULL[] = "-ERR sumcache: out of buffer memory (limits.memory)\r\n";
+    struct story t;
+    struct sim_options o = story_options();
+    o.proxy.memory_max = 3 * CHUNK_BYTES;
+    story_begin(&t, &o);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    static char half[45000];
+    static const char BEGIN[] = "*3\r\n$3\r\nSET\r\n$2\r\ns1\r\n$60000\r\n";
+    memset(half, 'x', sizeof(half));
+    memcpy(half, BEGIN, sizeof(BEGIN) - 1);
+    story_say_bytes(&t, b, half, sizeof(half)); /* takes all three chunks, and stops */
+    story_run(&t, NSEC_MS);
+    /* A request that comes whole needs no memory; one in pieces does. */
+    story_ask(&t, a, "*1\r\n$4\r\nPING\r\n", "+PONG\r\n");
+    story_say(&t, a, "*1\r\n$4\r\nPI");
+    story_run(&t, NSEC_MS);
+    story_ask(&t, a, "NG\r\n*1\r\n$4\r\nPING\r\n",
+              "-ERR sumcache: out of buffer memory (limits.memory)\r\n+PONG\r\n");
+    assert_int_equal(story_metric(&t, "memory_limit_hits"), 1);
+    /* An empty command calls for no answer, so it gets none for this either. */
+    story_say(&t, a, "*");
+    story_run(&t, NSEC_MS);
+    story_ask(&t, a, "0\r\n*1\r\n$4\r\nPING\r\n", "+PONG\r\n");
+    /* Whether an inline command was empty is not known any more: nothing after it can be trusted.
+     */
+    story_say(&t, a, "PI");
+    story_run(&t, NSEC_MS);
+    story_ask(&t, a, "NG\r\n", FULL);
+    story_run(&t, NSEC_MS);
+    assert_true(t.closed[a]);
+    assert_int_equal(story_metric(&t, "clients"), 1);
+    story_end(&t);
+}
+
 static void test_out_of_descriptors_pauses_accepting(void **state)
 {
     (void)state;
@@ -243,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_leaving_early_leaves_nothing_behind),
         cmocka_unit_test(test_who_does_not_read_is_closed),
         cmocka_unit_test(test_who_is_owed_too_much_is_closed),
+        cmocka_unit_test(test_what_does_not_fit_is_told_to_that_client_alone),
         cmocka_unit_test(test_out_of_descriptors_pauses_accepting),
         cmocka_unit_test(test_too_many_clients_are_told_so),
         cmocka_unit_test(test_workers_share_clients_evenly),

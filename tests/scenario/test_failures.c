@@ -172,6 +172,37 @@ static void test_starts_without_nodes(void **state)
     story_end(&t);
 }
 
+static void test_a_change_of_version_waits_no_longer_than_a_request(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_options();
+    story_begin(&t, &o);
+    unsigned a = story_connect(&t);
+    set_keys(&t, a);
+    uint64_t now = io_sim_now(t.s->world);
+    io_sim_freeze(t.s->world, host_of(&t, 0), now + 400 * NSEC_MS);
+    /* The first GET stays on the RESP2 upstream of its node. What follows the HELLO would go to
+     * that of RESP3, and must not be executed before it; nor may it wait for it for ever. */
+    story_print(&t, a, "GET %s\r\nHELLO 3\r\nGET %s\r\nGET %s\r\n", story_key(&t, 0, 0),
+                story_key(&t, 0, 0), story_key(&t, 1, 0));
+    story_run(&t, 110 * NSEC_MS);
+    char value[32], end[64];
+    story_value(story_key(&t, 1, 0), value);
+    snprintf(end, sizeof(end), "*0\r\n_\r\n$%zu\r\n%s\r\n", strlen(value), value);
+    *bytes_room(&t.got[a], 1) = '\0';
+    const char *got = (const char *)bytes_at(&t.got[a]);
+    assert_memory_equal(got, "$-1\r\n%7\r\n", 9);
+    assert_true(t.got[a].len > strlen(end));
+    assert_string_equal(got + t.got[a].len - strlen(end), end);
+    t.got[a].head = t.got[a].len = 0;
+    /* The node is back and has answered the first: nothing holds the client up any more. */
+    story_run(&t, 400 * NSEC_MS);
+    story_print(&t, a, "GET %s\r\n", story_key(&t, 0, 0));
+    hear_value(&t, a, story_key(&t, 0, 0));
+    story_end(&t);
+}
+
 static void test_a_silent_node_is_given_up(void **state)
 {
     (void)state;
@@ -207,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_a_reply_nobody_asked_for),
         cmocka_unit_test(test_starts_without_nodes),
         cmocka_unit_test(test_a_silent_node_is_given_up),
+        cmocka_unit_test(test_a_change_of_version_waits_no_longer_than_a_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
