@@ -450,7 +450,7 @@ def machine_facts(network, options_layout=None):
         if match:
             model = match.group(1)
     cpus = sorted(os.sched_getaffinity(0))
-    facts = [f"{len(cpus)} × {model}, Linux {os.uname().release}", f"Network: {network}."]
+    facts = [f"{len(cpus)} × {model}, Linux {os.uname().release.split('-')[0]}", f"Network: {network}."]
     if options_layout:
         places = ", ".join(f"{role} on CPU {','.join(map(str, where))}"
                            for role, where in placement(options_layout).items())

@@ -203,6 +203,26 @@ static void test_a_change_of_version_waits_no_longer_than_a_request(void **state
     story_end(&t);
 }
 
+static void test_a_reply_waits_little_for_the_rest_of_its_pipeline(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_options();
+    story_begin(&t, &o);
+    unsigned a = story_connect(&t);
+    set_keys(&t, a);
+    uint64_t now = io_sim_now(t.s->world);
+    io_sim_freeze(t.s->world, host_of(&t, 0), now + 90 * NSEC_MS);
+    /* The second of these is answered after 90 ms. The first gathers, but not for so long. */
+    story_print(&t, a, "GET %s\r\nGET %s\r\n", story_key(&t, 1, 0), story_key(&t, 0, 0));
+    hear_value(&t, a, story_key(&t, 1, 0));
+    assert_in_range(io_sim_now(t.s->world) - now, 0, 2 * NSEC_MS);
+    story_run(&t, 90 * NSEC_MS);
+    hear_value(&t, a, story_key(&t, 0, 0));
+    assert_int_equal(story_metric(&t, "requests_timed_out"), 0);
+    story_end(&t);
+}
+
 static void test_a_silent_node_is_given_up(void **state)
 {
     (void)state;
@@ -237,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_bad_replies_cost_only_their_upstream),
         cmocka_unit_test(test_a_reply_nobody_asked_for),
         cmocka_unit_test(test_starts_without_nodes),
+        cmocka_unit_test(test_a_reply_waits_little_for_the_rest_of_its_pipeline),
         cmocka_unit_test(test_a_silent_node_is_given_up),
         cmocka_unit_test(test_a_change_of_version_waits_no_longer_than_a_request),
     };
