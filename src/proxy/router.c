@@ -94,7 +94,8 @@ static void refuse_subcommand(struct client *c)
            upper);
 }
 
-int router_forward_bytes(struct worker *w, struct buf *to, struct buf *from)
+/* Copies or moves the whole present request to `to`. 0 or -ENOMEM. */
+static int forward_bytes(struct worker *w, struct buf *to, struct buf *from)
 {
     const struct args *a = &w->args;
     if (from && a->frame_len > BUF_COPY_MAX)
@@ -129,7 +130,7 @@ static void forward(struct request *r, uint32_t node, struct buf *from)
     if (f == FAILURE_NONE && upstream_would_overtake(u, r->client))
         f = FAILURE_TIMED_OUT;
     struct part *p = f == FAILURE_NONE ? part_new(r, u, 0) : NULL;
-    if (p && router_forward_bytes(w, upstream_target(u, p), from) != 0) {
+    if (p && forward_bytes(w, upstream_target(u, p), from) != 0) {
         p->request = NULL;
         part_free(w, p);
         p = NULL;

@@ -6,6 +6,3 @@
 /* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may
  * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
-
-/* Copies or moves the whole present request to `to`. 0 or -ENOMEM. */
-int router_forward_bytes(struct worker *w, struct buf *to, struct buf *from) MUST_CHECK;
