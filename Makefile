@@ -5,6 +5,9 @@ SEED ?= 1
 COUNT ?= 2000
 SECONDS_EACH ?= 20
 ARGS ?=
+# Further peers of `make bench`, divided by semicolons: see bench/README.md.
+PEERS ?=
+export PEERS
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clean deps
@@ -61,7 +64,7 @@ fmt: ## format the C files in place
 	@tools/setup.sh test
 	@find src sim tests bench -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
-bench: ## figures beside twemproxy, HAProxy and direct Redis
+bench: ## figures beside twemproxy, HAProxy and direct Redis, in 35 minutes; ARGS=--quick: 3
 	@tools/setup.sh bench
 	@tools/build.sh plain
 	@/usr/bin/python3 bench/run.py $(ARGS)

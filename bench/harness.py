@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What run.py and idle.py share: a network of our own, CPU placement, nodes, peers, readings.
+"""What run.py, memory.py and idle.py share: a network of our own, CPU placement, nodes, loads,
+readings.
 
 Every process started here is stopped by its own pid, and the kernel ends it too if this script
 dies first. Only the standard library is used.
@@ -7,6 +8,7 @@ dies first. Only the standard library is used.
 
 import ctypes
 import fcntl
+import json
 import os
 import re
 import resource
@@ -17,7 +19,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -242,15 +243,16 @@ def wait_ready(process, port, seconds=10.0):
     raise BenchError(f"{process.name} is not ready after {seconds:g} s: {answer[:80]!r}")
 
 
-# ---------------------------------------------------------------------- nodes and peers
+# ---------------------------------------------------------------------- nodes
 
 
 class Nodes:
     """Three redis-servers with the settings of a cache."""
 
-    def __init__(self, binary, cpus, directory):
+    def __init__(self, binary, cpus, directory, maxmemory="1gb"):
         self.processes = []
         self.ports = []
+        self.maxmemory = maxmemory
         if not binary:
             raise BenchError("redis-server is missing")
         try:
@@ -263,10 +265,10 @@ class Nodes:
     def _start(self, binary, cpus, directory, index):
         port = free_port()
         home = os.path.join(directory, f"node{index}")
-        os.mkdir(home)
+        os.makedirs(home, exist_ok=True)
         process = Process(f"node{index}", [
             binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru", "--maxclients", "30000",
+            "--maxmemory", self.maxmemory, "--maxmemory-policy", "allkeys-lru", "--maxclients", "30000",
             "--tcp-backlog", "4096", "--dir", home], cpus, directory)
         self.processes.append(process)
         self.ports.append(port)
@@ -299,79 +301,6 @@ def write_file(path, text):
     return path
 
 
-def haproxy_clients_max():
-    """HAProxy opens a connection to a node for each client, and does not start when its limit of
-    open files cannot hold both."""
-    return min(14000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200) // 2)
-
-
-def haproxy_argv(binary, port, nodes, directory):
-    servers = "".join(f"  server n{i} {address}\n" for i, address in enumerate(nodes.addresses))
-    path = write_file(os.path.join(directory, "haproxy.cfg"), (
-        f"global\n  nbthread 1\n  maxconn {haproxy_clients_max()}\n"
-        "defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n"
-        f"frontend in\n  bind 127.0.0.1:{port} backlog 4096\n  default_backend nodes\n"
-        f"backend nodes\n  balance roundrobin\n{servers}"))
-    return [binary, "-db", "-f", path]
-
-
-def twemproxy_argv(binary, port, nodes, directory):
-    servers = "".join(f"   - {address}:1\n" for address in nodes.addresses)
-    path = write_file(os.path.join(directory, "twemproxy.yml"), (
-        f"bench:\n  listen: 127.0.0.1:{port}\n  hash: murmur\n  distribution: ketama\n"
-        "  redis: true\n  timeout: 100\n  preconnect: true\n  server_connections: 1\n"
-        f"  backlog: 4096\n  servers:\n{servers}"))
-    return [binary, "-c", path, "-s", str(free_port()), "-a", "127.0.0.1", "-v", "4"]
-
-
-def sumcache_argv(binary, port, nodes, _directory):
-    return [binary, "--listen", f"127.0.0.1:{port}", "--nodes", ",".join(nodes.addresses),
-            "--workers", "1", "--log-level", "warn"]
-
-
-class Peer:
-    """One line of the comparison.
-
-    `make_argv(port, nodes, directory, value_size)` says how to start it; without it the peer is
-    the first node itself.
-    """
-
-    def __init__(self, name, version, make_argv):
-        self.name = name
-        self.version = version
-        self.make_argv = make_argv
-        self.process = None
-        self.port = None
-
-    def start(self, nodes, cpus, directory, value_size):
-        if self.make_argv is None:
-            self.port = nodes.ports[0]
-            return
-        self.port = free_port()
-        home = tempfile.mkdtemp(prefix=f"{self.name}-", dir=directory)
-        argv = self.make_argv(self.port, nodes, home, value_size)
-        try:
-            self.process = Process(self.name, argv, cpus, home)
-        except OSError as error:
-            raise BenchError(f"{self.name} cannot be started: {error.strerror}") from error
-        wait_ready(self.process, self.port)
-
-    @property
-    def pids(self):
-        return family_of(self.process.pid) if self.process else []
-
-    def is_alive(self):
-        return self.process is None or self.process.is_alive()
-
-    def rss_peak_kib(self):
-        return rss_peak_kib(self.process.pid) if self.process else None
-
-    def stop(self):
-        if self.process:
-            self.process.stop()
-            self.process = None
-
-
 def find_program(name, *directories):
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin",
                             *directories])
@@ -396,51 +325,98 @@ def tool_path(name, directory):
     return path
 
 
-def peer_from_text(text):
-    """`name=command with {listen} and {nodes}` → Peer. {port} and {dir} are filled in too."""
-    name, _, command = text.partition("=")
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not command.strip():
-        raise BenchError(f"--peer wants name=command, not {text!r}")
-
-    def make_argv(port, nodes, directory, _value_size):
-        names = {"listen": f"127.0.0.1:{port}", "port": str(port),
-                 "nodes": ",".join(nodes.addresses), "dir": directory}
-        return [re.sub(r"\{(listen|port|nodes|dir)\}", lambda m: names[m.group(1)], word)
-                for word in shlex.split(command)]
-
-    return Peer(name, "", make_argv)
+# ---------------------------------------------------------------------- load
 
 
-def available_peers(options):
-    """Returns the peers that can run here and a list of lines about those that cannot."""
-    floor = tool_path("bench_floor", options.tools)
-    peers = [
-        Peer("direct", version_of("redis-server", "--version"), None),
-        Peer("floor", "", lambda port, nodes, directory, size:
-             [floor, "-p", str(port), "-s", str(size)]),
-    ]
-    missing = []
-    for name, path, version_flag, make in (
-            ("haproxy", find_program("haproxy"), "-v", haproxy_argv),
-            ("twemproxy", find_program("nutcracker"), "-V", twemproxy_argv),
-            ("sumcache", shutil.which(options.sumcache), "--version", sumcache_argv)):
-        if not path:
-            what = "sumcache is not built" if name == "sumcache" else f"{name} is missing"
-            missing.append(f"{what}: left out")
-            continue
-        peers.append(Peer(name, version_of(path, version_flag),
-                          lambda port, nodes, directory, _size, make=make,
-                          path=os.path.abspath(path): make(path, port, nodes, directory)))
-    peers += [peer_from_text(text) for text in options.peer]
-    if options.peers:
-        wanted = options.peers.split(",")
-        unknown = set(wanted) - {peer.name for peer in peers}
-        missing += [f"{name} is asked for but not there" for name in sorted(unknown)]
-        peers = [peer for peer in peers if peer.name in wanted]
-    return peers, missing
+class LoadRun:
+    """One bench_load. It ends by itself after its time, or when told to, and then reports."""
+
+    def __init__(self, binary, address, arguments, cpus):
+        parent = os.getpid()
+
+        def prepare():
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            os.sched_setaffinity(0, cpus)
+
+        self.popen = subprocess.Popen([binary, "-a", address, *map(str, arguments)],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, preexec_fn=prepare)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def report(self, bound):
+        """Waits for the end, `bound` seconds at most, and returns what it says."""
+        try:
+            out, errors = self.popen.communicate(timeout=bound)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise BenchError("the load generator did not end in time") from error
+        if self.popen.returncode != 0:
+            lines = errors.decode("utf-8", "replace").strip().splitlines()
+            raise BenchError(lines[-1] if lines else
+                             f"the load generator ended with {self.popen.returncode}")
+        return json.loads(out)
+
+    def end(self):
+        """Tells it to stop now and returns what it measured until then."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        return self.report(10)
+
+    def kill(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait()
+        self.popen.stdout.close()
+        self.popen.stderr.close()
+
+
+BAD_FIELDS = {"errors": "errors", "misses": "misses", "wrong": "wrong replies",
+              "lost_connections": "lost connections", "unsent": "requests never sent",
+              "unanswered": "requests never answered"}
+
+
+def bad_of(report, reads_slowly=False):
+    """How many requests did not get what they should, and connections broke. A slow reader may
+    have something under way when it is told to end."""
+    return sum(report[field] for field in BAD_FIELDS
+               if not (reads_slowly and field == "unanswered"))
+
+
+def bad_words(report):
+    """The same in words: what there was of it, and the first error's text."""
+    words = [f"{report[field]:,} {name}" for field, name in BAD_FIELDS.items() if report[field]]
+    if report["first_error"]:
+        words.append(f"the first: {report['first_error']}")
+    return ", ".join(words)
+
+
+def fill_nodes(binary, nodes, cpus, load, keys_max):
+    """Every node gets every key of a load, so it does not matter how a peer spreads them."""
+    count = min(load.keys or keys_max, keys_max)
+    for port in nodes.ports:
+        arguments = ["-d", "set", "-o", "-s", load.value_size, "-P", 16, "-c", min(8, count),
+                     "-k", count, "-t", 60]
+        report = LoadRun(binary, f"127.0.0.1:{port}", arguments, cpus).report(90)
+        if report["requests"] != count or report["errors"] > 0:
+            raise BenchError(f"cannot fill the nodes: {report}")
 
 
 # ---------------------------------------------------------------------- about this machine
+
+
+def commit_words():
+    """Which state of the sources was measured, if git can tell."""
+    try:
+        done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
+                              capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return f", commit {done.stdout.decode().strip()}" if done.returncode == 0 else ""
 
 
 def machine_facts(network, options_layout=None):
@@ -450,7 +426,9 @@ def machine_facts(network, options_layout=None):
         if match:
             model = match.group(1)
     cpus = sorted(os.sched_getaffinity(0))
-    facts = [f"{len(cpus)} × {model}, Linux {os.uname().release.split('-')[0]}", f"Network: {network}."]
+    facts = [f"{len(cpus)} × {model}, Linux {os.uname().release.split('-')[0]}, "
+             f"{time.strftime('%Y-%m-%d', time.gmtime())}{commit_words()}",
+             f"Network: {network}."]
     if options_layout:
         places = ", ".join(f"{role} on CPU {','.join(map(str, where))}"
                            for role, where in placement(options_layout).items())
@@ -477,8 +455,9 @@ def add_common_options(parser):
                         help="where bench_load and bench_floor are (build/bench)")
     parser.add_argument("--peers", metavar="A,B,…", help="only these peers")
     parser.add_argument("--peer", metavar="NAME=COMMAND", action="append", default=[],
-                        help="a further peer; {listen}, {port}, {nodes} and {dir} are filled in")
-    parser.add_argument("--out", metavar="FILE", help="where the table goes (bench/results/…)")
+                        help="a further peer; {listen}, {port}, {nodes} and {dir} are filled in. "
+                             "The variable PEERS may name some too, divided by semicolons")
+    parser.add_argument("--out", metavar="DIR", help="where the results go (bench/results)")
 
 
 def end_on_sigterm():

@@ -11,8 +11,9 @@ import time
 
 import harness
 from harness import BenchError
+from peers import SUBJECT, available_peers, haproxy_clients_max
+from stats import MET
 
-SUBJECT = "sumcache"
 TARGET_BYTES = 1024
 KEY = b"bench:idle"
 VALUE = b"v" * 100
@@ -116,15 +117,8 @@ def per_client(result, state):
     return (readings[1 + state] - readings[0]) * 1024 / (count - 1)
 
 
-def markdown(results, notes, options, facts):
-    lines = [f"# {options.clients:,} idle clients", "", f"`{harness.shown_command()}`", "",
-             *[f"* {fact}" for fact in facts],
-             "* Bytes of resident memory per connection above what the process had with one "
-             "client, and in the last column the whole in MB; 1 worker or thread. The proxy's "
-             "connections to nodes count as its own; the kernel's socket memory does not."]
-    lines += [f"* Note: {note}." for note in notes]
-    lines += ["", "| | clients | " + " | ".join(STATES) + " | at most |",
-              "|---|" + "--:|" * 6]
+def table(results):
+    lines = ["| | clients | " + " | ".join(STATES) + " | at most |", "|---|" + "--:|" * 6]
     for name, result in results.items():
         if result is None:
             lines.append(f"| {name} |" + " – |" * 6)
@@ -133,16 +127,41 @@ def markdown(results, notes, options, facts):
         each = [f"{per_client(result, i):,.0f} B" for i in range(len(STATES))]
         lines.append(f"| {name} | {count:,} | " + " | ".join(each)
                      + f" | {max(readings) / 1024:.1f} MB |")
-    if results.get(SUBJECT):
-        lines += ["", f"Target: at most {TARGET_BYTES:,} bytes each.", ""]
-        for i, state in enumerate(STATES[:2]):
-            each = per_client(results[SUBJECT], i)
-            verdict = "met" if each <= TARGET_BYTES else f"missed by {each - TARGET_BYTES:,.0f} B"
-            lines.append(f"* {state}: {each:,.0f} B, {verdict}.")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def targets(result):
+    judged = []
+    for i, state in enumerate(STATES[:2] if result else []):
+        each = per_client(result, i)
+        judged.append({
+            "what": f"resident memory per idle client, {state}", "limit": f"≤ {TARGET_BYTES:,} B",
+            "measured": f"{each:,.0f} B",
+            "verdict": MET if each <= TARGET_BYTES
+                       else f"**missed** by {each - TARGET_BYTES:,.0f} B"})
+    return judged
+
+
+EXPLAINED = ("Bytes of resident memory per connection above what the process had with one client, "
+             "and in the last column the whole in MB; 1 worker or thread. The proxy's connections "
+             "to nodes count as its own; the kernel's socket memory does not.")
+
+
+def page(part):
+    lines = [f"# {part['title']}", "", f"`{part['command']}`", "",
+             *[f"* {fact}" for fact in part["facts"]],
+             *[f"* Note: {note}." for note in part["notes"]], "", *part["tables"]]
+    if part["targets"]:
+        lines += [f"Target: at most {TARGET_BYTES:,} bytes each.", "",
+                  *[f"* {t['what']}: {t['measured']}, {t['verdict']}." for t in part["targets"]]]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def run(options, network):
+    """Returns a part for the summary: figures, targets and tables."""
+    limit = harness.raise_file_limit(2 * options.clients + 1000)
+    if limit < options.clients + 200:
+        raise BenchError(f"only {limit} open files are allowed here; ask for fewer clients")
     notes = []
     results = {}
     with tempfile.TemporaryDirectory(prefix="sumcache-idle-") as directory:
@@ -151,13 +170,14 @@ def run(options, network):
         try:
             for port in nodes.ports:
                 harness.ask(port, b"SET", KEY, VALUE)
-            peers, missing = harness.available_peers(options)
+            peers, missing = available_peers(options)
+            peers = [peer for peer in peers if peer.name not in ("direct3", "nogather")]
             notes += missing
             for peer in peers:
                 results[peer.name] = None
                 count = options.clients
                 if peer.name == "haproxy":
-                    count = min(count, harness.haproxy_clients_max() - 50)
+                    count = min(count, haproxy_clients_max() - 50)
                 try:
                     peer.start(nodes, cpus["proxy"], directory, len(VALUE))
                     results[peer.name] = (count, measure(peer, nodes, count, notes))
@@ -170,7 +190,10 @@ def run(options, network):
             nodes.stop()
     facts = harness.machine_facts(network)
     facts.append(", ".join(f"{p.name} {p.version}" for p in peers if p.version) + ".")
-    return markdown(results, notes, options, facts)
+    return {"part": "idle", "title": f"{options.clients:,} idle clients",
+            "command": harness.shown_command(), "facts": facts, "notes": notes,
+            "results": results, "targets": targets(results.get(SUBJECT)),
+            "tables": [EXPLAINED, "", *table(results), ""]}
 
 
 def main():
@@ -182,23 +205,17 @@ def main():
         parser.error("between 2 and 25000 clients")
     network = harness.enter_own_network()
     harness.end_on_sigterm()
-    limit = harness.raise_file_limit(2 * options.clients + 1000)
-    if limit < options.clients + 200:
-        print(f"idle: only {limit} open files are allowed here; ask for fewer clients",
-              file=sys.stderr)
-        return 1
     try:
-        text = run(options, network)
+        text = page(run(options, network))
     except BenchError as error:
         print(f"idle: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    path = options.out or os.path.join(harness.ROOT, "bench", "results", "idle.md")
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    harness.write_file(path, text)
+    directory = options.out or os.path.join(harness.ROOT, "bench", "results", "raw", "part")
+    os.makedirs(directory, exist_ok=True)
+    harness.write_file(os.path.join(directory, "idle.md"), text)
     print(text)
-    print(f"idle: written to {os.path.relpath(path)}", file=sys.stderr)
     return 0
 
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the load generator share: the options, the histogram and the CPU samples.
+ * What the parts of the load generator share: the options, the histogram, the CPU samples and the
+ * connections.
  *
  * The generator is a tool beside the product. It uses system calls of its own choice and links
  * with nothing of src/, so that a slip in the product's code cannot hide itself in its own
@@ -20,22 +21,32 @@ enum load_command {
 };
 
 enum {
+    LOAD_ADDRESS_MAX = 16,
     LOAD_PID_MAX = 64,           /* processes whose CPU time is sampled */
     LOAD_CONNECTION_MAX = 60000, /* fewer than the ports of one address pair */
     LOAD_KEY_MAX = 65536,        /* above it two keys would share a value, see load_value() */
     LOAD_KEY_DIGITS = 8,
-    LOAD_LINE_MAX = 160, /* of a reply's first line; the rest of a longer one is cut */
+    LOAD_LINE_MAX = 160,          /* of a reply's first line; the rest of a longer one is cut */
+    LOAD_LARGE_VALUE = 16 * 1024, /* a SET's value of this size or more is sent from where it is */
+    LOAD_SCRATCH_SIZE = 256 * 1024,
+};
+
+struct load_address {
+    const char *host; /* IPv4; loan from the command line */
+    uint16_t port;
 };
 
 struct load_options {
-    const char *host; /* an IPv4 address */
-    uint16_t port;
+    struct load_address addresses[LOAD_ADDRESS_MAX];
+    unsigned address_count; /* with several, the key says which one a request goes to */
     enum load_command command;
     unsigned mget_count;    /* keys per MGET; 1 for the other commands */
     size_t value_size;      /* bytes */
     uint32_t key_count;     /* size of the key space */
-    unsigned connections;   /* open at the same time */
-    unsigned pipeline;      /* requests in one write */
+    unsigned clients;       /* at work at the same time, each with a connection to each address */
+    unsigned pipeline;      /* requests of a batch */
+    double rate;            /* requests a second of all clients together; 0: a closed loop */
+    double read_rate;       /* bytes a second that a connection reads at most; 0: all it gets */
     uint64_t request_count; /* stop after so many; 0: the time alone decides */
     uint64_t warmup_ns;     /* time before the measured window */
     uint64_t window_ns;     /* the measured window, or the bound of a counted run */
@@ -91,21 +102,41 @@ enum input_state {
     INPUT_BODY, /* a bulk value and its CRLF */
 };
 
+/* Somebody who asks: in a closed loop, all of a client's replies are here before its next batch. */
+struct load_client {
+    struct connection *connections; /* one per address; owned by the bench */
+    unsigned waiting;               /* requests without their reply */
+    bool lost;                      /* one of its connections broke: it asks no more */
+};
+
+/*
+ * One socket and the queue of its requests. Positions count requests since the connection was
+ * opened: head <= unsent <= tail, and what lies before head is answered. A position's place in the
+ * arrays is its remainder by queue_size, a power of two.
+ */
 struct connection {
     int fd; /* -1 once closed */
     bool connected;
+    struct load_client *client;
+    size_t head;
+    size_t unsent; /* the first request that is not yet in `out` */
+    size_t tail;
+    size_t queue_size;
+    uint64_t *due_ns; /* when each was to be sent: latency runs from here */
+    uint32_t *keys;   /* mget_count numbers per request */
+
     enum input_state state;
-    unsigned replies_left;  /* of the current batch */
     unsigned elements_left; /* of the current array; 0 outside one */
-    unsigned key_at;        /* index in keys[] that the next value belongs to */
+    unsigned element_at;    /* which key of the request at `head` the next value belongs to */
     unsigned line_len;
-    size_t body_len;  /* of the current bulk value, without CRLF */
-    size_t body_done; /* bytes of it read, CRLF included */
-    uint64_t sent_ns; /* when the current batch was sent */
-    size_t out_len;   /* bytes of the current batch */
-    size_t out_done;  /* of which written */
-    uint32_t *keys;   /* numbers of the keys in the current batch, in order */
-    char *out;        /* the batch: `pipeline` copies of the template, patched in place */
+    size_t body_len;        /* of the current bulk value, without CRLF */
+    size_t body_done;       /* bytes of it read, CRLF included */
+    uint64_t read_until_ns; /* with a read rate: up to when its bytes are spent */
+
+    size_t out_len;    /* bytes that are being sent, a large value included */
+    size_t out_done;   /* of which written */
+    const char *value; /* the large value among them, a loan from the bench; else NULL */
+    char *out;         /* up to `pipeline` copies of the template, patched in place */
     char line[LOAD_LINE_MAX];
 };
 
@@ -117,27 +148,31 @@ enum phase {
 
 struct bench {
     struct load_options options;
-    struct connection *connections;
+    struct load_client *clients;
+    struct connection *connections; /* of all clients */
+    unsigned connection_count;
     unsigned open_count;
-    unsigned busy_count; /* connections that wait for replies */
+    uint64_t waiting; /* requests without their reply, on connections that live */
     int epoll_fd;
     enum phase phase;
     uint64_t random_state;
-    uint64_t started_requests; /* sent, for -n */
+    uint64_t started_requests; /* sent or queued, for -n and for the schedule */
+    uint64_t schedule_ns;      /* when the first request of an open loop was due */
     uint64_t requests;         /* answered inside the window */
     uint64_t error_count;      /* error replies */
     uint64_t miss_count;       /* nil where a value was expected */
     uint64_t wrong_count;      /* wrong length, kind or bytes */
     uint64_t lost_count;       /* connections that broke */
+    uint64_t unsent_count;     /* open loop: due, but its client was lost */
     char first_error[LOAD_LINE_MAX];
     uint64_t window_start_ns;
     uint64_t window_end_ns;
     size_t template_len;
-    size_t value_at; /* where the value lies in the template of a SET */
+    size_t value_at; /* where the value lies in a SET */
     size_t *key_at;  /* where each key's digits lie in the template */
     char *template;
     char *values;  /* value_size + LOAD_KEY_MAX pseudo-random letters */
-    char *scratch; /* SCRATCH_SIZE, shared by all connections */
+    char *scratch; /* LOAD_SCRATCH_SIZE, shared by all connections */
     struct cpu_sample cpu_start[LOAD_PID_MAX];
     struct cpu_sample cpu_end[LOAD_PID_MAX];
     uint64_t own_cpu_ns;
@@ -153,6 +188,41 @@ static inline const char *load_value(const struct bench *bench, uint32_t key)
 {
     return bench->values + (key * 40503U) % LOAD_KEY_MAX;
 }
+
+/* The number of the key that the next value on this connection belongs to. */
+static inline uint32_t load_key_now(const struct bench *bench, const struct connection *c)
+{
+    size_t place = c->head & (c->queue_size - 1);
+
+    return c->keys[place * bench->options.mget_count + c->element_at];
+}
+
+/* Nanoseconds of a clock that never jumps. */
+uint64_t load_now_ns(void);
+
+/* Zeroed memory; ends the program when there is none. */
+void *load_alloc(size_t count, size_t size);
+
+/*
+ * Makes the values and the template of a request, and connects everybody, before the first
+ * request. Returns 0 or what connecting failed with (-ECONNREFUSED, -ETIMEDOUT …).
+ */
+int load_open(struct bench *bench);
+
+/* Sends the first batch of every client of a closed loop, or starts the schedule of an open one. */
+void load_start(struct bench *bench, uint64_t now);
+
+/* Queues and sends what an open loop's schedule says is due; reads what slow readers may read. */
+void load_tick(struct bench *bench, uint64_t now);
+
+/* Nanoseconds until load_tick() has something to do: at most 10 ms. */
+uint64_t load_pause_ns(const struct bench *bench, uint64_t now);
+
+/* Writes and reads on a connection for which epoll said `events`. */
+void load_event(struct bench *bench, struct connection *c, uint32_t events);
+
+/* Charges an open loop's requests that were never answered with the time they have waited. */
+void load_finish(struct bench *bench, uint64_t now);
 
 /*
  * Takes `len` bytes that a connection has read at the time `now` (nanoseconds, monotonic), checks

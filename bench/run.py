@@ -3,47 +3,24 @@
 """Compares sumcache with its peers, interleaved in one run. README.md explains the figures."""
 
 import argparse
+import contextlib
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
+import time
 
 import harness
+import idle
+import memory
+import plots
+import report
+import workloads
 from harness import BenchError
+from peers import available_peers
+from workloads import BESIDE, EXTRA_PARTS, MIXED, OPEN, WORKLOADS
 
-SUBJECT = "sumcache"
 FOREIGN_LIMIT = 0.15  # more CPU than this share of the machine used by others spoils a figure
-
-
-class Workload:
-    def __init__(self, name, title, command, value_size, connections, pipeline=1):
-        self.name = name
-        self.title = title
-        self.command = command
-        self.value_size = value_size
-        self.connections = connections
-        self.pipeline = pipeline
-
-
-WORKLOADS = [
-    Workload("get1k-c50", "GET 1 KiB, 50 connections", "get", 1024, 50),
-    Workload("set1k-c50", "SET 1 KiB, 50 connections", "set", 1024, 50),
-    Workload("get1k-c1000", "GET 1 KiB, 1,000 connections", "get", 1024, 1000),
-    Workload("set1k-c1000", "SET 1 KiB, 1,000 connections", "set", 1024, 1000),
-    Workload("get64-p16", "GET 64 B, 50 connections, pipeline 16", "get", 64, 50, 16),
-    Workload("mget20", "MGET of 20 keys, 100 B each, 50 connections", "mget:20", 100, 50),
-]
-
-# (workload, peer, limit): CPU of the proxy per request, sumcache over the peer, at most `limit`.
-TARGETS = [
-    ("get1k-c50", "floor", 1.3),
-    ("get1k-c50", "twemproxy", 0.75),
-    ("get1k-c1000", "twemproxy", 0.8),
-    ("get64-p16", "haproxy", 0.9),
-]
-TARGET_LAYOUTS = ("B", "S")
 
 
 class Bench:
@@ -56,6 +33,7 @@ class Bench:
         self.places = harness.placement(layout)
         self.load_binary = harness.tool_path("bench_load", options.tools)
         self.notes = []
+        self.bad = {}  # (peer name, workload) → what went wrong, one line per round
         self.results = {}  # workload name → peer name → one dict per round, None if it failed
         self.nodes = harness.Nodes(harness.find_program("redis-server"), self.places["nodes"],
                                    directory)
@@ -68,218 +46,147 @@ class Bench:
             self.notes.append(text)
             print(f"bench: {text}", file=sys.stderr)
 
-    def load(self, port, arguments, bound):
-        """Runs bench_load on its CPUs and returns what it reports."""
-        argv = [self.load_binary, "-a", f"127.0.0.1:{port}", *map(str, arguments)]
-        done = subprocess.run(
-            argv, capture_output=True, timeout=bound, check=False,
-            preexec_fn=lambda: os.sched_setaffinity(0, self.places["load"]))
-        if done.returncode != 0:
-            raise BenchError(done.stderr.decode().strip().splitlines()[-1])
-        return json.loads(done.stdout)
+    def start_load(self, peer, load, arguments):
+        return harness.LoadRun(self.load_binary, peer.address,
+                               [*load.arguments(self.options.keys), *arguments],
+                               self.places["load"])
 
-    def fill(self, workload):
-        """Every node holds every key, so it does not matter how a peer spreads them."""
-        for port in self.nodes.ports:
-            report = self.load(port, ["-d", "set", "-o", "-s", workload.value_size, "-P", 16,
-                                      "-k", self.options.keys, "-t", 60], 90)
-            if report["requests"] != self.options.keys or report["errors"] > 0:
-                raise BenchError(f"cannot fill the nodes: {report}")
-
-    def measure(self, peer, workload):
-        pids = peer.pids
-        arguments = ["-d", workload.command, "-s", workload.value_size, "-k", self.options.keys,
-                     "-c", workload.connections, "-P", workload.pipeline,
-                     "-w", self.options.warmup, "-t", self.options.seconds]
+    def measure(self, peer, workload, background=()):
+        """One window of the workload's own load; `background` are loads that go on meanwhile."""
+        seconds = self.options.seconds * (2.5 if workload.long else 1)
+        arguments = ["-w", self.options.warmup, "-t", seconds]
         if self.options.verify and peer.name != "floor":
             arguments.append("-v")
-        for pid in pids + self.nodes.pids:
+        pids = peer.pids
+        load_pids = [load.pid for load in background]
+        for pid in pids + self.nodes.pids + load_pids:
             arguments += ["-p", pid]
-        report = self.load(peer.port, arguments,
-                           self.options.warmup + self.options.seconds + 20)
-        count = report["requests"]
-        if count == 0:
+        told = self.start_load(peer, workload.load, arguments)
+        told = told.report(self.options.warmup + seconds + 20)
+        if told["requests"] == 0:
             raise BenchError("not one request was answered")
-        cpu = report["cpu"]
+        return self.cell(peer, workload, told, pids, load_pids)
+
+    def cell(self, peer, workload, told, pids, load_pids):
+        """The figures of one window. What is per request is so only where one load ran."""
+        cpu = told["cpu"]
 
         def total(which, field):
             return sum(cpu[str(pid)][field] for pid in which)
 
         proxy_ns = total(pids, "sched_ns")
         nodes_ns = total(self.nodes.pids, "sched_ns")
-        all_ns = proxy_ns + nodes_ns + report["load_cpu_ns"]
+        load_ns = told["load_cpu_ns"] + total(load_pids, "sched_ns")
+        all_ns = proxy_ns + nodes_ns + load_ns
         self.check_accounts(peer, proxy_ns, total(pids, "stat_ns"))
-        capacity = report["seconds"] * 1e9
-        cpus = len(os.sched_getaffinity(0))
-        return {
-            "rps": report["rps"], "p50": report["p50_us"], "p99": report["p99_us"],
-            "p999": report["p999_us"],
-            "cpu": proxy_ns / count / 1000 if pids else None,
-            "nodes_cpu": nodes_ns / count / 1000,
-            "load_cpu": report["load_cpu_ns"] / count / 1000,
-            "all": all_ns / count / 1000,
+        capacity = told["seconds"] * 1e9
+        cell = {
+            "rps": told["rps"], "p50": told["p50_us"], "p99": told["p99_us"],
+            "p999": told["p999_us"], "max": told["max_us"],
             "busy": proxy_ns / capacity if pids else None,
+            "cores": all_ns / capacity,
             "rss": peer.rss_peak_kib(),
-            "foreign": max(0.0, report["machine_cpu_ns"] - all_ns) / capacity / cpus,
-            "bad": report["errors"] + report["misses"] + report["wrong"]
-                   + report["lost_connections"],
-            "first_error": report["first_error"],
+            "foreign": max(0.0, told["machine_cpu_ns"] - all_ns) / capacity
+                       / len(os.sched_getaffinity(0)),
+            "bad": harness.bad_of(told), "bad_words": harness.bad_words(told),
         }
+        if workload.kind not in MIXED:
+            each = told["requests"] * 1000
+            cell.update(cpu=proxy_ns / each if pids else None, nodes_cpu=nodes_ns / each,
+                        load_cpu=load_ns / each, all=all_ns / each)
+        return cell
+
+    def measure_mixed(self, peer, workload):
+        """The small load beside the others; for BESIDE alone first."""
+        alone = self.measure(peer, workload) if workload.kind == BESIDE else None
+        background = {}
+        try:
+            for word, load in workload.beside.items():
+                background[word] = self.start_load(peer, load, ["-t", 300])
+            if workload.long:
+                time.sleep(self.options.seconds)  # slow readers fill what there is to fill
+            cell = self.measure(peer, workload, background.values())
+            for word, run in background.items():
+                told = run.end()
+                cell[f"{word}_rate"] = told["rps"]
+                cell[f"{word}_p50"] = told["p50_us"]
+                cell[f"{word}_p99"] = told["p99_us"]
+                bad = harness.bad_of(told, workload.beside[word].read_rate is not None)
+                cell["bad"] += bad
+                if bad > 0:
+                    cell["bad_words"] += f" {word}: {harness.bad_words(told)}"
+        finally:
+            for run in background.values():
+                run.kill()
+        if alone:
+            cell["alone_p50"] = alone["p50"]
+            cell["alone_p99"] = alone["p99"]
+            cell["bad"] += alone["bad"]
+            cell["bad_words"] += alone["bad_words"]
+            cell["p99_ratio"] = cell["p99"] / alone["p99"]
+        return cell
 
     def check_accounts(self, peer, sched_ns, stat_ns):
         """schedstat is exact and stat counts ticks; far apart, one of them cannot be trusted."""
-        if abs(sched_ns - stat_ns) > max(0.1 * sched_ns, 40e6):
+        if abs(sched_ns - stat_ns) > max(0.1 * sched_ns, 60e6):
             self.note(f"{peer.name}: schedstat says {sched_ns / 1e6:.0f} ms of CPU, "
                       f"stat {stat_ns / 1e6:.0f} ms")
 
     def run_workload(self, workload, peers):
+        peers = [peer for peer in peers if peer.name not in workload.without]
         rows = self.results[workload.name] = {peer.name: [] for peer in peers}
         running = []
-        self.fill(workload)
+        for load in workload.loads:
+            harness.fill_nodes(self.load_binary, self.nodes, self.places["load"], load,
+                               self.options.keys)
         try:
             for peer in peers:
                 running.append(peer)
                 try:
                     peer.start(self.nodes, self.places["proxy"], self.directory,
-                               workload.value_size)
+                               workload.load.value_size)
                 except BenchError as error:
                     self.note(str(error))
                     running.remove(peer)
                     peer.stop()
-            for number in range(self.options.rounds):
-                for peer in running:
-                    rows[peer.name].append(self.run_cell(peer, workload, number))
+            rounds = self.options.rounds
+            if workload.long:
+                rounds = max(1, rounds // 3)
+            for number in range(rounds):
+                # Who comes first changes, so that nobody always runs behind the same neighbour.
+                shift = number % len(running) if running else 0
+                for peer in running[shift:] + running[:shift]:
+                    rows[peer.name].append(self.run_cell(peer, workload, number, rounds))
         finally:
             for peer in running:
                 peer.stop()
 
-    def run_cell(self, peer, workload, number):
+    def run_cell(self, peer, workload, number, rounds):
         try:
             if not peer.is_alive():
                 raise BenchError(f"it ended: {peer.process.log_tail()}")
-            cell = self.measure(peer, workload)
-        except (BenchError, subprocess.TimeoutExpired) as error:
-            self.note(f"{peer.name}, {workload.title}: {error}")
+            measure = self.measure_mixed if workload.kind in MIXED else self.measure
+            cell = measure(peer, workload)
+        except BenchError as error:
+            self.note(f"{peer.name}, {workload.short}: {error}")
             return None
-        print(f"{self.layout} {workload.name} round {number + 1}/{self.options.rounds} "
-              f"{peer.name}: {cell['rps']:.0f}/s, p99 {cell['p99']:.0f} µs, "
-              f"CPU {show(cell['cpu'], 2)}, all {cell['all']:.2f} µs, "
-              f"foreign {100 * cell['foreign']:.0f} %", file=sys.stderr)
+        words = [f"{self.layout} {workload.name} round {number + 1}/{rounds} {peer.name}: "
+                 f"{cell['rps']:.0f}/s", f"p99 {cell['p99']:.0f} µs"]
+        if workload.kind in MIXED:
+            words += [f"{name} {value:.2f}" for name, value in cell.items()
+                      if name in ("alone_p99", "p99_ratio", "large_rate", "large_p99")]
+        else:
+            words.append(f"CPU {report.show(cell['cpu'], 2)}, all {cell['all']:.2f} µs")
+        print(", ".join([*words, f"foreign {100 * cell['foreign']:.0f} %"]), file=sys.stderr)
         if cell["bad"] > 0:
-            self.note(f"{peer.name}, {workload.title}: {cell['bad']} errors, misses, wrong "
-                      f"replies or lost connections {cell['first_error']}".rstrip())
+            bad = self.bad.setdefault((peer.name, workload.short), [])
+            bad.append(f"round {number + 1}: {cell['bad_words'].strip()}")
+        if workload.kind == OPEN and cell["rps"] < 0.98 * workload.load.rate:
+            self.note(f"{peer.name}, {workload.short}: not all of it was asked and answered")
         if cell["foreign"] > FOREIGN_LIMIT:
             self.note(f"other programs used more than {100 * FOREIGN_LIMIT:.0f} % of the machine "
                       "in some rounds: trust ratios only, and those little")
         return cell
-
-
-# ---------------------------------------------------------------------- the tables
-
-
-def show(value, digits, scale=1.0, unit=""):
-    return "–" if value is None else f"{value * scale:,.{digits}f}{unit}"
-
-
-def median(cells, field):
-    values = [cell[field] for cell in cells if cell and cell[field] is not None]
-    return statistics.median(values) if values else None
-
-
-def paired(rows, field, over):
-    """Ratios of sumcache to `over`, one per round in which both were measured."""
-    pairs = zip(rows.get(SUBJECT, []), rows.get(over, []))
-    return [ours[field] / theirs[field] for ours, theirs in pairs
-            if ours and theirs and ours[field] and theirs[field]]
-
-
-def show_ratios(ratios):
-    if not ratios:
-        return "–"
-    return f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"
-
-
-def workload_table(workload, rows):
-    lines = [f"### {workload.title}", "",
-             "| | rps | p50 µs | p99 µs | p99.9 µs | CPU µs | nodes µs | load µs | **all µs** "
-             "| busy | RSS peak MB | foreign | bad |",
-             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for name, cells in rows.items():
-        if not any(cells):
-            lines.append(f"| {name} |" + " – |" * 12)
-            continue
-        figures = [show(median(cells, "rps"), 0), show(median(cells, "p50"), 0),
-                   show(median(cells, "p99"), 0), show(median(cells, "p999"), 0),
-                   show(median(cells, "cpu"), 2), show(median(cells, "nodes_cpu"), 2),
-                   show(median(cells, "load_cpu"), 2), show(median(cells, "all"), 2),
-                   show(median(cells, "busy"), 0, 100, " %"),
-                   show(max((c["rss"] or 0 for c in cells if c), default=0) or None, 1, 1 / 1024),
-                   show(median(cells, "foreign"), 0, 100, " %"),
-                   str(sum(c["bad"] for c in cells if c))]
-        lines.append(f"| {name} | " + " | ".join(figures) + " |")
-    return lines + [""]
-
-
-def ratio_table(bench, peers):
-    """Only peers that ran; `all` has no column for the floor, which has no nodes behind it."""
-    others = [p.name for p in peers if p.name not in (SUBJECT, "direct")]
-    served = [name for name in others if name != "floor"]
-    lines = ["## sumcache over its peers", "",
-             "Below 1 is cheaper. Median of the rounds' paired ratios (smallest–largest).", "",
-             "| | " + " | ".join([f"CPU / {name}" for name in others]
-                                 + [f"all / {name}" for name in served]) + " |",
-             "|---|" + "--:|" * (len(others) + len(served))]
-    for workload in WORKLOADS:
-        rows = bench.results.get(workload.name)
-        if rows is None:
-            continue
-        figures = [show_ratios(paired(rows, "cpu", name)) for name in others]
-        figures += [show_ratios(paired(rows, "all", name)) for name in served]
-        lines.append(f"| {workload.title} | " + " | ".join(figures) + " |")
-    return lines + [""]
-
-
-def target_table(bench):
-    if bench.layout not in TARGET_LAYOUTS:
-        return []
-    lines = ["## Targets", "", "| CPU per request | target | measured | |", "|---|--:|--:|---|"]
-    for name, peer, limit in TARGETS:
-        rows = bench.results.get(name)
-        if rows is None:
-            continue
-        title = next(w.title for w in WORKLOADS if w.name == name)
-        ratios = paired(rows, "cpu", peer)
-        verdict = "not measured"
-        if ratios:
-            miss = statistics.median(ratios) / limit - 1
-            verdict = "met" if miss <= 0 else f"missed by {100 * miss:.1f} %"
-        lines.append(f"| {title} | ≤ {limit:g} × {peer} | {show_ratios(ratios)} | {verdict} |")
-    return lines + [""]
-
-
-def markdown(bench, peers, facts):
-    options = bench.options
-    versions = ", ".join(f"{p.name} {p.version}" for p in peers if p.version)
-    lines = [f"# Bench, layout {bench.layout}", "",
-             f"`{harness.shown_command()}`", "",
-             *[f"* {fact}" for fact in facts],
-             f"* {versions}.",
-             f"* {options.rounds} interleaved rounds, {options.seconds:g} s each after "
-             f"{options.warmup:g} s of warm-up, {options.keys:,} keys"
-             f"{', every byte verified' if options.verify else ''}. Medians.",
-             "* CPU, nodes, load, all: µs of CPU per request of the proxy, of the three nodes, of "
-             "the load generator, of all together. busy: the proxy's share of one core. foreign: "
-             "the share of the machine that other programs used. bad: errors, misses, wrong "
-             "replies and lost connections. Explained in [bench/README.md](../README.md)."]
-    lines += [f"* Note: {note}." for note in bench.notes]
-    lines.append("")
-    if any(p.name == SUBJECT for p in peers):
-        lines += target_table(bench) + ratio_table(bench, peers)
-    lines += ["## Figures", ""]
-    for workload in WORKLOADS:
-        if workload.name in bench.results:
-            lines += workload_table(workload, bench.results[workload.name])
-    return "\n".join(lines).rstrip() + "\n"
 
 
 # ---------------------------------------------------------------------- the run
@@ -288,65 +195,143 @@ def markdown(bench, peers, facts):
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true",
-                        help="3 short rounds: a look, not a measurement")
-    parser.add_argument("--rounds", type=int, help="interleaved rounds (5)")
-    parser.add_argument("--seconds", type=float, help="measured window per cell (1.5)")
-    parser.add_argument("--warmup", type=float, help="seconds before it (0.4)")
+                        help="few short rounds of most things: a look, not a measurement")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (9)")
+    parser.add_argument("--seconds", type=float, help="measured window per cell (1)")
+    parser.add_argument("--warmup", type=float, help="seconds before it (0.3)")
     parser.add_argument("--keys", type=int, default=10000, help="key space (10000)")
     parser.add_argument("--layout", default=None, metavar="B|S|A",
-                        help="one or several with commas (B, and S too on a machine with fewer "
+                        help="one or several with commas (B and A, and S on a machine with fewer "
                              "than four CPUs)")
-    parser.add_argument("--only", metavar="W,…",
-                        help="only these workloads: " + ", ".join(w.name for w in WORKLOADS))
+    parser.add_argument("--only", metavar="W,…", help="only these: " + ", ".join(
+        [*(w.name for w in WORKLOADS), *EXTRA_PARTS]))
     parser.add_argument("--verify", action="store_true", help="compare every byte of every value")
     parser.add_argument("--json", metavar="FILE", help="every round's figures, for other tools")
     harness.add_common_options(parser)
     options = parser.parse_args()
-    options.rounds = options.rounds or (3 if options.quick else 5)
-    options.seconds = options.seconds or (0.5 if options.quick else 1.5)
-    if options.warmup is None:
-        options.warmup = 0.2 if options.quick else 0.4
-    if options.layout is None:
-        options.layout = "B,S" if len(os.sched_getaffinity(0)) < 4 else "B"
-    options.layouts = options.layout.split(",")
-    for layout in options.layouts:
-        if layout not in harness.LAYOUTS:
-            parser.error(f"there is no layout {layout!r}")
-    known = {w.name for w in WORKLOADS}
-    options.workloads = options.only.split(",") if options.only else sorted(known)
-    for name in options.workloads:
-        if name not in known:
-            parser.error(f"there is no workload {name!r}")
+    choose_lengths(options)
+    choose_parts(options, parser)
     if not (1 <= options.rounds <= 1000 and 0.05 <= options.seconds <= 600
             and 0 <= options.warmup <= 60 and 1 <= options.keys <= 65536):
         parser.error("rounds, seconds, warm-up or keys out of bounds")
+    # What is not whole is no result: it goes where git does not see it.
+    options.is_look = options.out is None and bool(options.quick or options.only or options.peers)
+    if options.out is None:
+        results = os.path.join(harness.ROOT, "bench", "results")
+        options.out = os.path.join(results, "raw", "part") if options.is_look else results
     return options
 
 
-def run_layout(options, layout, network, raw):
+def choose_lengths(options):
+    options.rounds = options.rounds or (2 if options.quick else 9)
+    options.seconds = options.seconds or (0.2 if options.quick else 1.0)
+    if options.warmup is None:
+        options.warmup = 0.1 if options.quick else 0.3
+    options.clients = 1000 if options.quick else 10000  # for idle.py
+    options.hold = 2.0 if options.quick else 8.0  # for memory.py
+
+
+def choose_parts(options, parser):
+    """Sets options.plan, a list of (layout, workloads), and options.parts, those beside layouts."""
+    few_cpus = len(os.sched_getaffinity(0)) < 4
+    default = "B,S,A" if few_cpus and not options.quick else "B,A"
+    layouts = (options.layout or default).split(",")
+    for layout in layouts:
+        if layout not in harness.LAYOUTS:
+            parser.error(f"there is no layout {layout!r}")
+    known = {w.name for w in WORKLOADS} | set(EXTRA_PARTS)
+    wanted = options.only.split(",") if options.only else sorted(known)
+    for name in wanted:
+        if name not in known:
+            parser.error(f"there is no workload {name!r}")
+    options.plan = []
+    for layout in layouts:
+        chosen = [w for w in WORKLOADS if w.name in wanted and (
+            options.only or (layout in w.layouts and (w.in_quick or not options.quick)))]
+        if chosen:
+            options.plan.append((layout, chosen))
+    options.parts = [part for part in EXTRA_PARTS if part in wanted and (options.only or (
+        not options.layout and not (options.quick and part == workloads.IDLE)))]
+
+
+def run_layout(options, layout, chosen, network):
+    """Returns what report.py and plots.py need to know about a layout."""
     with tempfile.TemporaryDirectory(prefix="sumcache-bench-") as directory:
         bench = Bench(options, layout, directory)
         try:
-            peers, missing = harness.available_peers(options)
+            peers, missing = available_peers(options)
             for text in missing:
                 bench.note(text)
-            for workload in WORKLOADS:
-                if workload.name in options.workloads:
-                    bench.run_workload(workload, peers)
+            for workload in chosen:
+                bench.run_workload(workload, peers)
         finally:
             bench.stop()
-    text = markdown(bench, peers, harness.machine_facts(network, layout))
-    # A quick look is no result: it goes where git does not see it.
-    path = os.path.join(harness.ROOT, "bench", "results", "raw" if options.quick else "",
-                        f"layout-{layout}.md")
-    if options.out:
-        stem, end = os.path.splitext(options.out)
-        path = options.out if len(options.layouts) == 1 else f"{stem}-{layout}{end}"
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    versions = ", ".join(f"{p.name} {p.version}" for p in peers if p.version)
+    for (name, short), rounds in bench.bad.items():
+        bench.note(f"{name}, {short}: {rounds[0]}"
+                   + (f"; and in {len(rounds) - 1} other rounds" if len(rounds) > 1 else ""))
+    facts = harness.machine_facts(network, layout)
+    facts.append(f"{versions}.")
+    facts.append(f"{options.rounds} interleaved rounds, {options.seconds:g} s each after "
+                 f"{options.warmup:g} s of warm-up"
+                 + (", every byte verified" if options.verify else "") + ". Medians.")
+    return {"part": layout, "command": harness.shown_command(), "facts": facts,
+            "notes": bench.notes, "proxies": [p.name for p in peers if p.is_proxy],
+            "peers": [p.name for p in peers], "results": bench.results}
+
+
+def keep(options, name, text, raw):
+    """Writes a part's page, and its figures for the summary, which is made of all parts."""
+    raw_directory = os.path.join(options.out, "raw")
+    os.makedirs(raw_directory, exist_ok=True)
+    path = os.path.join(options.out, f"{name}.md")
     harness.write_file(path, text)
+    harness.write_file(os.path.join(raw_directory, f"{name}.json"),
+                       json.dumps(raw, indent=1) + "\n")
     print(text)
     print(f"bench: written to {os.path.relpath(path)}", file=sys.stderr)
-    raw[layout] = bench.results
+
+
+def run_all(options, network, raw):
+    """Runs every part. One that cannot be run is told and does not stop the others. Returns
+    whether all could."""
+    jobs = [(f"layout-{layout}", lambda layout=layout, chosen=chosen:
+             run_layout(options, layout, chosen, network), report.layout_page)
+            for layout, chosen in options.plan]
+    if workloads.MEMORY in options.parts:
+        jobs.append(("memory", lambda: memory.run(options, network), memory.page))
+    if workloads.IDLE in options.parts:
+        jobs.append(("idle", lambda: idle.run(options, network), idle.page))
+    all_ran = True
+    for name, job, page in jobs:
+        try:
+            raw[name] = job()
+            keep(options, name, page(raw[name]), raw[name])
+        except BenchError as error:
+            print(f"bench: {name}: {error}", file=sys.stderr)
+            all_ran = False
+    return all_ran
+
+
+def forget_part_runs(options):
+    """The summary of a look is of that look alone; that of results is of all parts there are."""
+    raw_directory = os.path.join(options.out, "raw")
+    if options.is_look and os.path.isdir(raw_directory):
+        for name in os.listdir(raw_directory):
+            os.unlink(os.path.join(raw_directory, name))
+
+
+def finish(options):
+    """Makes plots and summary of all parts that lie there, also those of an earlier run."""
+    parts = {}
+    for name in ("layout-B", "layout-S", "layout-A", "memory", "idle"):
+        with contextlib.suppress(FileNotFoundError):
+            path = os.path.join(options.out, "raw", f"{name}.json")
+            with open(path, encoding="utf-8") as file:
+                parts[name] = json.load(file)
+    drawn = plots.draw_all(parts, options.out)
+    harness.write_file(os.path.join(options.out, "summary.md"), report.summary(parts, drawn))
+    print(f"bench: summary in {os.path.relpath(options.out)}/summary.md", file=sys.stderr)
 
 
 def main():
@@ -356,8 +341,9 @@ def main():
     harness.raise_file_limit(30000)
     raw = {}
     try:
-        for layout in options.layouts:
-            run_layout(options, layout, network, raw)
+        forget_part_runs(options)
+        all_ran = run_all(options, network, raw)
+        finish(options)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -366,7 +352,7 @@ def main():
     finally:
         if options.json and raw:
             harness.write_file(options.json, json.dumps(raw, indent=1) + "\n")
-    return 0
+    return 0 if all_ran else 1
 
 
 if __name__ == "__main__":

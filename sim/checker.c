@@ -14,6 +14,7 @@
 enum {
     CLASSES = 4,
     ORDER_CLIENTS = SIM_CLIENTS_MAX + 1,
+    FRAME_SLACK = 200,   /* what a message has beside its values: names, keys, lengths */
     TURN_SLACK_US = 200, /* replies may be held back for some ten µs, to be sent with others */
 };
 
@@ -22,9 +23,6 @@ static const char CLASS_LETTERS[CLASSES] = {KEY_STRING, KEY_NUMBER, KEY_LOG, KEY
 void checker_init(struct checker *k, struct io_sim *world, const struct sim_options *options)
 {
     *k = (struct checker){.world = world, .options = options};
-    k->order =
-        calloc((size_t)ORDER_CLIENTS * CLASSES * CHECK_KEYS_MAX * SIM_NODES_MAX, sizeof(*k->order));
-    must(k->order);
 }
 
 void checker_fini(struct checker *k)
@@ -36,7 +34,6 @@ void checker_fini(struct checker *k)
     }
     for (uint32_t i = 0; i < k->view_count; i++)
         view_unref(k->views[i].view);
-    free(k->order);
 }
 
 void checker_fail(struct checker *k, const char *format, ...)
@@ -233,21 +230,10 @@ static bool owner_may_be(const struct checker *k, unsigned node, struct str key,
     return false;
 }
 
-static struct check_order *order_of(struct checker *k, unsigned node, const struct check_key *key)
-{
-    unsigned class = 0;
-    while (CLASS_LETTERS[class] != key->class)
-        class ++;
-    size_t at = key->client;
-    at = at * CLASSES + class;
-    at = at * CHECK_KEYS_MAX + key->number;
-    return &k->order[at * SIM_NODES_MAX + node];
-}
-
 static void check_order(struct checker *k, unsigned node, const char *verb,
                         const struct check_key *key, uint16_t session, uint64_t connection_died)
 {
-    struct check_order *last = order_of(k, node, key);
+    struct check_order *last = &k->order[key->client][node];
     uint32_t now = key->seq + 1;
     /*
      * What a node finds in the buffer of a connection that has ended it still executes, after newer
@@ -260,8 +246,8 @@ static void check_order(struct checker *k, unsigned node, const char *verb,
     bool tainted = k->tainted_from[node] != 0 && io_sim_now(k->world) <= k->tainted_until[node];
     if (now < last->seq_plus_1 && session == last->session && !stale && !tainted)
         checker_fail(k,
-                     "order: node %u executes %s of %c%u from client %u command %" PRIu32
-                     " after its command %" PRIu32,
+                     "order: node %u executes %s of %c%u, client %u command %" PRIu32
+                     ", after its command %" PRIu32,
                      node, verb, key->class, key->number, key->client, key->seq,
                      last->seq_plus_1 - 1);
     if (now >= last->seq_plus_1)
@@ -301,14 +287,74 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
     return p;
 }
 
-void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins)
+void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins,
+                         uint64_t len)
 {
     struct check_command *c = checker_find(k, client, seq);
     if (!c)
         return;
     c->reply_moved_at = io_sim_now(k->world);
-    if (begins && c->reply_began_at == 0)
+    c->reply_read += len;
+    if (begins && c->reply_began_at == 0) {
         c->reply_began_at = c->reply_moved_at;
+        c->aside_then = k->aside;
+    }
+}
+
+/* ---- large and small ---- */
+
+bool checker_lanes_mix(const struct checker *k)
+{
+    const struct sim_options *o = k->options;
+    return (uint64_t)o->value_max * (o->split_max > 0 ? o->split_max : 1) + FRAME_SLACK >
+           o->proxy.bulk_above;
+}
+
+bool checker_may_stream(const struct checker *k, const struct check_command *c)
+{
+    bool key_first = c->kind == CHECK_SET || c->kind == CHECK_SETEX || c->kind == CHECK_APPEND;
+    return key_first && check_command_len(c) > k->options->proxy.bulk_above;
+}
+
+/* The nodes that may own a key in any view so far: views change seldom. */
+static uint32_t owners(const struct checker *k, const struct check_key *key)
+{
+    char text[64];
+    struct str name = {text, check_key_print(key, text, sizeof(text))};
+    uint64_t hash = key_hash(name, k->options->proxy.hash_tags);
+    uint32_t nodes = 0;
+    for (uint32_t i = 0; i < k->view_count; i++) {
+        const struct check_view *cv = &k->views[i];
+        if (cv->view->ring)
+            nodes |= 1U << cv->node_of[maglev_lookup(cv->view->ring, hash)];
+    }
+    return nodes;
+}
+
+bool checker_share_node(const struct checker *k, const struct check_command *a,
+                        const struct check_command *b)
+{
+    uint32_t of_a = 0, of_b = 0;
+    for (uint32_t i = 0; i < a->part_count; i++)
+        of_a |= owners(k, &a->parts[i].key);
+    for (uint32_t i = 0; i < b->part_count; i++)
+        of_b |= owners(k, &b->parts[i].key);
+    return (of_a & of_b) != 0;
+}
+
+bool checker_stopped_inside(const struct checker *k, const struct check_command *c)
+{
+    const struct sim_options *o = k->options;
+    if (check_command_len(c) <= o->proxy.bulk_above)
+        return false;
+    /* What its network may add to the pause it made. */
+    uint64_t late = o->weather.latency_max + o->weather.spike + 2 * o->pause_max +
+                    (o->client_clog ? o->fault_max : 0);
+    uint64_t end = c->read_at ? c->read_at : io_sim_now(k->world);
+    bool stopped = c->idle > 0 && c->idle + late >= o->proxy.client_stall_timeout;
+    bool too_slow = c->idle > 0 && o->proxy.client_min_rate > 0 && c->begun_at != 0 &&
+                    end >= c->begun_at + o->proxy.stall_timeout;
+    return stopped || too_slow;
 }
 
 bool checker_is_tainted(const struct checker *k, const struct check_command *c)

@@ -24,6 +24,7 @@ enum check_kind {
     /* Sent to nodes. */
     CHECK_GET,
     CHECK_SET,
+    CHECK_SETEX,
     CHECK_INCR,
     CHECK_APPEND,
     CHECK_STRLEN,
@@ -39,6 +40,7 @@ enum check_kind {
     CHECK_PING,
     CHECK_PING_TEXT,
     CHECK_ECHO,
+    CHECK_ECHO_LARGE,
     CHECK_HELLO,
     CHECK_FAILURES,
     CHECK_CLIENT_ID,
@@ -94,11 +96,17 @@ struct check_command {
     bool vague;  /* its client's HELLO was refused for want of memory: nobody knows what it gets */
     bool strict; /* sent when all is well: no failure is excused */
     bool answered;
-    int64_t argument;    /* HELLO: the version; ECHO, PING: the number in its text */
-    uint64_t end_offset; /* of its last byte in its session's stream */
-    uint64_t sent_at, read_at, answered_at; /* 0: not yet. read_at: by the proxy */
+    bool failed;      /* answered, but not with what its nodes said */
+    int64_t argument; /* HELLO: the version; ECHO, PING: the number in its text, or its length */
+    uint64_t begin_offset, end_offset; /* its bytes in its session's stream */
+    uint64_t sent_at, answered_at;     /* 0: not yet */
+    uint64_t begun_at, read_at;        /* its first and its last byte, by the proxy */
+    uint64_t idle;      /* the longest time within it for which the client gave nothing to read */
+    uint64_t due;       /* when it was to be answered, as far as was known when it was */
     uint64_t reply_end; /* of the reply in the stream to the client; 0: not yet */
     uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
+    uint64_t reply_read;                     /* how many those are */
+    uint64_t aside_then;                     /* checker.aside when they began */
     uint32_t part_count;
     struct check_part *parts; /* owned */
 };
@@ -108,8 +116,8 @@ struct check_client {
     uint32_t count, room;
 };
 
-/* The newest executed command of one client for one key on one node. Order is promised within one
- * connection of a client. */
+/* The newest executed command of one client on one node, whatever its key, its size or the RESP
+ * version. Order is promised within one connection of a client. */
 struct check_order {
     uint32_t seq_plus_1;
     uint16_t session;
@@ -131,12 +139,13 @@ struct checker {
     struct check_client clients[SIM_CLIENTS_MAX + 1]; /* the last: who looks whether all is well */
     struct check_view views[CHECK_VIEWS_MAX];
     uint32_t view_count;
-    uint64_t step;             /* grows with each execution */
-    struct check_order *order; /* owned: client × class × key × node */
+    uint64_t step; /* grows with each execution */
+    struct check_order order[SIM_CLIENTS_MAX + 1][SIM_NODES_MAX];
     /* Nodes that sent a reply nobody asked for while a request may have been on its way: the proxy
      * cannot tell the two apart. From when, and until when the connection lived. */
     uint64_t tainted_from[SIM_NODES_MAX], tainted_until[SIM_NODES_MAX];
     uint64_t executed, judged, failures_told, masked; /* for the summary */
+    uint64_t aside; /* how often a worker took a large reply in whole, to free an upstream */
 };
 
 void checker_init(struct checker *k, struct io_sim *world, const struct sim_options *options);
@@ -173,11 +182,31 @@ uint64_t check_digest(const void *bytes, size_t len);
 struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
                                     struct str key_text, const struct check_key *key, bool writes,
                                     uint64_t connection_died);
-/* The proxy read bytes of the reply to this command. */
-void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins);
+/* The proxy read `len` bytes of the reply to this command. */
+void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins,
+                         uint64_t len);
 
 /* ---- what clients get ---- */
 void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a);
+
+/* Bytes of the request, as its client sends it. */
+static inline uint64_t check_command_len(const struct check_command *c)
+{
+    return c->end_offset - c->begin_offset;
+}
+
+/* Are there large and small ones in this run, so that requests go different ways to one node? */
+bool checker_lanes_mix(const struct checker *k);
+/* May it be sent on before its last byte is there? Its key comes first, and then what is large. */
+bool checker_may_stream(const struct checker *k, const struct check_command *c);
+/* May both have to go to one node? */
+bool checker_share_node(const struct checker *k, const struct check_command *a,
+                        const struct check_command *b);
+/* Did its client stop inside it for so long that the proxy need not have waited for the rest? */
+bool checker_stopped_inside(const struct checker *k, const struct check_command *c);
+
+/* May it fail because of a node, as far as is known now? */
+bool checker_may_fail(struct checker *k, unsigned client, uint32_t seq);
 
 /* May replies to this command have been mixed up by a node that spoke out of turn? */
 bool checker_is_tainted(const struct checker *k, const struct check_command *c);

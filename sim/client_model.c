@@ -9,7 +9,6 @@
 
 enum {
     READ_BYTES = 64 * 1024,
-    OUTPUT_PAUSE = 256 * 1024, /* the proxy reads no further while it owes a client more */
 };
 
 static const struct io_socket_options NO_OPTIONS;
@@ -69,8 +68,10 @@ void client_model_begin_strict(struct client_model *m, uint32_t sessions, uint32
 struct check_command *client_model_add(struct client_model *m, enum check_kind kind, uint32_t parts,
                                        uint32_t *ret_seq)
 {
+    struct check_command *c = checker_command(m->checker, m->number, kind, parts, ret_seq);
+    c->begin_offset = m->s.queued;
     m->s.queued -= m->s.out.len; /* client_model_added() adds what `out` holds then */
-    return checker_command(m->checker, m->number, kind, parts, ret_seq);
+    return c;
 }
 
 void client_model_added(struct client_model *m, struct check_command *c)
@@ -85,61 +86,37 @@ void client_model_added(struct client_model *m, struct check_command *c)
     m->s.generated++;
 }
 
+void client_model_may_stop(struct client_model *m, const struct check_command *c)
+{
+    struct client_session *s = &m->s;
+    const struct proxy_settings *p = &m->options->proxy;
+    if (m->strict || s->stop_at != UINT64_MAX ||
+        !io_sim_chance(m->checker->world, m->options->body_stop))
+        return;
+    s->stop_at = between(m, c->begin_offset + 1, c->end_offset - 1);
+    bool long_one = between(m, 0, 1);
+    s->stop_for = between(m, 1, long_one ? 2 * p->client_stall_timeout : 2 * p->stall_timeout);
+    s->stop = between(m, 0, 1) ? STOP_GO_ON : (uint8_t)between(m, STOP_GO_ON, STOP_KINDS - 1);
+}
+
 static struct check_command *command(const struct client_model *m, uint32_t seq)
 {
     return &m->checker->clients[m->number].commands[seq];
 }
 
-/*
- * When the answer to a command is due. What is the client's own doing does not count against the
- * proxy: more than client_pending_max under way, a change of the RESP version with commands under
- * way, replies it does not read.
- */
-static uint64_t due_of(const struct client_model *m, uint32_t seq)
-{
-    const struct proxy_settings *p = &m->options->proxy;
-    const struct check_command *c = command(m, seq);
-    uint64_t floor = 0;
-    bool last_counts =
-        (uint64_t)m->options->value_max * m->options->pipeline_max > OUTPUT_PAUSE / 2;
-    uint32_t back = last_counts ? 1 : p->client_pending_max;
-    if (seq - m->s.first >= back)
-        floor = command(m, seq - back)->answered_at;
-    if (m->s.switch_answered_at != 0 && seq > m->s.switch_seq) {
-        uint64_t done = m->s.switch_done_at;
-        if (done == 0)
-            done = NSEC_NEVER;
-        /* It waits for what is on the old upstreams as long as a request may, and no longer. */
-        done = nsec_min(done,
-                        m->s.switch_answered_at + p->request_timeout + 2 * m->options->pause_max);
-        floor = floor > done ? floor : done;
-    }
-    uint64_t due = checker_due(m->checker, c, floor);
-    uint64_t blocked_from, blocked_until;
-    io_sim_peer_blocked(m->io, m->s.handle, &blocked_from, &blocked_until);
-    if (blocked_until == NSEC_NEVER)
-        return NSEC_NEVER;
-    if (blocked_until + p->request_timeout > due && blocked_until >= c->read_at)
-        due = blocked_until + p->request_timeout + 2 * m->options->pause_max;
-    uint64_t before = seq > m->s.first ? command(m, seq - 1)->answered_at : 0;
-    return due > before ? due : before;
-}
-
 /* ---- what the proxy does at the other end ---- */
 
-/* A HELLO that changes the version holds up what follows until the old upstreams owe nothing, but
- * no longer than a request may wait. */
-static void note_switch(struct client_model *m, uint32_t seq)
+/* The proxy has had nothing to read since dry_since. If it is in the middle of a command, that is
+ * the client's fault. */
+static void note_idle(struct client_model *m)
 {
-    const struct check_command *c = command(m, seq);
-    uint8_t before = seq == m->s.first ? 2 : command(m, seq - 1)->proto;
-    if (c->kind == CHECK_HELLO && c->proto != before) {
-        m->s.switch_seq = seq;
-        m->s.switch_answered_at = c->answered_at;
-        m->s.switch_done_at = 0;
-    } else if (m->s.switch_done_at == 0) {
-        m->s.switch_done_at = c->answered_at;
-    }
+    struct client_session *s = &m->s;
+    if (s->read_by_proxy == s->generated)
+        return;
+    struct check_command *c = command(m, s->first + s->read_by_proxy);
+    uint64_t idle = io_now(m->io) - s->dry_since;
+    if (c->begun_at != 0 && idle > c->idle)
+        c->idle = idle;
 }
 
 static void take_answer(struct client_model *m, const struct answer *a, uint64_t end)
@@ -152,6 +129,8 @@ static void take_answer(struct client_model *m, const struct answer *a, uint64_t
         return; /* refused at the door, whatever it was about to say */
     static const char NO_MEMORY[] = "ERR sumcache: out of buffer memory";
     bool unread = s->judged == s->generated || command(m, seq)->read_at == 0;
+    if (s->dry_since != 0)
+        note_idle(m);
     if (unread && m->options->tight && a->top.type == '-' && a->top.len >= sizeof(NO_MEMORY) - 1 &&
         memcmp(a->top.text, NO_MEMORY, sizeof(NO_MEMORY) - 1) == 0)
         return; /* it read more than it can keep, says so, and closes */
@@ -161,7 +140,8 @@ static void take_answer(struct client_model *m, const struct answer *a, uint64_t
         return;
     }
     struct check_command *c = command(m, seq);
-    if (c->read_at == 0 && c->kind != CHECK_MALFORMED) {
+    bool gave_up = c->begun_at != 0 && a->top.type == '-' && checker_stopped_inside(m->checker, c);
+    if (c->read_at == 0 && c->kind != CHECK_MALFORMED && !gave_up) {
         checker_fail(m->checker,
                      "client %u command %" PRIu32 " was answered before it was read: "
                      "%c%.*s",
@@ -169,13 +149,14 @@ static void take_answer(struct client_model *m, const struct answer *a, uint64_t
                      a->top.text);
         return;
     }
-    uint64_t due = due_of(m, seq), now = io_now(m->io);
+    uint64_t due = client_model_due(m, seq), now = io_now(m->io);
     if (now > due)
         checker_fail(m->checker,
                      "late: client %u command %" PRIu32 " was read at %.3f ms, due at "
                      "%.3f ms, and answered at %.3f ms",
                      m->number, seq, (double)c->read_at / 1e6, (double)due / 1e6,
                      (double)now / 1e6);
+    c->due = due;
     c->vague = s->vague;
     checker_judge(m->checker, m->number, seq, a);
     if (a->top.type == '-' &&
@@ -183,7 +164,6 @@ static void take_answer(struct client_model *m, const struct answer *a, uint64_t
         s->vague = true;
     c->reply_end = end;
     s->judged++;
-    note_switch(m, seq);
 }
 
 static void on_peer_wrote(void *owner, const uint8_t *bytes, size_t len, uint64_t total)
@@ -192,6 +172,7 @@ static void on_peer_wrote(void *owner, const uint8_t *bytes, size_t len, uint64_
     struct client_session *s = &m->s;
     bytes_add(&s->heard, bytes, len);
     s->heard_total = total;
+    s->heard_at = io_now(m->io);
     while (s->heard.len > 0 && s->heard.len >= s->heard_need && !m->checker->failed) {
         struct answer a;
         size_t used = 0, need = 0;
@@ -216,11 +197,15 @@ static void on_peer_read(void *owner, uint64_t total)
 {
     struct client_model *m = owner;
     struct client_session *s = &m->s;
+    s->taken_at = io_now(m->io);
+    s->dry_since = total == s->queued - s->out.len ? s->taken_at : 0;
     for (; s->read_by_proxy < s->generated; s->read_by_proxy++) {
         struct check_command *c = command(m, s->first + s->read_by_proxy);
+        if (c->begun_at == 0 && c->begin_offset < total)
+            c->begun_at = s->taken_at;
         if (c->end_offset > total)
             return;
-        c->read_at = io_now(m->io);
+        c->read_at = s->taken_at;
     }
 }
 
@@ -232,7 +217,7 @@ static void begin_session(struct client_model *m)
     struct io_sim *w = m->checker->world;
     struct bytes out = m->s.out, heard = m->s.heard;
     out.head = out.len = heard.head = heard.len = 0;
-    m->s = (struct client_session){.out = out, .heard = heard, .proto = 2};
+    m->s = (struct client_session){.out = out, .heard = heard, .proto = 2, .stop_at = UINT64_MAX};
     struct client_session *s = &m->s;
     s->first = m->checker->clients[m->number].count;
     s->errors = o->proxy.reads == ON_FAILURE_ERROR;
@@ -276,6 +261,21 @@ static void end_session(struct client_model *m)
         m->start_at = NSEC_NEVER;
 }
 
+/* A large reply of which it got the beginning broke off: then there is nothing else to do. */
+static bool reply_was_cut(const struct client_model *m)
+{
+    const struct client_session *s = &m->s;
+    if (s->judged == s->generated || s->heard.len == 0)
+        return false;
+    uint32_t seq = s->first + s->judged;
+    uint64_t len = s->heard.len > s->heard_need ? s->heard.len : s->heard_need;
+    const struct check_command *c = command(m, seq);
+    for (uint32_t i = 0; i < c->part_count && c->kind == CHECK_MGET; i++)
+        len += c->parts[i].len;
+    return c->part_count > 0 && len > m->options->proxy.bulk_above &&
+           checker_may_fail(m->checker, m->number, seq);
+}
+
 /* The proxy has closed the connection, or it was cut. */
 static void was_closed(struct client_model *m, int err)
 {
@@ -286,7 +286,7 @@ static void was_closed(struct client_model *m, int err)
                       (s->end == END_QUIT || s->end == END_MALFORMED));
     if (!asked_for) {
         m->closed_for_limits++;
-        if (!s->may_be_closed)
+        if (!s->may_be_closed && !reply_was_cut(m))
             checker_fail(m->checker,
                          "client %u was closed without a reason (%d), %u of %u answered", m->number,
                          err, s->judged, s->generated);
@@ -321,11 +321,43 @@ static void receive(struct client_model *m, uint64_t now)
         s->received++;
 }
 
+/* The pause inside a request is over. */
+static void go_on(struct client_model *m)
+{
+    struct client_session *s = &m->s;
+    s->stop_at = UINT64_MAX;
+    switch ((enum client_model_stop)s->stop) {
+    case STOP_VANISH:
+        end_session(m);
+        return;
+    case STOP_HALF_CLOSE:
+        io_sim_shutdown(m->io, s->handle);
+        s->shut = true;
+        return;
+    case STOP_RESET:
+        io_sim_reset(m->checker->world, s->handle);
+        end_session(m);
+        return;
+    case STOP_GO_ON:
+    case STOP_KINDS:
+        return;
+    }
+}
+
 static void transmit(struct client_model *m, uint64_t now)
 {
     struct client_session *s = &m->s;
     while (s->out.len > 0 && s->writable && now >= s->send_at && !s->shut) {
         size_t len = s->out.len;
+        uint64_t sent = s->queued - len;
+        if (sent == s->stop_at) {
+            go_on(m);
+            if (m->state != MODEL_OPEN)
+                return;
+            continue;
+        }
+        if (s->stop_at - sent < len)
+            len = (size_t)(s->stop_at - sent);
         if (s->piecewise && len > 1)
             len = (size_t)between(m, 1, len < 3000 ? len : 3000);
         struct iovec iov = {bytes_at(&s->out), len};
@@ -340,10 +372,15 @@ static void transmit(struct client_model *m, uint64_t now)
             return;
         }
         bytes_take(&s->out, (size_t)n);
+        if (s->dry_since != 0)
+            note_idle(m);
+        s->dry_since = 0;
         if ((size_t)n < len)
             s->writable = false;
         if (s->piecewise)
             s->send_at = now + between(m, 0, 2 * NSEC_MS);
+        if (sent + (size_t)n == s->stop_at)
+            s->send_at = now + s->stop_for;
     }
 }
 
@@ -451,18 +488,4 @@ void client_model_turn(struct client_model *m)
     }
     if (m->state == MODEL_OPEN)
         open_turn(m, now);
-}
-
-void client_model_check(struct client_model *m)
-{
-    struct client_session *s = &m->s;
-    if (m->state != MODEL_OPEN || s->judged == s->generated || io_sim_is_cut(m->io, s->handle))
-        return;
-    uint32_t seq = s->first + s->judged;
-    uint64_t due = due_of(m, seq);
-    if (io_now(m->io) > due)
-        checker_fail(m->checker,
-                     "late: client %u command %" PRIu32 " was read at %.3f ms, due at "
-                     "%.3f ms, and is not answered",
-                     m->number, seq, (double)command(m, seq)->read_at / 1e6, (double)due / 1e6);
 }

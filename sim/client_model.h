@@ -22,6 +22,9 @@ enum client_model_end {
     END_KINDS,
 };
 
+/* What it does after it has stopped in the middle of a request. */
+enum client_model_stop { STOP_GO_ON, STOP_VANISH, STOP_HALF_CLOSE, STOP_RESET, STOP_KINDS };
+
 struct client_session {
     int handle; /* -1: none */
     uint32_t first, generated, judged,
@@ -34,12 +37,16 @@ struct client_session {
     struct bytes heard; /* written by the proxy, not yet a whole reply */
     uint64_t heard_total, heard_need, consumed;
     uint64_t send_at, read_at, end_at; /* not before */
-    uint32_t switch_seq;               /* the newest HELLO that changed the version; see due_of() */
-    uint64_t switch_answered_at, switch_done_at; /* 0: not yet */
+    uint64_t heard_at, taken_at;       /* when the proxy last wrote, read */
+    uint64_t nothing_since; /* when it last had nothing to read, or other things to do first */
+    uint64_t dry_since;     /* the proxy has read all it sent; 0: not so */
+    uint64_t stop_at;       /* offset in the stream at which it will stop; UINT64_MAX: none */
+    uint64_t stop_for;      /* ns */
     uint8_t proto;
-    uint8_t end; /* enum client_model_end */
-    bool errors; /* SUMCACHE.FAILURES error */
-    bool vague;  /* see check_command.vague */
+    uint8_t end;  /* enum client_model_end */
+    uint8_t stop; /* enum client_model_stop */
+    bool errors;  /* SUMCACHE.FAILURES error */
+    bool vague;   /* see check_command.vague */
     bool readable, writable, piecewise, slow;
     bool last_words; /* what the end calls for is in `out` */
     bool shut, may_be_closed;
@@ -69,8 +76,11 @@ struct client_model *client_model_free(struct client_model *m);
 
 void client_model_turn(struct client_model *m);
 
-/* Is an answer overdue? Asked whenever time has moved. */
+/* Is anything overdue? Asked whenever time has moved. In client_due.c, as the next one. */
 void client_model_check(struct client_model *m);
+
+/* When the answer to a command of the present session is due. Those before it are answered. */
+uint64_t client_model_due(const struct client_model *m, uint32_t seq);
 
 /* Strict sessions: each sends `commands` and then closes. */
 void client_model_begin_strict(struct client_model *m, uint32_t sessions, uint32_t commands);
@@ -79,3 +89,5 @@ void client_model_begin_strict(struct client_model *m, uint32_t sessions, uint32
 struct check_command *client_model_add(struct client_model *m, enum check_kind kind, uint32_t parts,
                                        uint32_t *ret_seq);
 void client_model_added(struct client_model *m, struct check_command *c);
+/* The client may stop in the middle of this one, for a while or for good. */
+void client_model_may_stop(struct client_model *m, const struct check_command *c);

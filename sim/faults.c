@@ -46,10 +46,12 @@ static int draw_connection(struct faults *f, unsigned host)
 
 static void cut(struct faults *f, int handle)
 {
-    if (rng_below(io_sim_rng(f->world), 3) == 0)
+    uint64_t how = rng_below(io_sim_rng(f->world), 6);
+    uint64_t within = how > 3 ? CUT_WITHIN + f->options->value_max : CUT_WITHIN;
+    if (how < 2)
         io_sim_reset(f->world, handle);
     else
-        io_sim_cut_after(f->world, handle, rng_below(io_sim_rng(f->world), CUT_WITHIN));
+        io_sim_cut_after(f->world, handle, rng_below(io_sim_rng(f->world), within));
 }
 
 /* Draws one after the other: C does not say which argument of a call comes first. */
@@ -89,6 +91,8 @@ static void hurt_node(struct faults *f, unsigned i)
         cut(f, draw_connection(f, host));
     if (io_sim_chance(w, o->node_clog))
         clog_for_a_while(f, draw_connection(f, host));
+    if (io_sim_chance(w, o->sip))
+        redis_model_sip(m, until(f));
     if (io_sim_chance(w, o->garbage))
         redis_model_sabotage(m, SABOTAGE_GARBAGE);
     if (io_sim_chance(w, o->push))
@@ -97,6 +101,8 @@ static void hurt_node(struct faults *f, unsigned i)
         redis_model_sabotage(m, SABOTAGE_HALF_REPLY);
     if (io_sim_chance(w, o->halt))
         redis_model_sabotage(m, SABOTAGE_HALT);
+    if (io_sim_chance(w, o->early))
+        redis_model_sabotage(m, SABOTAGE_EARLY);
     if (io_sim_chance(w, o->stray))
         redis_model_sabotage(m, SABOTAGE_STRAY);
 }

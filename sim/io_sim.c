@@ -289,6 +289,13 @@ uint64_t io_sim_unread(struct io *io, int handle)
     return peer ? peer->in.written - peer->in.consumed : 0;
 }
 
+uint64_t io_sim_waiting(struct io *io, int handle)
+{
+    struct sim_socket *s = model_socket(io, handle);
+    struct sim_socket *peer = sim_socket(((struct sim_host *)io->ctx)->world, s->peer);
+    return peer ? peer->in.delivered - peer->in.consumed + peer->in.fin_delivered : 0;
+}
+
 bool io_sim_is_cut(struct io *io, int handle)
 {
     struct sim_socket *s = model_socket(io, handle);
@@ -311,6 +318,23 @@ unsigned io_sim_connections(struct io_sim *w, unsigned host, int *handles, unsig
         const struct sim_socket *s = w->sockets[i];
         if (s->state == SOCKET_OPEN && s->host == host)
             handles[count++] = s->handle;
+    }
+    return count;
+}
+
+uint64_t io_sim_connects(const struct io_sim *w)
+{
+    return w->connects;
+}
+
+unsigned io_sim_connections_to(const struct io_sim *w, unsigned host, const struct addr *to)
+{
+    unsigned count = 0;
+    for (uint32_t i = w->first_open; i < w->socket_count; i++) {
+        const struct sim_socket *s = w->sockets[i];
+        bool open = s->state == SOCKET_CONNECTING || s->state == SOCKET_OPEN;
+        if (open && !s->accepted && s->host == host && addr_eq(&s->at, to))
+            count++;
     }
     return count;
 }

@@ -102,9 +102,14 @@ void io_sim_mend(struct io_sim *w);
 void io_sim_set_tap(struct io *io, int handle, const struct io_sim_tap *tap);
 void io_sim_shutdown(struct io *io, int handle);   /* sends the end; reading goes on */
 uint64_t io_sim_unread(struct io *io, int handle); /* bytes this end wrote that were not read */
-bool io_sim_is_cut(struct io *io, int handle);     /* reset, or the peer has closed */
+/* How many of those have arrived; one more if the end has. */
+uint64_t io_sim_waiting(struct io *io, int handle);
+bool io_sim_is_cut(struct io *io, int handle); /* reset, or the peer has closed */
 /* When the other end last could not write all it wanted to, and until when; 0, 0: never. While it
  * lasts, ret_until is NSEC_NEVER. */
 void io_sim_peer_blocked(struct io *io, int handle, uint64_t *ret_from, uint64_t *ret_until);
+uint64_t io_sim_connects(const struct io_sim *w); /* begun by all hosts so far */
+/* Connections that `host` began to this address and has not closed, whatever became of them. */
+unsigned io_sim_connections_to(const struct io_sim *w, unsigned host, const struct addr *to);
 /* Every open connection whose far end is at `host`, by its handle there, in order of opening. */
 unsigned io_sim_connections(struct io_sim *w, unsigned host, int *handles, unsigned max);

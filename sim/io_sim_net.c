@@ -436,6 +436,7 @@ static int sim_connect(void *ctx, const struct addr *to, const struct io_socket_
         return -ENETUNREACH;
     struct sim_socket *s = socket_new(w, h->number, SOCKET_CONNECTING);
     s->at = *to;
+    w->connects++;
     sim_schedule(w, w->now + latency(w), EVENT_ARRIVE, s->handle);
     trace_event(w->trace, w->now, TRACE_CONNECT, s->handle, to->port, h->number, NULL);
     return s->handle;

@@ -79,7 +79,7 @@ struct io_sim {
     struct trace *trace;
     struct rng rng;
     struct io_sim_weather weather;
-    uint64_t now, order, bytes_moved;
+    uint64_t now, order, bytes_moved, connects;
     struct sim_host *hosts[IO_SIM_HOSTS_MAX];
     unsigned host_count;
     struct sim_socket **sockets; /* by handle, the closed ones too */

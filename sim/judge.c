@@ -12,6 +12,7 @@
 static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_GET] = "GET",
     [CHECK_SET] = "SET",
+    [CHECK_SETEX] = "SETEX",
     [CHECK_INCR] = "INCR",
     [CHECK_APPEND] = "APPEND",
     [CHECK_STRLEN] = "STRLEN",
@@ -26,6 +27,7 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_PING] = "PING",
     [CHECK_PING_TEXT] = "PING x",
     [CHECK_ECHO] = "ECHO",
+    [CHECK_ECHO_LARGE] = "ECHO of much",
     [CHECK_HELLO] = "HELLO",
     [CHECK_FAILURES] = "SUMCACHE.FAILURES",
     [CHECK_CLIENT_ID] = "CLIENT ID",
@@ -41,7 +43,7 @@ struct judgement {
     struct checker *k;
     unsigned client;
     uint32_t seq;
-    const struct check_command *c;
+    struct check_command *c;
     const struct answer *a;
 };
 
@@ -69,18 +71,30 @@ static bool text_is(const struct answer_item *item, const char *text)
     return item->len == strlen(text) && memcmp(item->text, text, item->len) == 0;
 }
 
-/* May the nodes that have this key have failed? */
-static bool node_may_fail(const struct judgement *j, const struct check_part *p)
+/* Has it waited for as long as a request may, and is there a reason for which one may have to? */
+static bool may_have_timed_out(const struct judgement *j)
 {
     const struct sim_options *o = j->k->options;
-    if (o->calm || j->c->strict)
-        return false;
-    if (o->tight)
-        return true;
     /* Where buffers are small and values large, a well node's link may be busy for a whole
-     * deadline. An answer that came no earlier may be that of a request that timed out. */
-    if (j->c->read_at != 0 && io_sim_now(j->k->world) >= j->c->read_at + o->proxy.request_timeout)
-        return true;
+     * deadline, and where lanes mix, its bulk upstreams. */
+    uint64_t from = checker_may_stream(j->k, j->c) ? j->c->begun_at : j->c->read_at;
+    return from != 0 && io_sim_now(j->k->world) >= from + o->proxy.request_timeout;
+}
+
+/* Has one before it failed whose reply may still come, so that this one cannot go another way? */
+static bool follows_a_failure(const struct judgement *j)
+{
+    const struct check_command *commands = j->k->clients[j->client].commands;
+    for (uint32_t i = j->seq; i-- > 0 && commands[i].session == j->c->session;) {
+        if (commands[i].failed && checker_share_node(j->k, &commands[i], j->c))
+            return true;
+    }
+    return false;
+}
+
+static bool owner_is_victim(const struct judgement *j, const struct check_part *p)
+{
+    const struct sim_options *o = j->k->options;
     char text[64];
     struct str key = {text, check_key_print(&p->key, text, sizeof(text))};
     uint64_t hash = key_hash(key, o->proxy.hash_tags);
@@ -101,13 +115,32 @@ static bool node_may_fail(const struct judgement *j, const struct check_part *p)
     return !had_view;
 }
 
+/* May the nodes that have this key have failed? */
+static bool node_may_fail(const struct judgement *j, const struct check_part *p)
+{
+    const struct sim_options *o = j->k->options;
+    if (o->calm || j->c->strict)
+        return false;
+    if (o->tight || owner_is_victim(j, p) || may_have_timed_out(j))
+        return true;
+    return checker_lanes_mix(j->k) && follows_a_failure(j);
+}
+
 static bool any_may_fail(const struct judgement *j)
 {
+    if (checker_stopped_inside(j->k, j->c))
+        return true;
     for (uint32_t i = 0; i < j->c->part_count; i++) {
         if (node_may_fail(j, &j->c->parts[i]))
             return true;
     }
     return false;
+}
+
+bool checker_may_fail(struct checker *k, unsigned client, uint32_t seq)
+{
+    struct judgement j = {k, client, seq, checker_find(k, client, seq), NULL};
+    return any_may_fail(&j);
 }
 
 static bool any_outcome_is(const struct check_command *c, enum check_outcome outcome)
@@ -150,6 +183,17 @@ static bool may_be_masked(const struct judgement *j, const struct check_part *p)
     return is_read(j->c->kind) && !j->c->errors && node_may_fail(j, p);
 }
 
+/* Refused because it has to be gathered and is longer than may be. */
+static bool is_too_long(const struct judgement *j, const struct answer_item *top)
+{
+    static const char OVER[] = "over several nodes";
+    bool says_so = starts_with(top, "ERR sumcache: request is longer") ||
+                   (starts_with(top, "ERR sumcache: '") &&
+                    memmem(top->text, top->len, OVER, sizeof(OVER) - 1));
+    return says_so && !checker_may_stream(j->k, j->c) &&
+           check_command_len(j->c) > j->k->options->proxy.split_request_max;
+}
+
 static void judge_error(const struct judgement *j)
 {
     const struct answer_item *top = &j->a->top;
@@ -164,9 +208,10 @@ static void judge_error(const struct judgement *j)
     }
     if (starts_with(top, "ERR sumcache: ")) {
         j->k->failures_told++;
-        bool ours = starts_with(top, "ERR sumcache: out of buffer memory") ||
-                    starts_with(top, "ERR sumcache: '") ||
-                    starts_with(top, "ERR sumcache: request");
+        j->c->failed = true;
+        if (is_too_long(j, top))
+            return;
+        bool ours = starts_with(top, "ERR sumcache: out of buffer memory");
         if (j->k->options->starved && starts_with(top, "ERR sumcache: out of buffer memory"))
             return;
         if (!any_may_fail(j))
@@ -179,6 +224,12 @@ static void judge_error(const struct judgement *j)
         starts_with(top, "OOM ")) {
         if (!any_outcome_is(j->c, OUTCOME_ERROR) && j->k->options->proxy.hash_tags)
             wrong(j, "no node said that");
+        return;
+    }
+    if (starts_with(top, "ERR Protocol error: invalid bulk length") && j->k->options->early) {
+        j->c->failed = true;
+        if (!any_may_fail(j))
+            wrong(j, "its nodes are well");
         return;
     }
     wrong(j, "an error that nothing explains");
@@ -196,8 +247,10 @@ static void judge_value(const struct judgement *j, const struct check_part *p,
         if (known && p->outcome != OUTCOME_NIL && !wrong_type && !may_be_masked(j, p))
             wrong(j, p->outcome == OUTCOME_NONE ? "a miss, but no node was asked"
                                                 : "a miss, but the node had a value");
-        if (known && p->outcome != OUTCOME_NIL)
+        if (known && p->outcome != OUTCOME_NIL) {
             j->k->masked++;
+            j->c->failed = true;
+        }
         return;
     }
     if (item->type != '$') {
@@ -237,10 +290,12 @@ static void judge_number(const struct judgement *j)
         return;
     if (p->outcome == OUTCOME_NUMBER && (int64_t)p->value == j->a->top.number)
         return;
-    if (j->a->top.number == 0 && may_be_masked(j, p))
+    if (j->a->top.number == 0 && may_be_masked(j, p)) {
         j->k->masked++;
-    else
+        j->c->failed = true;
+    } else {
         wrong(j, p->outcome == OUTCOME_NONE ? "but no node was asked" : "the node said otherwise");
+    }
 }
 
 /* DEL, UNLINK, EXISTS, TOUCH: the sum over the keys; a part that failed counts for nothing if the
@@ -263,6 +318,8 @@ static void judge_sum(const struct judgement *j)
             least += (int64_t)p->value;
         if (p->outcome != OUTCOME_NUMBER && !optional)
             wrong(j, "a part of it was not done");
+        if (p->outcome != OUTCOME_NUMBER)
+            j->c->failed = true;
     }
     if (j->a->top.number < least || j->a->top.number > most)
         wrong(j, "not the sum of what the nodes said");
@@ -289,6 +346,8 @@ static void judge_map(const struct judgement *j, char type3)
     if (a->item_count == 0) {
         if (p->outcome != OUTCOME_EMPTY && !may_be_masked(j, p))
             wrong(j, "empty, but the node did not say so");
+        if (p->outcome != OUTCOME_EMPTY)
+            j->c->failed = true;
         return;
     }
     char name[16];
@@ -312,6 +371,19 @@ static void judge_hello(const struct judgement *j)
         }
     }
     wrong(j, "no proto in it");
+}
+
+/* ECHO of a value as long as large ones are. */
+static void judge_echo(const struct judgement *j)
+{
+    const struct answer_item *top = &j->a->top;
+    if (top->type == '-' && is_too_long(j, top))
+        return;
+    struct check_key writer;
+    if (top->type != '$' || (int64_t)top->len != j->c->argument ||
+        !check_value_parse(top->text, top->len, &writer) || writer.client != j->client ||
+        writer.seq != j->seq)
+        wrong(j, "not the answer to this command");
 }
 
 static void judge_local(const struct judgement *j)
@@ -353,6 +425,9 @@ static void judge_local(const struct judgement *j)
     case CHECK_MALFORMED:
         right = top->type == '-' && starts_with(top, "ERR Protocol error");
         break;
+    case CHECK_ECHO_LARGE:
+        judge_echo(j);
+        return;
     case CHECK_HELLO:
         judge_hello(j);
         return;
@@ -373,6 +448,7 @@ static void judge_node_answer(const struct judgement *j)
         judge_mget(j);
         return;
     case CHECK_SET:
+    case CHECK_SETEX:
     case CHECK_MSET:
         judge_ok(j);
         return;

@@ -52,6 +52,8 @@ static void draw_node_faults(struct sim_options *o, struct rng *r)
     o->half_reply = maybe(r, 4, 200);
     o->halt = maybe(r, 4, 200);
     o->stray = maybe(r, 8, 100);
+    o->early = maybe(r, 6, 200);
+    o->sip = maybe(r, 4, 200);
     o->view_changes = maybe(r, 4, 300);
     o->view_at = one_in(r, 8) ? between(r, 0, 100) * NSEC_MS : 0;
 }
@@ -87,6 +89,14 @@ static void draw_times(struct proxy_settings *p, struct rng *r)
     p->value_max = 1024 * 1024; /* what a malformed command asks for is more */
 }
 
+/* Readers so slow, and pipes so narrow, that the proxy is left with what it owes. */
+static void draw_slow_readers(struct sim_options *o, struct rng *r)
+{
+    o->slow_reader = (uint16_t)between(r, 100, 600);
+    o->weather.buffer_min = o->value_max / 20 + (uint32_t)between(r, 10, 200);
+    o->weather.buffer_max = 2 * o->weather.buffer_min;
+}
+
 static void draw_limits(struct sim_options *o, struct rng *r)
 {
     struct proxy_settings *p = &o->proxy;
@@ -103,16 +113,22 @@ static void draw_limits(struct sim_options *o, struct rng *r)
     if (one_in(r, 8)) {
         p->memory_max = between(r, 1, 64) * 16 * 1024 * o->workers;
         o->tight = o->closes = true;
-        o->starved = p->memory_max / o->workers < STARVED_BYTES;
+        /* What three values take at once, and the chunks around them. */
+        o->starved = p->memory_max / o->workers < STARVED_BYTES + 4 * (uint64_t)o->value_max;
     }
-    if (one_in(r, 12)) {
-        p->split_request_max = between(r, 50, 5000);
-        o->tight = true;
-    }
-    if (one_in(r, 12)) {
+    if (one_in(r, 12))
+        p->split_request_max = between(r, 50, one_in(r, 2) ? 5000 : 200000);
+    bool low = one_in(r, 12), some = o->big_chance && one_in(r, 4);
+    if (low)
         p->client_output_max = between(r, 1, one_in(r, 2) ? 1000 : 200000);
+    else if (some) /* holds some of the large values, not all */
+        p->client_output_max = 1000 + between(r, o->value_max / 4, 3 * (uint64_t)o->value_max);
+    if (low || some) {
         o->closes = true;
+        o->pipeline_max = one_in(r, 2) ? 60 : o->pipeline_max;
     }
+    if (o->closes && one_in(r, 2))
+        draw_slow_readers(o, r);
     if (one_in(r, 12)) {
         p->clients_max = (uint32_t)between(r, 1, o->clients);
         o->closes = true;
@@ -145,15 +161,76 @@ static void draw_workload(struct sim_options *o, struct rng *r)
         o->weather.buffer_min = (uint32_t)between(r, 10, 500);
         o->weather.buffer_max = o->weather.buffer_min + 500;
     }
+}
+
+static uint32_t at_most(uint32_t value, uint32_t most)
+{
+    return value < most ? value : most;
+}
+
+/*
+ * How long values are, and from where on they count as large. The lower that mark, the cheaper it
+ * is to have both sorts beside each other; what the buffers' own sizes bring about needs some runs
+ * with large ones in earnest. What moves through a run is bounded, so that one seed takes some ten
+ * milliseconds.
+ */
+static void draw_sizes(struct sim_options *o, struct rng *r)
+{
+    struct proxy_settings *p = &o->proxy;
+    p->bulk_max = one_in(r, 2) ? 1 : (uint32_t)between(r, 1, 4);
+    p->client_min_rate = one_in(r, 2) ? 0 : between(r, 16, 2048) * 1024;
     o->value_max = 200;
-    if (one_in(r, 3) && o->weather.buffer_min > 1000) {
-        o->big_chance = (uint16_t)between(r, 5, 120);
-        o->value_max = (uint32_t)between(r, 1000, one_in(r, 4) ? 400 * 1024 : 70 * 1024);
-        /* What moves through a run is bounded, so that one seed takes some ten milliseconds. */
-        o->split_max = o->split_max < 12 ? o->split_max : 12;
-        if (o->value_max > 70 * 1024)
-            o->commands = o->commands < 30 ? o->commands : 30;
+    switch (rng_below(r, 8)) {
+    case 0: /* a few bytes more are large */
+    case 1:
+        p->bulk_above = between(r, 128, 400);
+        o->value_max = (uint32_t)between(r, 200, 2000);
+        o->big_chance = (uint16_t)between(r, 50, 500);
+        break;
+    case 2:
+        p->bulk_above = between(r, 400, 8 * 1024);
+        o->value_max = (uint32_t)(p->bulk_above * between(r, 2, 8));
+        o->big_chance = (uint16_t)between(r, 20, 300);
+        break;
+    case 3: /* around the sizes of our buffers */
+        p->bulk_above = between(r, 4, 64) * 1024;
+        o->value_max = (uint32_t)between(r, 1000, 150 * 1024);
+        o->big_chance = (uint16_t)between(r, 20, 120);
+        o->commands = at_most(o->commands, 40);
+        break;
+    case 4: /* more than any of them holds */
+        if (!one_in(r, 4))
+            return;
+        p->bulk_above = between(r, 16, 64) * 1024;
+        o->value_max = (uint32_t)between(r, 300, 700) * 1024;
+        o->big_chance = (uint16_t)between(r, 50, 200);
+        o->commands = at_most(o->commands, 15);
+        o->clients = at_most(o->clients, 4);
+        break;
+    default: /* nothing is large */
+        return;
     }
+    if (o->value_max > 2000)
+        o->split_max = at_most(o->split_max, 12);
+    /* The narrowest pipes would take thousands of round trips. */
+    if (o->value_max > 50 * o->weather.buffer_min) {
+        o->weather.buffer_min = o->value_max / 50;
+        o->weather.buffer_max += o->weather.buffer_min;
+    }
+    o->body_stop = maybe(r, 3, 200);
+    o->crossing = one_in(r, 3);
+}
+
+/* Nothing may go wrong: then nobody may hold up others either, for as long as a request may wait.
+ */
+static void calm_down(struct sim_options *o)
+{
+    struct proxy_settings *p = &o->proxy;
+    if ((uint64_t)o->value_max * o->split_max <= p->bulk_above)
+        return;
+    p->request_timeout += 100 * NSEC_MS;
+    if (p->bulk_max < o->clients)
+        o->slow_reader = o->piecewise = o->odd_ends = o->body_stop = 0;
 }
 
 static void draw_all(struct sim_options *o, uint64_t seed)
@@ -168,6 +245,7 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     draw_weather(&o->weather, r);
     draw_times(&o->proxy, r);
     draw_workload(o, r);
+    draw_sizes(o, r);
     o->node_cost_min = between(r, 0, 5) * NSEC_US;
     o->node_cost_max = o->node_cost_min + between(r, 0, 50) * NSEC_US;
     o->drip_chance = 0;
@@ -176,6 +254,7 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     o->end_of_faults = between(r, 100, 1500) * NSEC_MS;
     if (one_in(r, 6)) {
         o->calm = true;
+        calm_down(o);
         return;
     }
     draw_limits(o, r);
@@ -196,7 +275,7 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
 {
     draw_all(o, seed);
     /* Large values through narrow pipes take many round trips: that alone may pass a deadline. */
-    if (o->big_chance && o->weather.buffer_min < 16 * 1024) {
+    if (o->value_max > o->weather.buffer_min) {
         o->victims = (1U << o->nodes) - 1;
         o->calm = false;
     }

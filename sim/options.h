@@ -23,7 +23,8 @@ struct sim_options {
     uint64_t fault_interval;
     uint32_t victims; /* bit i: node i may fail. The others must never be seen to */
     uint16_t hang, crash, lose_memory, loading, out_of_memory, refuse, black_hole;
-    uint16_t node_reset, node_clog, garbage, push, half_reply, halt, stray;
+    uint16_t node_reset, node_clog, garbage, push, half_reply, halt, stray, early;
+    uint16_t sip; /* of a node's connections: it reads a little at a time for a while */
     uint64_t fault_min, fault_max;         /* how long one lasts */
     uint64_t node_cost_min, node_cost_max; /* ns for one command */
     uint16_t slow_chance;                  /* of a command: takes slow_cost */
@@ -48,6 +49,8 @@ struct sim_options {
     uint16_t odd_ends;   /* of sessions: vanish, half-close, malformed, silence */
     uint16_t local_chance, split_chance, inline_chance, empty_chance;
     uint16_t slow_reader, piecewise; /* of sessions */
+    uint16_t body_stop; /* of large requests: the client stops inside, for a while or for good */
+    bool crossing;      /* half of the clients read keys upwards, half downwards */
 
     bool calm;    /* nothing at all may go wrong: any failure that is told is a mistake */
     bool tight;   /* limits so low that any request may be refused for one of ours */

@@ -171,6 +171,19 @@ static bool store(struct call *x, struct redis_value *v, const struct check_key 
     return true;
 }
 
+static void do_setex(struct call *x)
+{
+    struct check_key key;
+    struct check_part *part;
+    if (refused(x, 1, 3))
+        return;
+    struct redis_value *v = key_at(x, 1, &key, &part);
+    if (!v || !store(x, v, &key, &x->m->args[3]))
+        return;
+    note(part, OUTCOME_OK, 0, 0);
+    bytes_print(&x->c->out, "+OK\r\n");
+}
+
 static void do_set(struct call *x)
 {
     if (refused(x, 1, 2))
@@ -307,7 +320,7 @@ static const struct {
     {"incr", do_number, true, 2, 2},    {"append", do_number, true, 3, 3},
     {"strlen", do_number, false, 2, 2}, {"hgetall", do_hgetall, false, 2, 2},
     {"sunion", do_sunion, false, 3, 3}, {"ping", do_ping, false, 1, 1},
-    {"hello", do_hello, false, 2, 2},
+    {"hello", do_hello, false, 2, 2},   {"setex", do_setex, true, 4, 4},
 };
 
 static void run(struct call *x)
@@ -360,6 +373,8 @@ static void apply_sabotage(struct redis_connection *c, size_t from)
         if (reply_len > 1)
             c->halt_after = from + 1 + rng_below(io_sim_rng(w), reply_len - 1);
         break;
+    case SABOTAGE_EARLY: /* comes with the next request that is not there whole */
+        return;
     case SABOTAGE_NONE:
     case SABOTAGE_STRAY:
         break;

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-enum { READ_BYTES = 64 * 1024, LISTENER_TAG = -1 };
+enum { READ_BYTES = 64 * 1024, SIP_MAX = 4000, EARLY_AFTER = 60 };
 
 static const struct io_socket_options NO_OPTIONS;
 
@@ -40,7 +40,7 @@ struct redis_model *redis_model_free(struct redis_model *m)
 {
     if (!m)
         return NULL;
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++)
+    for (unsigned i = 0; i < m->connection_count; i++)
         release(&m->connections[i]);
     for (unsigned class = 0; class < 4; class ++) {
         for (unsigned i = 0; i < CHECK_KEYS_MAX; i++)
@@ -57,8 +57,11 @@ static void on_peer_read(void *owner, uint64_t total)
     struct redis_connection *c = owner;
     while (c->mark_count > 0 && c->marks[c->mark_head].from < total) {
         struct redis_mark *mark = &c->marks[c->mark_head];
-        checker_reply_moves(c->model->checker, mark->client, mark->seq, !mark->begun);
+        uint64_t to = mark->to < total ? mark->to : total;
+        checker_reply_moves(c->model->checker, mark->client, mark->seq, !mark->begun,
+                            to - mark->from);
         mark->begun = true;
+        mark->from = to;
         if (mark->to > total)
             return;
         c->mark_head++;
@@ -110,7 +113,7 @@ static void accept_all(struct redis_model *m)
         if (handle < 0)
             return;
         unsigned i = 0;
-        while (i < REDIS_MODEL_CONNECTIONS_MAX && m->connections[i].handle >= 0)
+        while (i < m->connection_count && m->connections[i].handle >= 0)
             i++;
         if (i == REDIS_MODEL_CONNECTIONS_MAX) {
             checker_fail(m->checker, "node %u has %u connections: the proxy leaks them", m->number,
@@ -118,6 +121,8 @@ static void accept_all(struct redis_model *m)
             m->io->ops->close(m->io->ctx, handle);
             return;
         }
+        if (i == m->connection_count)
+            m->connection_count++;
         struct redis_connection *c = &m->connections[i];
         *c = (struct redis_connection){
             .model = m, .io = m->io, .handle = handle, .proto = 2, .readable = true};
@@ -131,20 +136,22 @@ static void accept_all(struct redis_model *m)
     }
 }
 
-static void read_all(struct redis_connection *c)
+static void read_all(struct redis_connection *c, uint64_t now)
 {
     struct redis_model *m = c->model;
-    c->readable = false;
-    for (;;) {
-        uint8_t *to = bytes_room(&c->in, READ_BYTES);
-        ssize_t n = m->io->ops->read(m->io->ctx, c->handle, to, READ_BYTES);
-        if (n == -EAGAIN)
-            return;
+    while (now >= c->read_at) {
+        bool sips = now < c->sips_until;
+        size_t size = sips ? (size_t)io_sim_between(m->checker->world, 1, SIP_MAX) : READ_BYTES;
+        uint8_t *to = bytes_room(&c->in, size);
+        ssize_t n = m->io->ops->read(m->io->ctx, c->handle, to, size);
         if (n <= 0) {
-            c->ended = true;
+            c->readable = false;
+            c->ended = n != -EAGAIN;
             return;
         }
         c->in.len += (size_t)n;
+        if (sips)
+            c->read_at = now + io_sim_between(m->checker->world, 50 * NSEC_US, 5 * NSEC_MS);
     }
 }
 
@@ -245,13 +252,27 @@ static void send_replies(struct redis_model *m, struct redis_connection *c, uint
 
 /* ---- turns ---- */
 
+/* As a redis-server that finds a request longer than it likes, before it has come. */
+static void refuse_early(struct redis_connection *c)
+{
+    static const char TEXT[] = "-ERR Protocol error: invalid bulk length\r\n";
+    io_sim_note(c->model->checker->world, TRACE_FAULT, c->model->number, c->handle, 0, "early");
+    bytes_add(&c->out, TEXT, sizeof(TEXT) - 1);
+    c->written += sizeof(TEXT) - 1;
+    c->sabotage = SABOTAGE_NONE;
+    c->close_when_sent = true;
+}
+
 /* Looks for a whole request at the front of each connection's input. */
 static void find_requests(struct redis_model *m)
 {
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+    for (unsigned i = 0; i < m->connection_count; i++) {
         struct redis_connection *c = &m->connections[i];
         if (c->handle >= 0 && c->frame_len == 0 && !c->close_when_sent)
             c->frame_len = parse_request(m, c);
+        if (c->handle >= 0 && c->sabotage == SABOTAGE_EARLY && c->frame_len == 0 &&
+            c->in.len > EARLY_AFTER && !c->close_when_sent)
+            refuse_early(c);
     }
 }
 
@@ -263,7 +284,7 @@ static void execute(struct redis_model *m, uint64_t now)
         struct redis_connection *pick = NULL;
         uint32_t count = 0;
         find_requests(m);
-        for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+        for (unsigned i = 0; i < m->connection_count; i++) {
             struct redis_connection *c = &m->connections[i];
             if (c->handle < 0 || c->close_when_sent)
                 continue;
@@ -301,7 +322,7 @@ static void begin_to_listen(struct redis_model *m)
 static uint64_t next_moment(struct redis_model *m, uint64_t now)
 {
     uint64_t next = m->up_at;
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+    for (unsigned i = 0; i < m->connection_count; i++) {
         const struct redis_connection *c = &m->connections[i];
         if (c->handle < 0)
             continue;
@@ -309,6 +330,8 @@ static uint64_t next_moment(struct redis_model *m, uint64_t now)
             next = nsec_min(next, m->busy_until);
         if (c->out.len > 0)
             next = nsec_min(next, c->send_at);
+        if (c->readable)
+            next = nsec_min(next, c->read_at);
     }
     return next > now ? next : now;
 }
@@ -332,13 +355,13 @@ void redis_model_turn(struct redis_model *m)
         if (events[i].ready & (IO_IN | IO_HUP))
             c->readable = true;
     }
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+    for (unsigned i = 0; i < m->connection_count; i++) {
         struct redis_connection *c = &m->connections[i];
         if (c->handle >= 0 && c->readable)
-            read_all(c);
+            read_all(c, now);
     }
     execute(m, now);
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+    for (unsigned i = 0; i < m->connection_count; i++) {
         struct redis_connection *c = &m->connections[i];
         if (c->handle < 0)
             continue;
@@ -358,7 +381,7 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
     if (m->listener >= 0)
         m->io->ops->close(m->io->ctx, m->listener);
     m->listener = -1;
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
+    for (unsigned i = 0; i < m->connection_count; i++) {
         struct redis_connection *c = &m->connections[i];
         if (c->handle < 0)
             continue;
@@ -389,16 +412,30 @@ static void speak_out_of_turn(struct redis_model *m, struct redis_connection *c)
     m->io->ops->wake(m->io->ctx);
 }
 
+static struct redis_connection *draw_connection(struct redis_model *m)
+{
+    struct redis_connection *pick = NULL;
+    uint32_t count = 0;
+    for (unsigned i = 0; i < m->connection_count; i++) {
+        struct redis_connection *c = &m->connections[i];
+        if (c->handle >= 0 && !c->ended && !c->sabotage &&
+            rng_below(io_sim_rng(m->checker->world), ++count) == 0)
+            pick = c;
+    }
+    return pick;
+}
+
+void redis_model_sip(struct redis_model *m, uint64_t until)
+{
+    struct redis_connection *c = draw_connection(m);
+    if (c)
+        c->sips_until = until;
+}
+
 bool redis_model_sabotage(struct redis_model *m, enum redis_sabotage what)
 {
     struct io_sim *w = m->checker->world;
-    struct redis_connection *pick = NULL;
-    uint32_t count = 0;
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++) {
-        struct redis_connection *c = &m->connections[i];
-        if (c->handle >= 0 && !c->ended && !c->sabotage && rng_below(io_sim_rng(w), ++count) == 0)
-            pick = c;
-    }
+    struct redis_connection *pick = draw_connection(m);
     if (!pick)
         return false;
     io_sim_note(w, TRACE_FAULT, m->number, pick->handle, what, "sabotage");
@@ -415,7 +452,9 @@ void redis_model_heal(struct redis_model *m)
     m->loading_until = m->out_of_memory_until = 0;
     if (m->listener < 0)
         m->up_at = now;
-    for (unsigned i = 0; i < REDIS_MODEL_CONNECTIONS_MAX; i++)
+    for (unsigned i = 0; i < m->connection_count; i++) {
         m->connections[i].sabotage = SABOTAGE_NONE;
+        m->connections[i].sips_until = 0;
+    }
     m->io->ops->wake(m->io->ctx);
 }

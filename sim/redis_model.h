@@ -9,7 +9,7 @@
 #include "checker.h"
 #include "io_sim.h"
 
-enum { REDIS_MODEL_CONNECTIONS_MAX = 64, REDIS_MODEL_ARGS_MAX = 300 };
+enum { REDIS_MODEL_CONNECTIONS_MAX = 256, REDIS_MODEL_ARGS_MAX = 300 };
 
 enum redis_sabotage {
     SABOTAGE_NONE,
@@ -18,6 +18,7 @@ enum redis_sabotage {
     SABOTAGE_HALF_REPLY, /* the next reply ends in the middle, and so does the connection */
     SABOTAGE_HALT,       /* the next reply stops in the middle, and goes on much later */
     SABOTAGE_STRAY,      /* a reply although nothing was asked */
+    SABOTAGE_EARLY,      /* an error in the middle of a request, and the end of the connection */
 };
 
 struct redis_arg {
@@ -38,11 +39,13 @@ struct redis_connection {
     struct io *io;
     int handle; /* -1: free */
     struct bytes in, out;
-    uint64_t written;   /* bytes ever put into `out` */
-    uint64_t send_at;   /* not before: the rest of a reply that drips */
-    size_t halt_after;  /* bytes of `out` that still go before it halts; 0: it does not */
-    uint64_t died_step; /* checker.step when the proxy closed it; 0: lives */
-    size_t frame_len;   /* of the complete request at the front of `in`; 0: none */
+    uint64_t written;    /* bytes ever put into `out` */
+    uint64_t send_at;    /* not before: the rest of a reply that drips */
+    size_t halt_after;   /* bytes of `out` that still go before it halts; 0: it does not */
+    uint64_t died_step;  /* checker.step when the proxy closed it; 0: lives */
+    size_t frame_len;    /* of the complete request at the front of `in`; 0: none */
+    uint64_t read_at;    /* not before */
+    uint64_t sips_until; /* till then it reads little at a time */
     bool readable, dripping, close_when_sent, ended;
     uint8_t proto;
     uint8_t sabotage;         /* enum redis_sabotage */
@@ -67,6 +70,7 @@ struct redis_model {
     uint64_t loading_until, out_of_memory_until, busy_until;
     uint64_t executed;
     struct redis_connection connections[REDIS_MODEL_CONNECTIONS_MAX];
+    uint32_t connection_count; /* those above have never been used */
     struct redis_value values[4][CHECK_KEYS_MAX];
     struct redis_arg args[REDIS_MODEL_ARGS_MAX];
     uint32_t arg_count;
@@ -84,5 +88,7 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
                        uint64_t loading_until);
 /* One of its connections misbehaves with its next reply. False: there is none it could be. */
 bool redis_model_sabotage(struct redis_model *m, enum redis_sabotage what);
+/* One of its connections reads slowly until then. */
+void redis_model_sip(struct redis_model *m, uint64_t until);
 /* Ends what is wrong with it, except that what is frozen thaws by itself. */
 void redis_model_heal(struct redis_model *m);

@@ -5,6 +5,7 @@
 #include "base/nsec.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,12 @@ enum {
     RUN_SECONDS_MAX = 600, /* of virtual time, until the drawn clients must be done */
     PROXY_PORT = 6379,
     NODE_PORT = 7000,
-    CHUNK_RESERVE = 2 * 1024 * 1024, /* what workers may hold above memory_max, and slack */
+    /* What workers may hold above memory_max, for what must get through; and a chunk, since that is
+     * how memory is counted. */
+    CHUNK_RESERVE = 1024 * 1024 + 16 * 1024,
+    READ_AT_ONCE = 256 * 1024, /* from a node */
+    FRAME_SLACK = 64,          /* what replies have beside values */
+    UNSENT_MAX = 64 * 1024,    /* of a reply that is passed on: then its node is not read */
     INSPECTIONS_PER_WORKER = 3,
     COMMANDS_PER_INSPECTION = 25,
 };
@@ -171,6 +177,34 @@ static void post_drain(struct sim *s)
 
 /* ---- steps ---- */
 
+static uint64_t metric_sum(const struct sim *s, size_t offset)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        const char *at = (const char *)worker_metrics(s->workers[i]) + offset;
+        sum += metric_get((const atomic_uint_least64_t *)(const void *)at);
+    }
+    return sum;
+}
+
+#define METRIC_SUM(s, name) metric_sum(s, offsetof(struct metrics, name))
+
+/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones. */
+static void check_upstreams(struct sim *s, unsigned i)
+{
+    uint64_t connects = io_sim_connects(s->world);
+    if (connects == s->connects_checked[i])
+        return;
+    s->connects_checked[i] = connects;
+    unsigned most = 2 * (1 + 2 * s->options.proxy.bulk_max);
+    for (unsigned n = 0; n < s->options.nodes; n++) {
+        unsigned count = io_sim_connections_to(s->world, i, &s->nodes[n]->addr);
+        if (count > most)
+            checker_fail(&s->checker, "upstreams: worker %u has %u to node %u, bulk_max is %u", i,
+                         count, n, s->options.proxy.bulk_max);
+    }
+}
+
 static void check_worker(struct sim *s, unsigned i)
 {
     struct worker_debt debt = worker_debt(s->workers[i]);
@@ -178,6 +212,39 @@ static void check_worker(struct sim *s, unsigned i)
     if (debt.chunk_bytes > most)
         checker_fail(&s->checker, "memory: worker %u holds %zu bytes in buffers", i,
                      debt.chunk_bytes);
+    check_upstreams(s, i);
+    s->checker.aside = METRIC_SUM(s, replies_absorbed) + METRIC_SUM(s, upstreams_promoted);
+}
+
+/*
+ * What the proxy has read from nodes for a client and not written to it. All of it fits the
+ * client's budget, but for one that is just coming. What is passed on as it comes is no more than a
+ * little and one read, unless an upstream had to be freed.
+ */
+static void check_owed(struct sim *s, const struct client_model *m)
+{
+    const struct client_session *c = &m->s;
+    const struct check_client *cc = &s->checker.clients[m->number];
+    if (m->state != MODEL_OPEN || c->judged >= c->generated)
+        return;
+    if (io_sim_is_cut(m->io, c->handle)) /* closed: what still comes for it is dropped */
+        return;
+    uint64_t owed = 0, sent = c->heard.len;
+    const struct check_command *head = &cc->commands[c->first + c->judged];
+    for (uint32_t seq = c->first + c->judged; seq < c->first + c->generated; seq++) {
+        if (cc->commands[seq].part_count == 1)
+            owed += cc->commands[seq].reply_read;
+    }
+    owed -= nsec_min(owed, sent);
+    if (owed > s->options.proxy.client_output_max + s->options.value_max + FRAME_SLACK)
+        checker_fail(&s->checker, "owed: %" PRIu64 " bytes wait for client %u", owed, m->number);
+    uint64_t unsent =
+        head->part_count == 1 ? head->reply_read - nsec_min(head->reply_read, sent) : 0;
+    bool streams = head->aside_then == s->checker.aside && METRIC_SUM(s, replies_streamed) > 0;
+    if (streams && unsent > UNSENT_MAX + READ_AT_ONCE)
+        checker_fail(&s->checker,
+                     "owed: %" PRIu64 " bytes of what is passed on to client %u are unsent", unsent,
+                     m->number);
 }
 
 static void check_progress(struct sim *s, unsigned host)
@@ -237,8 +304,10 @@ static void time_moved(struct sim *s)
         change_view(s);
     if (now >= s->drain_at)
         post_drain(s);
-    for (unsigned i = 0; i < s->options.clients; i++)
+    for (unsigned i = 0; i < s->options.clients; i++) {
         client_model_check(s->clients[i]);
+        check_owed(s, s->clients[i]);
+    }
     client_model_check(s->inspector);
 }
 
@@ -307,6 +376,18 @@ static uint64_t recovery_time(const struct sim_options *o)
            2 * p->stall_timeout + 50 * NSEC_MS;
 }
 
+/* What is still open is what pools may keep. */
+static bool check_pools(struct sim *s)
+{
+    uint64_t most = 2 * (uint64_t)s->options.proxy.bulk_max * s->options.nodes;
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        uint64_t open = metric_get(&worker_metrics(s->workers[i])->upstreams_bulk);
+        if (open > most)
+            checker_fail(&s->checker, "pools: worker %u has %" PRIu64 " bulk upstreams", i, open);
+    }
+    return !s->checker.failed;
+}
+
 /* Everybody must get right answers again. One client after another, so that no limit is in the way.
  */
 static bool inspect(struct sim *s)
@@ -359,6 +440,7 @@ static bool check_closed(struct sim *s)
         const struct metrics *m = worker_metrics(s->workers[i]);
         told += metric_get(&m->clients_refused) + metric_get(&m->clients_idle_closed) +
                 metric_get(&m->clients_stalled) + metric_get(&m->clients_output_limit) +
+                metric_get(&m->clients_too_slow) + metric_get(&m->clients_reply_cut) +
                 metric_get(&m->memory_limit_hits);
     }
     if (seen > told)
@@ -371,17 +453,21 @@ static bool check_closed(struct sim *s)
 
 /*
  * Nodes that are down are not knocked at too often. A lane may begin at once after a connection
- * that lived for backoff_min; else it waits for half of that at least. Each worker has two lanes
- * per node, and new ones whenever a node comes back into the view.
+ * that lived for backoff_min; else it waits for half of that at least. Each worker has two shared
+ * lanes per node and the bulk ones, and new ones whenever a node comes back into the view. A bulk
+ * one may also end because of a client, and be needed again.
  */
 static bool check_pace(struct sim *s)
 {
     uint64_t elapsed = io_sim_now(s->world) - s->started_at;
-    uint64_t lanes = 2 * s->options.nodes;
     uint64_t per_lane = 2 + 2 * elapsed / (s->options.proxy.backoff_min / 2);
     for (unsigned i = 0; i < s->options.workers; i++) {
-        uint64_t opened = metric_get(&worker_metrics(s->workers[i])->upstreams_opened);
-        if (opened > lanes * (per_lane + s->view_version))
+        const struct metrics *m = worker_metrics(s->workers[i]);
+        uint64_t for_bulk = metric_get(&m->requests_bulk) + metric_get(&m->upstreams_promoted);
+        uint64_t lanes = 2 * s->options.nodes;
+        uint64_t most = lanes * (per_lane + s->view_version) + for_bulk;
+        uint64_t opened = metric_get(&m->upstreams_opened);
+        if (opened > most)
             checker_fail(&s->checker,
                          "pace: worker %u began %" PRIu64 " connects in %" PRIu64 " ms", i, opened,
                          elapsed / NSEC_MS);
@@ -424,7 +510,7 @@ bool sim_conclude(struct sim *s)
     if (!sim_run_until(s, calm_at) || !inspect(s))
         return false;
     if (!sim_run_until(s, io_sim_now(s->world) + recovery_time(&s->options)) || !check_debts(s) ||
-        !check_closed(s) || !check_pace(s))
+        !check_closed(s) || !check_pace(s) || !check_pools(s))
         return false;
     uint64_t posted_at = io_sim_now(s->world);
     post_drain(s);

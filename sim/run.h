@@ -22,6 +22,7 @@ struct sim {
     bool worker_ended[SIM_WORKERS_MAX];
     uint64_t turns_without_progress[IO_SIM_HOSTS_MAX];
     uint64_t bytes_at_progress, time_at_progress;
+    uint64_t connects_checked[SIM_WORKERS_MAX];
 
     struct redis_model *nodes[SIM_NODES_MAX];
     bool node_present[SIM_NODES_MAX]; /* in the view */

@@ -79,7 +79,9 @@ static void add_words(struct client_model *m, enum check_kind kind, int64_t argu
 
 static size_t draw_value_len(const struct client_model *m)
 {
-    static const uint32_t EDGES[] = {2048, 16 * 1024, 64 * 1024, 128 * 1024, 256 * 1024};
+    uint32_t above = (uint32_t)m->options->proxy.bulk_above;
+    const uint32_t EDGES[] = {above,     above,     above,      2048,
+                              16 * 1024, 64 * 1024, 128 * 1024, 256 * 1024};
     uint32_t max = m->options->value_max;
     if (!chance(m, m->options->big_chance))
         return below(m, 10) == 0 ? 0 : below(m, 120);
@@ -87,7 +89,7 @@ static size_t draw_value_len(const struct client_model *m)
         /* Around the sizes of our buffers, headers of message and chunk taken off or not. */
         uint32_t edge = EDGES[below(m, sizeof(EDGES) / sizeof(EDGES[0]))];
         edge = edge + 4 - below(m, 80);
-        if (edge <= max)
+        if (edge > 0 && edge <= max)
             return edge;
     }
     return below(m, max) + 1;
@@ -99,6 +101,7 @@ static char class_for(const struct client_model *m, enum check_kind kind)
                                     KEY_NUMBER, KEY_LOG,    KEY_HASH};
     switch (kind) {
     case CHECK_SET:
+    case CHECK_SETEX:
     case CHECK_MSET:
     case CHECK_SUNION:
         return KEY_STRING;
@@ -119,32 +122,53 @@ static const char *const NAMES[] = {
     [CHECK_APPEND] = "APPEND", [CHECK_STRLEN] = "STRLEN", [CHECK_HGETALL] = "HGETALL",
     [CHECK_SUNION] = "SUNION", [CHECK_MGET] = "MGET",     [CHECK_MSET] = "MSET",
     [CHECK_DEL] = "DEL",       [CHECK_UNLINK] = "UNLINK", [CHECK_EXISTS] = "EXISTS",
-    [CHECK_TOUCH] = "TOUCH",
+    [CHECK_TOUCH] = "TOUCH",   [CHECK_SETEX] = "SETEX",
 };
 
-static void add_value(struct client_model *m, enum check_kind kind, const struct check_key *key)
+/* The value that a key's command writes. Returns its length, which may be more than asked for. */
+static size_t add_text(struct client_model *m, const struct check_key *key, size_t len)
 {
-    size_t len = kind == CHECK_APPEND ? 1 : draw_value_len(m);
     len = check_value_make(key, len, NULL);
     bytes_print(&m->s.out, "$%zu\r\n", len);
     check_value_make(key, len, (char *)bytes_room(&m->s.out, len + 2));
     m->s.out.len += len;
     bytes_print(&m->s.out, "\r\n");
+    return len;
+}
+
+static void add_value(struct client_model *m, enum check_kind kind, const struct check_key *key)
+{
+    /* Appended to for the whole of a run, so most of these are short. */
+    size_t len = kind == CHECK_APPEND && below(m, 6) > 0 ? 1 : draw_value_len(m);
+    add_text(m, key, len);
+}
+
+/* Which key. Where two sorts of clients cross, one goes up through the keys and one down, so that
+ * each may come to wait for what the other holds. */
+static uint32_t draw_number(struct client_model *m, enum check_kind kind)
+{
+    uint32_t keys = m->options->keys;
+    if (!m->options->crossing || kind != CHECK_GET || below(m, 4) == 0)
+        return below(m, keys);
+    uint32_t at = m->s.generated % keys;
+    return m->number % 2 ? at : keys - 1 - at;
 }
 
 static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys)
 {
     uint32_t seq;
     struct check_command *c = client_model_add(m, kind, keys, &seq);
-    bool values = kind == CHECK_SET || kind == CHECK_MSET || kind == CHECK_APPEND;
+    bool values =
+        kind == CHECK_SET || kind == CHECK_SETEX || kind == CHECK_MSET || kind == CHECK_APPEND;
     bool is_inline = !values && chance(m, m->options->inline_chance);
     if (!is_inline)
-        bytes_print(&m->s.out, "*%u\r\n", 1 + keys * (values ? 2 : 1));
+        bytes_print(&m->s.out, "*%u\r\n",
+                    1 + keys * (values ? 2 : 1) + (kind == CHECK_SETEX ? 1 : 0));
     add_name(m, NAMES[kind], is_inline);
     for (uint32_t i = 0; i < keys; i++) {
         struct check_key *key = &c->parts[i].key;
         char class = class_for(m, kind); /* draws one after the other: see faults.c */
-        uint32_t number = below(m, m->options->keys);
+        uint32_t number = draw_number(m, kind);
         *key = (struct check_key){.class = class,
                                   .number = (uint16_t)number,
                                   .tagged = m->options->proxy.hash_tags,
@@ -159,15 +183,30 @@ static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys
             bytes_print(&m->s.out, " %s", text);
         else
             add_bulk(m, text, len);
+        if (kind == CHECK_SETEX)
+            add_bulk(m, "3600", 4);
         if (values)
             add_value(m, kind, key);
     }
     if (is_inline)
         bytes_print(&m->s.out, "\r\n");
     client_model_added(m, c);
+    if (checker_may_stream(m->checker, c))
+        client_model_may_stop(m, c);
 }
 
 /* ---- commands for the proxy itself ---- */
+
+static void add_large_echo(struct client_model *m)
+{
+    uint32_t seq;
+    struct check_command *c = client_model_add(m, CHECK_ECHO_LARGE, 0, &seq);
+    struct check_key key = {.class = KEY_STRING, .client = (uint16_t)m->number, .seq = seq};
+    bytes_print(&m->s.out, "*2\r\n");
+    add_name(m, "ECHO", false);
+    c->argument = (int64_t)add_text(m, &key, draw_value_len(m) + 1);
+    client_model_added(m, c);
+}
 
 static void add_local(struct client_model *m)
 {
@@ -177,7 +216,7 @@ static void add_local(struct client_model *m)
     int64_t n = m->checker->clients[m->number].count;
     char line[128];
     uint32_t version = 2 + below(m, 2);
-    switch (below(m, 13)) {
+    switch (below(m, 14)) {
     case 0:
         add_words(m, CHECK_PING, 0, "PING");
         return;
@@ -213,6 +252,9 @@ static void add_local(struct client_model *m)
         add_words(m, CHECK_UNKNOWN, n, line);
         return;
     case 11:
+        add_large_echo(m);
+        return;
+    case 12:
         add_words(m, CHECK_REFUSED, 0, REFUSED[below(m, sizeof(REFUSED) / sizeof(REFUSED[0]))]);
         return;
     default:
@@ -224,7 +266,7 @@ static void add_local(struct client_model *m)
 void workload_command(struct client_model *m)
 {
     static const uint8_t SINGLE[] = {
-        CHECK_GET,  CHECK_GET,    CHECK_GET,    CHECK_GET,     CHECK_SET,    CHECK_SET, CHECK_SET,
+        CHECK_GET,  CHECK_GET,    CHECK_GET,    CHECK_GET,     CHECK_SET,    CHECK_SET, CHECK_SETEX,
         CHECK_INCR, CHECK_APPEND, CHECK_STRLEN, CHECK_HGETALL, CHECK_SUNION, CHECK_DEL};
     static const uint8_t SPLIT[] = {CHECK_MGET,   CHECK_MGET,   CHECK_MSET, CHECK_DEL,
                                     CHECK_UNLINK, CHECK_EXISTS, CHECK_TOUCH};
@@ -270,7 +312,10 @@ void workload_half_command(struct client_model *m)
 {
     struct check_key nobody = {.class = KEY_STRING, .number = 1};
     struct bytes whole = {0};
-    size_t value_len = check_value_make(&nobody, draw_value_len(m) + 1, NULL);
+    uint32_t large = (uint32_t)m->options->proxy.bulk_above + 1;
+    bool streams = large < m->options->value_max && below(m, 2);
+    size_t value_len = streams ? large + below(m, m->options->value_max - large)
+                               : check_value_make(&nobody, draw_value_len(m) + 1, NULL);
     bytes_print(&whole, "*3\r\n$3\r\nSET\r\n$2\r\ns1\r\n$%zu\r\n", value_len);
     check_value_make(&nobody, value_len, (char *)bytes_room(&whole, value_len));
     whole.len += value_len;

@@ -32,7 +32,7 @@ check_tidy() {
 }
 
 check_rules() {
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/test_tidy.py
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/test_tidy.py bench/test_bench.py
 }
 
 check_format() {

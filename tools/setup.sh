@@ -63,6 +63,7 @@ need_bench() {
     need redis-tools has_program redis-benchmark
     need haproxy has_program haproxy
     need nutcracker has_program nutcracker
+    need gnuplot-nox has_program gnuplot
 }
 
 look() { # look VERB: sets $missing

@@ -46,6 +46,38 @@ void conn_mark_dirty(struct conn *c, struct list *list)
         list_push_tail(list, &c->dirty);
 }
 
+static size_t sum(const struct iovec *iov, int count)
+{
+    size_t len = 0;
+    for (int i = 0; i < count; i++)
+        len += iov[i].iov_len;
+    return len;
+}
+
+ssize_t conn_send(struct conn *c, const void *bytes, size_t len, size_t *ret_taken)
+{
+    *ret_taken = 0;
+    if (c->blocked)
+        return 0;
+    struct iovec iov[FLUSH_PIECES];
+    int count = buf_iov(&c->out, 0, iov, FLUSH_PIECES - 1);
+    size_t before = sum(iov, count);
+    if (before < c->out.len)
+        return conn_flush(c); /* more than a socket takes is waiting already */
+    iov[count++] = (struct iovec){(void *)(uintptr_t)bytes, len};
+    struct io *io = c->loop->io;
+    ssize_t n = io->ops->writev(io->ctx, c->handle, iov, count);
+    if (n == -EAGAIN || n == -EINTR)
+        n = 0;
+    if (n < 0)
+        return n;
+    size_t sent = (size_t)n;
+    c->blocked = sent < before + len;
+    *ret_taken = sent > before ? sent - before : 0;
+    buf_consume(&c->out, c->chunks, sent - *ret_taken);
+    return n;
+}
+
 ssize_t conn_flush(struct conn *c)
 {
     struct io *io = c->loop->io;
@@ -53,9 +85,7 @@ ssize_t conn_flush(struct conn *c)
     while (c->out.len > 0) {
         struct iovec iov[FLUSH_PIECES];
         int count = buf_iov(&c->out, 0, iov, FLUSH_PIECES);
-        size_t asked = 0;
-        for (int i = 0; i < count; i++)
-            asked += iov[i].iov_len;
+        size_t asked = sum(iov, count);
         ssize_t n = io->ops->writev(io->ctx, c->handle, iov, count);
         if (n == -EAGAIN || n == -EINTR)
             n = 0;

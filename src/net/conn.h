@@ -40,6 +40,14 @@ void conn_mark_dirty(struct conn *c, struct list *list);
 /* Sends what it can without waiting. The bytes sent, or -errno when the connection is broken. */
 ssize_t conn_flush(struct conn *c);
 
+/*
+ * Sends what waits and then `bytes`, in one call and without waiting: what is long and has just
+ * been read need not be copied if the socket takes it. Returns the bytes sent in all, or -errno
+ * when the connection is broken; *ret_taken is how many of `bytes` were among them. The rest is the
+ * caller's to append.
+ */
+ssize_t conn_send(struct conn *c, const void *bytes, size_t len, size_t *ret_taken);
+
 /* As io_ops.read. */
 static inline ssize_t conn_read(struct conn *c, void *to, size_t size)
 {

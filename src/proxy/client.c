@@ -11,7 +11,9 @@
 #include "proxy/client.h"
 
 #include "base/must.h"
+#include "proxy/lanes.h"
 #include "proxy/router.h"
+#include "proxy/upload.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -21,26 +23,13 @@
 
 /* ---- may it go on? ---- */
 
-/* See change_proto() in local.c. It waits as long as a request may; then its requests to nodes
- * that still have some of the old ones are answered as timed out: see upstream_would_overtake(). */
-static bool waits_for_old_parts(struct client *c)
+static bool must_wait(const struct client *c)
 {
-    if (!c->changing_proto)
-        return false;
-    if (c->parts_out == 0) {
-        c->changing_proto = false;
-        list_remove(&c->changing_link);
-        return false;
-    }
-    return worker_now(c->worker) < c->changing_until;
-}
-
-static bool must_wait(struct client *c)
-{
-    struct worker *w = c->worker;
-    return c->closing || w->draining || waits_for_old_parts(c) ||
-           c->pending >= w->settings->client_pending_max ||
-           c->conn.out.len + c->held > CLIENT_OUTPUT_PAUSE;
+    const struct worker *w = c->worker;
+    if (c->upload)
+        return upload_is_blocked(c);
+    return c->closing || w->draining || c->pending >= w->settings->client_pending_max ||
+           client_owed(c) > CLIENT_OUTPUT_PAUSE;
 }
 
 void client_wake(struct client *c)
@@ -101,6 +90,9 @@ void client_reply_end(struct client *c, struct request *r, const struct reply_ou
         conn_mark_dirty(&c->conn, &c->worker->dirty_clients);
 }
 
+/* Why the present request is dropped. */
+enum discard { DISCARD_NOT, DISCARD_MEMORY, DISCARD_TOO_LONG };
+
 static void reply_failure(struct client *c, enum failure f)
 {
     struct request *r;
@@ -110,6 +102,28 @@ static void reply_failure(struct client *c, enum failure f)
     client_reply_end(c, r, &o);
 }
 
+void client_check_owed(struct client *c)
+{
+    struct worker *w = c->worker;
+    if (client_owed(c) <= w->settings->client_output_max)
+        return;
+    metric_add(&w->metrics.clients_output_limit, 1);
+    log_event(w->log, LOG_WARN, "client-output-limit", "client=%" PRIu64 " owed=%" PRIu64, c->id,
+              client_owed(c));
+    client_close(c);
+}
+
+/* The request that has become the next: what has come of its reply can go. */
+static void next_may_be_streaming(struct request *r)
+{
+    if (r->uploading || r->reply.len == 0)
+        return;
+    r->given += r->reply.len;
+    buf_move_all(&r->client->conn.out, &r->reply);
+    request_count_held(r);
+    r->client->hurry = true;
+}
+
 void client_advance(struct client *c)
 {
     struct worker *w = c->worker;
@@ -117,7 +131,6 @@ void client_advance(struct client *c)
         struct request *r = list_first(&c->requests, struct request, link);
         if (!r->done)
             break;
-        c->held -= r->reply.len;
         c->answered_batch = r->batch;
         /* By copy if it is short: many short pieces cost the kernel more than one copy does here.
          */
@@ -125,27 +138,23 @@ void client_advance(struct client *c)
             buf_move_all(&c->conn.out, &r->reply);
         request_free(r);
     }
-    if (c->conn.out.len + c->held > w->settings->client_output_max) {
-        metric_add(&w->metrics.clients_output_limit, 1);
-        log_event(w->log, LOG_WARN, "client-output-limit", "client=%" PRIu64 " owed=%zu", c->id,
-                  c->conn.out.len + (size_t)c->held);
-        client_close(c);
+    if (!list_empty(&c->requests))
+        next_may_be_streaming(list_first(&c->requests, struct request, link));
+    if (c->held_parts > 0)
+        lanes_review(c);
+    client_check_owed(c);
+    if (c->conn.source.dead)
         return;
-    }
     conn_mark_dirty(&c->conn, &w->dirty_clients);
     client_wake(c);
 }
 
-void client_flush(struct client *c)
+/* It took `n` bytes. */
+static void sent_bytes(struct client *c, size_t n)
 {
     struct worker *w = c->worker;
-    ssize_t n = conn_flush(&c->conn);
-    if (n < 0) {
-        client_close(c);
-        return;
-    }
     if (n > 0)
-        metric_add(&w->metrics.bytes_to_clients, (uint64_t)n);
+        metric_add(&w->metrics.bytes_to_clients, n);
     if (!c->conn.blocked) {
         list_remove(&c->blocked_link);
     } else if (n > 0 || list_empty(&c->blocked_link)) {
@@ -153,6 +162,46 @@ void client_flush(struct client *c)
         list_remove(&c->blocked_link);
         list_push_tail(&w->blocked, &c->blocked_link);
     }
+}
+
+int client_pass_on(struct client *c, const void *bytes, size_t len)
+{
+    struct worker *w = c->worker;
+    size_t taken;
+    ssize_t n = conn_send(&c->conn, bytes, len, &taken);
+    if (n < 0) {
+        client_close(c);
+        return 0;
+    }
+    sent_bytes(c, (size_t)n);
+    c->hurry = true;
+    conn_mark_dirty(&c->conn, &w->dirty_clients);
+    if (taken == len)
+        return 0;
+    int err = buf_append(&c->conn.out, &w->chunks, (const uint8_t *)bytes + taken, len - taken);
+    if (err && taken > 0) {
+        failure_count(w, FAILURE_MEMORY);
+        metric_add(&w->metrics.clients_reply_cut, 1);
+        client_close(c);
+    }
+    return err;
+}
+
+void client_flush(struct client *c)
+{
+    ssize_t n = conn_flush(&c->conn);
+    if (n < 0) {
+        client_close(c);
+        return;
+    }
+    sent_bytes(c, (size_t)n);
+    if (c->paused) {
+        c->paused->window_bytes += (uint64_t)n;
+        if (c->conn.out.len <= STREAM_RESUME)
+            upstream_resume(c->paused);
+    }
+    if (c->held_parts > 0 && c->conn.out.len <= STREAM_RESUME)
+        lanes_review(c);
     end_if_over(c);
     client_wake(c);
 }
@@ -213,22 +262,32 @@ static void take_request(struct client *c, const struct iovec *iov, size_t count
         router_route(c, from);
 }
 
-/* The first `len` bytes of c->in are a request. */
-static void take_request_from_in(struct client *c, size_t len)
+/* Fills w->iov with c->in. → how many, or -ENOMEM */
+static ssize_t pieces_of_in(struct client *c)
 {
     struct worker *w = c->worker;
     size_t pieces = buf_pieces(&c->in);
     if (pieces > w->iov_room) {
         struct iovec *iov = realloc(w->iov, pieces * sizeof(*iov));
-        if (!iov) {
-            reply_failure(c, FAILURE_MEMORY);
-            buf_consume(&c->in, &w->chunks, len);
-            return;
-        }
+        if (!iov)
+            return -ENOMEM;
         w->iov = iov;
         w->iov_room = pieces;
     }
-    size_t count = (size_t)buf_iov(&c->in, 0, w->iov, (int)pieces);
+    return buf_iov(&c->in, 0, w->iov, (int)pieces);
+}
+
+/* The first `len` bytes of c->in are a request. */
+static void take_request_from_in(struct client *c, size_t len)
+{
+    struct worker *w = c->worker;
+    ssize_t pieces = pieces_of_in(c);
+    if (pieces < 0) {
+        reply_failure(c, FAILURE_MEMORY);
+        buf_consume(&c->in, &w->chunks, len);
+        return;
+    }
+    size_t count = (size_t)pieces;
     size_t left = len;
     for (size_t i = 0; i < count; i++) {
         if (w->iov[i].iov_len > left)
@@ -247,11 +306,47 @@ static void take_request_from_in(struct client *c, size_t len)
 
 /* What has come of a request does not fit: the rest of it is passed over, then the client is told.
  */
-static void discard(struct client *c)
+static void discard(struct client *c, enum discard why)
 {
-    c->discarding = true;
+    c->discarding = (uint8_t)why;
     buf_clear(&c->in, &c->worker->chunks);
     c->in_fed = 0;
+}
+
+/* c->in is the beginning of a request that goes on. If it is long, it is sent on from now on, or
+ * has to be gathered, within limits. */
+static void look_at_beginning(struct client *c)
+{
+    struct worker *w = c->worker;
+    uint64_t len = c->frame.len + c->frame.body_left; /* at least */
+    if (len <= w->settings->bulk_above)
+        return;
+    if (!c->gathering && !c->frame.is_inline && !c->frame.sloppy) {
+        ssize_t pieces = pieces_of_in(c);
+        if (pieces < 0) {
+            discard(c, DISCARD_MEMORY);
+            return;
+        }
+        enum router_begin what = router_begin(c, w->iov, (size_t)pieces);
+        if (what == ROUTER_UPLOAD) {
+            c->in_fed = 0;
+            return;
+        }
+        c->gathering = what == ROUTER_GATHER;
+    }
+    if (len > w->settings->split_request_max)
+        discard(c, DISCARD_TOO_LONG);
+    else if (!lanes_has_room(w, c->frame.body_left))
+        discard(c, DISCARD_MEMORY);
+}
+
+static void refuse_too_long(struct client *c)
+{
+    struct request *r;
+    struct reply_out o = client_reply_begin(c, &r);
+    metric_add(&c->worker->metrics.requests_split_limit, 1);
+    reply_error(&o, "ERR sumcache: request is longer than limits.max_split_request");
+    client_reply_end(c, r, &o);
 }
 
 /* The request that was passed over has ended. A count of 0 calls for no answer, whatever there was
@@ -259,19 +354,29 @@ static void discard(struct client *c)
  * trusted. */
 static void refuse_discarded(struct client *c)
 {
-    c->discarding = false;
+    enum discard why = c->discarding;
+    c->discarding = DISCARD_NOT;
     if (!c->frame.is_inline && c->frame.number <= 0)
         return;
-    reply_failure(c, FAILURE_MEMORY);
+    if (why == DISCARD_TOO_LONG)
+        refuse_too_long(c);
+    else
+        reply_failure(c, FAILURE_MEMORY);
     if (c->frame.is_inline && !c->conn.source.dead)
         client_close_after_replies(c);
+}
+
+static void next_frame(struct client *c)
+{
+    c->gathering = false;
+    frame_reset(&c->frame);
 }
 
 static void request_is_complete(struct client *c, const uint8_t *bytes, size_t len)
 {
     metric_add(&c->worker->metrics.requests, 1);
     if (c->in_fed > 0 && buf_append_slowly(&c->in, &c->worker->chunks, bytes, len) != 0)
-        discard(c);
+        discard(c, DISCARD_MEMORY);
     if (c->discarding) {
         refuse_discarded(c);
     } else if (c->in_fed == 0) {
@@ -281,7 +386,25 @@ static void request_is_complete(struct client *c, const uint8_t *bytes, size_t l
         take_request_from_in(c, c->in.len);
     }
     c->in_fed = 0;
-    frame_reset(&c->frame);
+    next_frame(c);
+}
+
+/* `used` bytes of an upload. */
+static void take_upload(struct client *c, const uint8_t *bytes, size_t used, bool is_end)
+{
+    upload_take(c, bytes, used);
+    if (!is_end)
+        return;
+    next_frame(c);
+    upload_end(c);
+}
+
+static void frame_is_bad(struct client *c)
+{
+    char text[FRAME_ERROR_MAX];
+    if (c->upload)
+        upload_abort(c);
+    protocol_error(c, frame_error(&c->frame, text));
 }
 
 /* Bytes from the scratch. */
@@ -289,7 +412,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
 {
     struct worker *w = c->worker;
     while (len > 0 && !c->conn.source.dead) {
-        if (must_wait(c)) {
+        if (!c->upload && must_wait(c)) {
             if (c->closing)
                 return; /* nothing more is taken from it */
             if (c->pending >= w->settings->client_pending_max)
@@ -311,17 +434,20 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
         }
         enum frame_result result = frame_feed(&c->frame, bytes, len, &used);
         if (result == FRAME_BAD) {
-            char text[FRAME_ERROR_MAX];
-            protocol_error(c, frame_error(&c->frame, text));
+            frame_is_bad(c);
             return;
         }
-        if (result == FRAME_READY) {
+        if (c->upload) {
+            take_upload(c, bytes, used, result == FRAME_READY);
+        } else if (result == FRAME_READY) {
             request_is_complete(c, bytes, used);
         } else if (!c->discarding) {
-            if (buf_append_slowly(&c->in, &w->chunks, bytes, used) != 0)
-                discard(c);
-            else
+            if (buf_append_slowly(&c->in, &w->chunks, bytes, used) != 0) {
+                discard(c, DISCARD_MEMORY);
+            } else {
                 c->in_fed += used;
+                look_at_beginning(c);
+            }
         }
         bytes += used;
         len -= used;
@@ -337,19 +463,32 @@ static void feed_kept(struct client *c)
         size_t used;
         enum frame_result result = frame_feed(&c->frame, piece.iov_base, piece.iov_len, &used);
         if (result == FRAME_BAD) {
-            char text[FRAME_ERROR_MAX];
-            protocol_error(c, frame_error(&c->frame, text));
+            frame_is_bad(c);
             return;
         }
         c->in_fed += used;
-        if (result == FRAME_MORE)
+        if (result == FRAME_MORE) {
+            if (c->in.len == c->in_fed)
+                look_at_beginning(c);
             continue;
+        }
         size_t len = c->in_fed;
         metric_add(&c->worker->metrics.requests, 1);
         take_request_from_in(c, len);
         c->in_fed = 0;
-        frame_reset(&c->frame);
+        next_frame(c);
     }
+}
+
+/* The first bytes are there, and the end is not: there will be no end. */
+static void end_of_input(struct client *c)
+{
+    c->readable = false;
+    c->eof = true;
+    if (c->upload)
+        upload_abort(c);
+    /* It may have closed only its side and still wait for replies. */
+    end_if_over(c);
 }
 
 static void read_client(struct client *c)
@@ -358,7 +497,10 @@ static void read_client(struct client *c)
     feed_kept(c);
     if (c->conn.source.dead || c->in.len > c->in_fed || !c->readable || must_wait(c))
         return;
-    ssize_t n = conn_read(&c->conn, w->client_scratch, CLIENT_READ_BYTES);
+    /* Long reads for long requests: nobody else uses that scratch between two events. */
+    uint8_t *to = c->upload ? w->upstream_scratch : w->client_scratch;
+    size_t size = c->upload ? UPSTREAM_READ_BYTES : CLIENT_READ_BYTES;
+    ssize_t n = conn_read(&c->conn, to, size);
     if (n == -EAGAIN || n == -EINTR) {
         c->readable = false;
         return;
@@ -368,14 +510,11 @@ static void read_client(struct client *c)
         return;
     }
     if (n == 0) {
-        /* It may have closed only its side and still wait for replies. */
-        c->readable = false;
-        c->eof = true;
-        end_if_over(c);
+        end_of_input(c);
         return;
     }
     /* A short read has emptied the socket, unless its end is in there too. */
-    c->readable = n == CLIENT_READ_BYTES || c->hung_up;
+    c->readable = (size_t)n == size || c->hung_up;
     metric_add(&w->metrics.bytes_from_clients, (uint64_t)n);
     c->last_active = worker_now(w);
     if (w->settings->client_idle_timeout > 0) {
@@ -383,7 +522,7 @@ static void read_client(struct client *c)
         list_push_tail(&w->idle, &c->idle_link);
     }
     c->batch++;
-    feed(c, w->client_scratch, (size_t)n);
+    feed(c, to, (size_t)n);
 }
 
 static void on_ready(struct source *s, unsigned ready)
@@ -429,8 +568,9 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     frame_init(&c->frame, FRAME_REQUEST, &w->request_limits);
     list_init(&c->blocked_link);
     list_init(&c->idle_link);
-    list_init(&c->changing_link);
+    list_init(&c->review_link);
     list_init(&c->requests);
+    list_init(&c->parts);
     list_push_tail(&w->clients, &c->link);
     if (w->settings->client_idle_timeout > 0)
         list_push_tail(&w->idle, &c->idle_link);
@@ -442,16 +582,31 @@ static void bury(struct grave *g)
 {
     struct client *c = container_of(g, struct client, grave);
     c->buried = true;
-    if (c->parts_out == 0)
+    if (list_empty(&c->parts))
         pool_give(&c->worker->clients_pool, c);
 }
 
-void client_parts_are_back(struct client *c)
+void client_last_part_left(struct client *c)
 {
-    if (c->buried)
-        pool_give(&c->worker->clients_pool, c);
-    else
-        client_wake(c);
+    must(c->buried);
+    pool_give(&c->worker->clients_pool, c);
+}
+
+/* Its parts on upstreams stay where they are, their replies will be dropped; those that still wait
+ * to be sent are not. */
+static void drop_parts(struct client *c)
+{
+    if (c->upload)
+        upload_abort(c);
+    while (!list_empty(&c->requests))
+        request_free(list_first(&c->requests, struct request, link));
+    list_for_each_safe (link, &c->parts) {
+        struct part *p = list_item(link, struct part, of_client);
+        if (!p->upstream && !list_empty(&p->queue))
+            part_leave(c->worker, p);
+    }
+    if (c->paused)
+        upstream_resume(c->paused);
 }
 
 void client_close(struct client *c)
@@ -460,15 +615,13 @@ void client_close(struct client *c)
     if (c->conn.source.dead)
         return;
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
-    /* Its parts stay where they are in the upstreams' queues; their replies will be dropped. */
-    while (!list_empty(&c->requests))
-        request_free(list_first(&c->requests, struct request, link));
+    drop_parts(c);
     buf_clear(&c->in, &w->chunks);
     conn_close(&c->conn);
     free(take_ptr(c->name));
     list_remove(&c->link);
     list_remove(&c->idle_link);
-    list_remove(&c->changing_link);
+    list_remove(&c->review_link);
     list_remove(&c->blocked_link);
     metric_set(&w->metrics.clients, metric_get(&w->metrics.clients) - 1);
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);

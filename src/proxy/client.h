@@ -16,11 +16,11 @@ struct client {
     struct conn conn;
     struct worker *worker; /* loan */
     struct grave grave;
-    struct list link;          /* in worker.clients */
-    struct list idle_link;     /* in worker.idle, least recently active first */
-    struct list changing_link; /* in worker.changing while changing_proto, longest first */
-    struct list blocked_link;  /* in worker.blocked while conn.blocked, longest first */
-    uint64_t id;               /* as CLIENT ID; unique in the process */
+    struct list link;         /* in worker.clients */
+    struct list idle_link;    /* in worker.idle, least recently active first */
+    struct list blocked_link; /* in worker.blocked while conn.blocked, longest first */
+    struct list review_link;  /* in worker.reviewed: see lanes.h */
+    uint64_t id;              /* as CLIENT ID; unique in the process */
     struct addr peer;
     char *name; /* owned; CLIENT SETNAME; NULL: none */
 
@@ -30,24 +30,28 @@ struct client {
     uint64_t blocked_since; /* ns: last byte it took */
 
     struct list requests;     /* in order; the first is the next to be answered */
+    struct list parts;        /* of its requests, in their order, tombstones included */
     uint32_t pending;         /* requests */
-    uint32_t parts_out;       /* its parts on upstreams, tombstones included */
-    uint64_t changing_until;  /* ns: how long changing_proto may hold it up */
+    uint32_t apart;           /* parts that are not on their node's shared upstream */
+    uint32_t held_parts;      /* parts that wait for others of its own */
+    struct request *upload;   /* it is in the middle of sending it, and it is sent on; NULL: none */
+    struct upstream *paused;  /* not read until this client has taken more; NULL: none */
     uint32_t batch;           /* counts reads */
     uint32_t answered_batch;  /* of the request that was answered last */
     uint64_t gathering_since; /* ns: since when its replies wait for more; 0: they do not */
     uint64_t held;            /* bytes of replies that wait in requests for their turn */
+    uint64_t reserved;        /* bytes of large replies on their way that will have to wait */
 
-    uint8_t proto;       /* 2 or 3 */
-    uint8_t on_failure;  /* enum on_failure */
-    bool readable;       /* the socket may have more */
-    bool hung_up;        /* the peer closed its side: read to the end */
-    bool eof;            /* nothing more will come; what is pending is still answered */
-    bool closing;        /* no further request is taken; closed when all is sent */
-    bool changing_proto; /* waits until its parts have left the upstreams of the old version */
-    bool buried;         /* dead, and only kept in memory for the parts that point to it */
-    bool hurry;          /* what it is owed now must not wait for more */
-    bool discarding;     /* the present request did not fit limits.memory: dropped, then refused */
+    uint8_t proto;      /* 2 or 3 */
+    uint8_t on_failure; /* enum on_failure */
+    bool readable;      /* the socket may have more */
+    bool hung_up;       /* the peer closed its side: read to the end */
+    bool eof;           /* nothing more will come; what is pending is still answered */
+    bool closing;       /* no further request is taken; closed when all is sent */
+    bool buried;        /* dead, and only kept in memory for the parts that point to it */
+    bool hurry;         /* what it is owed now must not wait for more */
+    bool gathering;     /* the present request is long, and has to be whole before it is sent */
+    uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
     struct frame frame;
@@ -75,8 +79,20 @@ void client_close_after_replies(struct client *c);
 /* It may go on reading, if it can: called after what held it up has changed. */
 void client_wake(struct client *c);
 
-/* The last of its parts has left its upstream. */
-void client_parts_are_back(struct client *c);
+/* It was kept in memory for its parts, and the last of them has left its upstream. */
+void client_last_part_left(struct client *c);
+
+/* Bytes of replies that it has not taken. */
+static inline uint64_t client_owed(const struct client *c)
+{
+    return c->conn.out.len + c->held;
+}
+
+/* A stretch of the reply that it gets next: sent at once as far as it takes it, the rest is kept.
+ * 0, or -ENOMEM: none of it was sent. May close the client: look at conn.source.dead. */
+int client_pass_on(struct client *c, const void *bytes, size_t len) MUST_CHECK;
+/* Closes it if it is owed more than limits.client_output. */
+void client_check_owed(struct client *c);
 
 void client_flush(struct client *c);
 

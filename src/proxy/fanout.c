@@ -2,6 +2,7 @@
 #include "proxy/fanout.h"
 
 #include "base/must.h"
+#include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -121,14 +122,12 @@ static void start_part(struct request *r, uint32_t index)
     struct worker *w = r->client->worker;
     struct result *result = &r->fanout->results[index];
     struct upstream_node *node = w->upstreams.nodes[result->node];
-    struct upstream *u = upstream_set_shared(&w->upstreams, result->node, r->proto);
+    struct upstream *u = upstream_node_shared(node, r->proto);
     struct buf bytes = result->reply;
     buf_init(&result->reply);
     size_t len = bytes.len;
     enum failure failure = u ? upstream_admits(u, len) : FAILURE_MEMORY;
-    if (failure == FAILURE_NONE && upstream_would_overtake(u, r->client))
-        failure = FAILURE_TIMED_OUT;
-    struct part *p = failure == FAILURE_NONE ? part_new(r, u, index) : NULL;
+    struct part *p = failure == FAILURE_NONE ? part_new(r, node, index) : NULL;
     if (!p) {
         buf_clear(&bytes, &w->chunks);
         fanout_part_failed(r, index, failure == FAILURE_NONE ? FAILURE_MEMORY : failure,
@@ -136,8 +135,15 @@ static void start_part(struct request *r, uint32_t index)
         return;
     }
     result->part = p;
-    buf_move_all(upstream_target(u, p), &bytes);
-    upstream_enqueue(u, p, len);
+    part_enter(p, len);
+    p->size = len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
+    if (lanes_is_plain(r->client, p->size)) {
+        buf_move_all(upstream_target(u, p), &bytes);
+        upstream_enqueue(u, p);
+    } else {
+        buf_move_all(&p->bytes, &bytes);
+        lanes_place(p);
+    }
 }
 
 void fanout_start(struct client *c, const struct command *command, const uint32_t *node_of_key)

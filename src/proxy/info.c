@@ -100,7 +100,7 @@ static void add_sumcache(struct text *t, struct worker *w)
     /* As this worker sees them. */
     for (uint32_t i = 0; i < w->upstreams.count; i++) {
         const struct upstream_node *n = w->upstreams.nodes[i];
-        const struct upstream *u = n->lanes[LANE_SHARED_RESP2];
+        const struct upstream *u = n->shared[LANE_RESP2];
         add(t, "node%u:name=%s,state=%s,in_flight=%u\r\n", i, n->name,
             u ? upstream_state_name(u->state) : "idle", n->requests);
     }

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/info.h"
+#include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
 #include <fnmatch.h>
@@ -90,14 +91,9 @@ static bool set_name(struct client *c, struct str name, struct reply_out *o)
 
 static void change_proto(struct client *c, uint8_t proto)
 {
-    /* Each version has upstreams of its own. So that this client's commands reach a node in their
-     * order, what is on the old ones has to come back first. */
-    if (c->proto != proto && c->parts_out > 0) {
-        c->changing_proto = true;
-        c->changing_until = worker_now(c->worker) + c->worker->settings->request_timeout;
-        list_remove(&c->changing_link);
-        list_push_tail(&c->worker->changing, &c->changing_link);
-    }
+    /* Each version has upstreams of its own, and this client's commands reach a node in order. */
+    if (c->proto != proto)
+        lanes_set_apart(c);
     c->proto = proto;
 }
 

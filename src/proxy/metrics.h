@@ -17,6 +17,8 @@
     METRIC(clients_idle_closed, COUNTER, "clients closed: timeouts.client_idle")                   \
     METRIC(clients_stalled, COUNTER, "clients closed: timeouts.client_stall")                      \
     METRIC(clients_output_limit, COUNTER, "clients closed: limits.client_output")                  \
+    METRIC(clients_too_slow, COUNTER, "clients closed: limits.client_min_rate")                    \
+    METRIC(clients_reply_cut, COUNTER, "clients closed: a reply broke off in the middle")          \
     METRIC(clients_pending_limit, COUNTER, "times a client was not read: limits.client_pending")   \
     METRIC(clients_protocol_error, COUNTER, "clients closed: protocol error")                      \
     METRIC(accept_pauses, COUNTER, "accepting paused: out of descriptors or memory")               \
@@ -32,10 +34,20 @@
     METRIC(requests_node_limit, COUNTER, "answered at once: limits.node_requests or node_bytes")   \
     METRIC(requests_masked, COUNTER, "failed reads answered as a miss: on_failure.reads")          \
     METRIC(requests_split_limit, COUNTER, "refused: limits.max_split_request")                     \
+    METRIC(requests_bulk, COUNTER, "took a bulk upstream")                                         \
+    METRIC(requests_streamed, COUNTER, "sent on before their last byte was there")                 \
+    METRIC(requests_too_slow, COUNTER, "requests cut off: their body came too slowly")             \
+    METRIC(requests_held, COUNTER, "waited for earlier ones of their client")                      \
+    METRIC(bulk_waits, COUNTER, "waited for a bulk upstream: limits.bulk_max")                     \
+    METRIC(replies_streamed, COUNTER, "passed on before their last byte was there")                \
+    METRIC(replies_absorbed, COUNTER, "read whole for a slow client, to free an upstream")         \
     METRIC(memory_limit_hits, COUNTER, "refused: limits.memory")                                   \
     METRIC(late_replies, COUNTER, "replies dropped because their request had timed out or gone")   \
     METRIC(upstreams_opened, COUNTER, "connects to nodes begun")                                   \
     METRIC(upstreams_ready, GAUGE, "upstreams ready")                                              \
+    METRIC(upstreams_bulk, GAUGE, "bulk upstreams open")                                           \
+    METRIC(upstreams_promoted, COUNTER, "shared upstreams that a large reply made bulk ones")      \
+    METRIC(upstreams_paused, COUNTER, "times a node was not read: its client took no more")        \
     METRIC(upstreams_connect_failed, COUNTER, "connects or greetings that failed")                 \
     METRIC(upstreams_closed_by_node, COUNTER, "upstreams the node closed")                         \
     METRIC(upstreams_silent, COUNTER, "upstreams closed: no byte for several deadlines")           \

@@ -3,9 +3,12 @@
 
 #include "base/must.h"
 #include "proxy/fanout.h"
+#include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
 #include <string.h>
+
+enum { SHORT_REPLY = 64 }; /* bytes; no longer than an error would be */
 
 struct request *request_new(struct client *c, const struct command *command, uint64_t arg_count)
 {
@@ -28,6 +31,7 @@ void request_free(struct request *r)
     struct client *c = r->client;
     list_remove(&r->link);
     c->pending--;
+    c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
     if (r->fanout)
@@ -36,14 +40,14 @@ void request_free(struct request *r)
     pool_give(&c->worker->requests_pool, r);
 }
 
-static bool is_next_owed(const struct request *r)
+bool request_is_next(const struct request *r)
 {
-    return r->client->requests.next == &r->link;
+    return r->client->requests.next == &r->link && !r->uploading;
 }
 
 struct reply_out request_reply(struct request *r)
 {
-    return (struct reply_out){.to = is_next_owed(r) ? &r->client->conn.out : &r->reply,
+    return (struct reply_out){.to = request_is_next(r) ? &r->client->conn.out : &r->reply,
                               .chunks = &r->client->worker->chunks,
                               .proto = r->proto};
 }
@@ -51,15 +55,46 @@ struct reply_out request_reply(struct request *r)
 void request_finish(struct request *r)
 {
     must(!r->done);
+    request_count_held(r);
+    if (r->uploading) {
+        r->answered = true;
+        client_wake(r->client); /* what it still sends has nowhere to go, so nothing to wait for */
+        return;
+    }
     r->done = true;
-    r->client->held += r->reply.len;
     client_advance(r->client);
+}
+
+void request_uploaded(struct request *r)
+{
+    r->uploading = false;
+    if (r->answered)
+        request_finish(r);
+}
+
+void request_count_held(struct request *r)
+{
+    r->client->held += r->reply.len - r->held;
+    r->held = r->reply.len;
+}
+
+/* Takes back what there is of a reply. False: some of it has been sent. */
+static bool take_back(struct request *r)
+{
+    struct client *c = r->client;
+    buf_clear(&r->reply, &c->worker->chunks);
+    request_count_held(r);
+    if (r->given > c->conn.out.len)
+        return false;
+    buf_truncate(&c->conn.out, &c->worker->chunks, c->conn.out.len - r->given);
+    r->given = 0;
+    return true;
 }
 
 bool request_may_miss(const struct request *r, enum failure f)
 {
     return r->on_failure == ON_FAILURE_MISS && r->command->miss != MISS_NEVER &&
-           f != FAILURE_MEMORY;
+           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY;
 }
 
 void request_write_miss(const struct request *r, struct reply_out *o)
@@ -151,6 +186,10 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_MEMORY:
         reply_error(o, "ERR sumcache: out of buffer memory (limits.memory)");
         return;
+    case FAILURE_SLOW_BODY:
+        reply_error(o, "ERR sumcache: the request came too slowly (timeouts.client_stall, "
+                       "limits.client_min_rate)");
+        return;
     case FAILURE_NONE:
         break;
     }
@@ -178,6 +217,9 @@ void failure_count(struct worker *w, enum failure f)
     case FAILURE_MEMORY:
         metric_add(&m->memory_limit_hits, 1);
         return;
+    case FAILURE_SLOW_BODY:
+        metric_add(&m->requests_too_slow, 1);
+        return;
     case FAILURE_NONE:
         break;
     }
@@ -188,6 +230,11 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
 {
     struct worker *w = r->client->worker;
     failure_count(w, f);
+    if (!take_back(r)) {
+        metric_add(&w->metrics.clients_reply_cut, 1);
+        client_close(r->client);
+        return;
+    }
     r->client->hurry = true;
     struct reply_out o = request_reply(r);
     size_t before = o.to->len;
@@ -210,7 +257,7 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
     request_finish(r);
 }
 
-struct part *part_new(struct request *r, struct upstream *u, uint32_t index)
+struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index)
 {
     struct client *c = r->client;
     struct worker *w = c->worker;
@@ -219,12 +266,29 @@ struct part *part_new(struct request *r, struct upstream *u, uint32_t index)
         return NULL;
     *p = (struct part){.request = r,
                        .client = c,
-                       .upstream = u,
+                       .node = n,
                        .deadline = worker_now(w) + w->settings->request_timeout,
-                       .index = index};
+                       .index = index,
+                       .proto = r->proto};
     list_init(&p->queue);
-    c->parts_out++;
+    list_push_tail(&c->parts, &p->of_client);
     return p;
+}
+
+void part_enter(struct part *p, size_t len)
+{
+    p->len = len;
+    p->node->requests++;
+    p->node->bytes += len;
+}
+
+void part_leave(struct worker *w, struct part *p)
+{
+    must(p->node->requests > 0 && p->node->bytes >= p->len);
+    p->node->requests--;
+    p->node->bytes -= p->len;
+    p->request = NULL;
+    part_free(w, p);
 }
 
 void part_free(struct worker *w, struct part *p)
@@ -232,10 +296,18 @@ void part_free(struct worker *w, struct part *p)
     struct client *c = p->client;
     must(!p->request);
     list_remove(&p->queue);
+    list_remove(&p->of_client);
     buf_clear(&p->bytes, &w->chunks);
+    lanes_release(p, p->reserved);
+    if (p->apart)
+        c->apart--;
+    if (p->held)
+        c->held_parts--;
     pool_give(&w->parts_pool, p);
-    if (--c->parts_out == 0)
-        client_parts_are_back(c);
+    if (c->held_parts > 0)
+        lanes_review(c);
+    if (c->buried && list_empty(&c->parts))
+        client_last_part_left(c);
 }
 
 void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,
@@ -255,8 +327,15 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     }
     struct reply_out o = request_reply(r);
     int err;
-    if (head->len == 0) {
+    if (head->len == 0 && tail_len >= CLIENT_PASS_ON_MIN && request_is_next(r)) {
+        struct client *c = r->client;
+        err = client_pass_on(c, tail, tail_len);
+        if (c->conn.source.dead)
+            return;
+    } else if (head->len == 0) {
         err = buf_append_shared(o.to, &w->chunks, tail, tail_len);
+        if (err && tail_len <= SHORT_REPLY) /* "+OK": what was done is told, if at all possible */
+            err = buf_append_urgent(o.to, &w->chunks, tail, tail_len);
     } else {
         err = buf_append(head, &w->chunks, tail, tail_len);
         if (!err)
@@ -279,7 +358,7 @@ void part_fail(struct worker *w, struct part *p, enum failure f)
     p->request = NULL;
     r->part = NULL;
     if (r->fanout)
-        fanout_part_failed(r, p->index, f, p->upstream->node->name);
+        fanout_part_failed(r, p->index, f, p->node->name);
     else
-        request_fail(r, f, p->upstream->node->name);
+        request_fail(r, f, p->node->name);
 }

@@ -3,10 +3,16 @@
  * A request: one command of a client that waits for nodes, or for its turn to be answered. It
  * belongs to its client, stands in the client's queue in the order of arrival, and dies with it.
  *
- * A part: what one node has to do for a request. It stands in an upstream's queue. A request that
- * is not split has one part. When a part's deadline passes after it was sent, it is cut off from
- * its request and stays in the upstream's queue as a tombstone, so that the late reply finds its
- * place and is dropped there.
+ * A part: what one node has to do for a request. A request that is not split has one part. It
+ * stands in one queue at a time:
+ *
+ *   node.held ──► node.line ──► upstream.sent
+ *       └────► upstream.waiting ────┘
+ *
+ * held: its client's earlier requests to this node, or what its client is owed, come first. line:
+ * for the next free bulk upstream. waiting: for the upstream to be ready. When a part's deadline
+ * passes after it was sent, it is cut off from its request and stays in the upstream's queue as a
+ * tombstone, so that the late reply finds its place and is dropped there.
  */
 #pragma once
 #include "base/buf.h"
@@ -20,6 +26,7 @@
 struct client;
 struct fanout;
 struct upstream;
+struct upstream_node;
 struct worker;
 
 enum failure {
@@ -31,6 +38,7 @@ enum failure {
     FAILURE_NODE_LIMIT, /* limits.node_requests or node_bytes */
     FAILURE_NO_NODE,    /* the ring is empty */
     FAILURE_MEMORY,     /* limits.memory: ours, not a node's; never masked */
+    FAILURE_SLOW_BODY,  /* its client sent the request too slowly; never masked */
 };
 
 struct request {
@@ -40,22 +48,43 @@ struct request {
     struct fanout *fanout; /* owned; NULL: not split */
     struct part *part;     /* of a request that is not split; NULL: none yet, or it has left */
     struct buf reply;      /* kept here until the request is the first in its client's queue */
+    size_t held;           /* bytes of `reply` that count in client.held */
+    uint64_t given;        /* bytes of its reply that its client's output got, before it is done */
     uint32_t batch;        /* client.batch when it came: equal for all that were read at once */
     uint64_t arg_count;    /* some misses have as many elements as the request has arguments */
     bool done;             /* its reply is complete */
+    bool uploading;        /* its client is still sending it: not answered before its end */
+    bool answered;         /* … though the answer is complete */
     uint8_t proto;         /* RESP version its reply is written in */
     uint8_t on_failure;    /* enum on_failure of its client when it came */
 };
 
+/* What a part is to the lanes: see lanes.h. */
+enum part_size {
+    PART_SMALL,
+    PART_LARGE,  /* a long request, or one for what is known to be large */
+    PART_UPLOAD, /* a long request whose end has not come yet */
+};
+
 struct part {
-    struct list queue;       /* in upstream.waiting or upstream.sent */
+    struct list queue;       /* see above */
+    struct list of_client;   /* in client.parts, in the order of requests */
     struct request *request; /* NULL: a tombstone */
     struct client *client;   /* kept in memory, if no longer alive, until its last part has left */
-    struct upstream *upstream;
-    uint64_t deadline; /* ns */
-    size_t len;        /* bytes of the request, as counted against the node's limit */
-    struct buf bytes;  /* what to send, while it waits for the upstream to be ready */
-    uint32_t index;    /* which part of a split request */
+    struct upstream_node *node; /* loan: the node outlives its parts */
+    struct upstream *upstream;  /* NULL: it stands in node.held or node.line */
+    uint64_t deadline;          /* ns; NSEC_NEVER: its client is still sending it */
+    size_t len;                 /* bytes of the request, as counted against the node's limit */
+    struct buf bytes;           /* what to send, until it is on an upstream that is ready */
+    uint64_t size_id;           /* for the size table; 0: not for it */
+    uint64_t guess;             /* bytes its reply is known to have about; 0: small or not known.
+                                   Of an upload: the bytes of what it stores */
+    uint64_t reserved;          /* bytes of its client's and worker's budget: lanes_reserve() */
+    uint32_t index;             /* which part of a split request */
+    uint8_t size;               /* enum part_size */
+    uint8_t proto;              /* RESP version of its reply */
+    bool apart;                 /* not on its node's shared upstream: counts in client.apart */
+    bool held;                  /* in node.held: counts in client.held_parts */
 };
 
 /* At the end of its client's queue, not done. NULL: out of memory. */
@@ -63,13 +92,20 @@ struct request *request_new(struct client *c, const struct command *command, uin
 /* Takes it from the queue and cuts off its parts. */
 void request_free(struct request *r);
 
+/* Is its reply the next one that its client gets? */
+bool request_is_next(const struct request *r);
 /* Where its reply is to be written: straight to the client's output if it is the next one owed. */
 struct reply_out request_reply(struct request *r);
 /* The reply is complete: the client's queue moves on. */
 void request_finish(struct request *r);
+/* Its client has sent the last of it. */
+void request_uploaded(struct request *r);
+/* Bytes have come to or gone from r->reply: keeps client.held right. */
+void request_count_held(struct request *r);
 
 /* Answers with a miss or an error, as the client wants it and the command allows, and finishes it.
- * `node_name` may be NULL for failures that are not a node's. */
+ * `node_name` may be NULL for failures that are not a node's. If a part of its reply is on its way
+ * to the client already, the client is closed instead. */
 void request_fail(struct request *r, enum failure f, const char *node_name);
 
 /* Writes what stands for an answer if the node of a read has failed. */
@@ -78,10 +114,15 @@ bool request_may_miss(const struct request *r, enum failure f);
 void failure_write(struct reply_out *o, enum failure f, const char *node_name);
 void failure_count(struct worker *w, enum failure f);
 
-/* A part of `r` for `u`, with its deadline. Not yet in the upstream's queue. NULL: out of memory.
- * The caller notes it in r->part or the fanout. */
-struct part *part_new(struct request *r, struct upstream *u, uint32_t index);
+/* A part of `r` for node `n`, with its deadline. In no queue yet, and not counted against the node.
+ * NULL: out of memory. The caller notes it in r->part or the fanout. */
+struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index);
+/* Counts it, `len` bytes, against its node. */
+void part_enter(struct part *p, size_t len);
+/* For one that never entered. */
 void part_free(struct worker *w, struct part *p);
+/* It has left its queue for good, one way or other: the opposite of part_enter(), and freed. */
+void part_leave(struct worker *w, struct part *p);
 
 /* The complete reply to a part: `head` (emptied) and then `tail`. `type` is its first byte. */
 void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,

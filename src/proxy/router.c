@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "proxy/fanout.h"
+#include "proxy/lanes.h"
 #include "proxy/local.h"
 #include "proxy/worker_internal.h"
 #include "ring/key_hash.h"
@@ -121,26 +122,51 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         client_close(c);
 }
 
-static void forward(struct request *r, uint32_t node, struct buf *from)
+/* `size_id`: of what is asked, in the size table; 0: it is not looked up. */
+static void forward(struct request *r, uint32_t node, uint64_t size_id, struct buf *from)
 {
-    struct worker *w = r->client->worker;
-    struct upstream *u = upstream_set_shared(&w->upstreams, node, r->proto);
+    struct client *c = r->client;
+    struct worker *w = c->worker;
+    struct upstream_node *n = w->upstreams.nodes[node];
+    struct upstream *u = upstream_node_shared(n, r->proto);
     size_t len = w->args.frame_len;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
-    if (f == FAILURE_NONE && upstream_would_overtake(u, r->client))
-        f = FAILURE_TIMED_OUT;
-    struct part *p = f == FAILURE_NONE ? part_new(r, u, 0) : NULL;
-    if (p && forward_bytes(w, upstream_target(u, p), from) != 0) {
+    struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
+    if (!p) {
+        request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n->name);
+        return;
+    }
+    p->size_id = size_id;
+    p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
+    p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
+    bool plain = lanes_is_plain(c, p->size);
+    if (forward_bytes(w, plain ? upstream_target(u, p) : &p->bytes, from) != 0) {
         p->request = NULL;
         part_free(w, p);
-        p = NULL;
-    }
-    if (!p) {
-        request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, w->upstreams.nodes[node]->name);
+        request_fail(r, FAILURE_MEMORY, n->name);
         return;
     }
     r->part = p;
-    upstream_enqueue(u, p, len);
+    part_enter(p, len);
+    if (plain)
+        upstream_enqueue(u, p);
+    else
+        lanes_place(p);
+}
+
+/* Of the hash tag, and of the whole key. */
+struct key_hashes {
+    uint64_t ring, whole;
+};
+
+static struct key_hashes hash_key(const struct worker *w, struct str key)
+{
+    struct str tag = w->settings->hash_tags ? key_tag(key) : key;
+    struct key_hashes h;
+    h.ring = h.whole = key_hash(tag, false);
+    if (tag.len != key.len)
+        h.whole = key_hash(key, false);
+    return h;
 }
 
 /* The common case: one key, found by its place. */
@@ -152,11 +178,13 @@ static void forward_by_key(struct client *c, const struct command *command, stru
         fail_at_once(c, command, FAILURE_MEMORY);
         return;
     }
-    uint64_t hash = key_hash(key, w->settings->hash_tags);
-    maglev_prefetch(w->view->ring, hash);
+    struct key_hashes hash = hash_key(w, key);
+    maglev_prefetch(w->view->ring, hash.ring);
     struct request *r = request_new(c, command, w->args.count);
+    uint64_t size_id =
+        command->flags & COMMAND_READ ? size_table_id(hash.whole, command->id) | 1 : 0;
     if (r)
-        forward(r, maglev_lookup(w->view->ring, hash), from);
+        forward(r, maglev_lookup(w->view->ring, hash.ring), size_id, from);
     else
         client_close(c);
 }
@@ -166,7 +194,7 @@ static void forward_to_node(struct client *c, const struct command *command, uin
 {
     struct request *r = request_new(c, command, c->worker->args.count);
     if (r)
-        forward(r, node, from);
+        forward(r, node, 0, from);
     else
         client_close(c);
 }
@@ -273,4 +301,91 @@ void router_route(struct client *c, struct buf *from)
         return;
     }
     unreachable();
+}
+
+/* ---- uploads ---- */
+
+/* What GET will answer for a key after these. */
+static bool sets_whole_value(const struct command *command)
+{
+    switch (command->id) {
+    case COMMAND_ID_SET:
+    case COMMAND_ID_SETEX:
+    case COMMAND_ID_PSETEX:
+    case COMMAND_ID_SETNX:
+    case COMMAND_ID_GETSET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void begin_upload(struct client *c, const struct command *command)
+{
+    struct worker *w = c->worker;
+    struct request *r = request_new(c, command, (uint64_t)c->frame.number);
+    if (!r) {
+        client_close(c);
+        return;
+    }
+    metric_add(&w->metrics.requests, 1);
+    r->uploading = true;
+    c->upload = r;
+    struct str key = args_str(&w->args, (size_t)command->first);
+    enum failure f = FAILURE_NONE;
+    if (!w->view || !w->view->ring)
+        f = FAILURE_NO_NODE;
+    else if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
+        f = FAILURE_MEMORY;
+    struct upstream_node *n = NULL;
+    uint64_t len = c->frame.len + c->frame.body_left; /* as far as it is known */
+    uint64_t size_id = 0;
+    if (f == FAILURE_NONE) {
+        struct key_hashes hash = hash_key(w, key);
+        n = w->upstreams.nodes[maglev_lookup(w->view->ring, hash.ring)];
+        struct upstream *u = upstream_node_shared(n, r->proto);
+        f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
+        if (sets_whole_value(command))
+            size_id = size_table_id(hash.whole, COMMAND_ID_GET) | 1;
+    }
+    struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
+    if (!p) {
+        buf_clear(&c->in, &w->chunks);
+        request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n ? n->name : NULL);
+        return;
+    }
+    r->part = p;
+    p->size = PART_UPLOAD;
+    p->size_id = size_id;
+    p->guess = len;
+    part_enter(p, len);
+    buf_move_all(&p->bytes, &c->in);
+    lanes_place(p);
+}
+
+enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t iov_count)
+{
+    enum { LOOKED_AT = 4 }; /* arguments: the name, and a key among the three behind it */
+    struct worker *w = c->worker;
+    size_t count = frame_arguments(&c->frame);
+    if (count > LOOKED_AT)
+        count = LOOKED_AT;
+    if (count == 0)
+        return ROUTER_WAIT;
+    if (args_parse_begin(&w->args, iov, iov_count, count) != 0)
+        return ROUTER_WAIT;
+    const struct command *command = command_find(&w->args);
+    if (!command)
+        return ROUTER_GATHER;
+    if (command->flags & COMMAND_CONTAINER)
+        return count == 1 ? ROUTER_WAIT : ROUTER_GATHER;
+    bool one_key = command->way == COMMAND_FORWARD && command->keys == KEYS_RANGE &&
+                   command->first == command->last && command->first > 0 &&
+                   command->first < LOOKED_AT;
+    if (!one_key || !command_arity_ok(command, (size_t)c->frame.number))
+        return ROUTER_GATHER;
+    if (count <= (size_t)command->first)
+        return ROUTER_WAIT;
+    begin_upload(c, command);
+    return ROUTER_UPLOAD;
 }

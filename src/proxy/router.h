@@ -6,3 +6,13 @@
 /* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may
  * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
+
+enum router_begin {
+    ROUTER_WAIT,   /* too little has come to tell */
+    ROUTER_GATHER, /* it has to be whole before it can be sent */
+    ROUTER_UPLOAD, /* c->upload has taken what was in c->in; or the client is closed */
+};
+
+/* A long request has begun: c->in, which `iov` shows, is its beginning. If it is for one node, and
+ * that can be told by now, it is sent on from now on. */
+enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t iov_count);

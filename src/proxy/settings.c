@@ -25,6 +25,9 @@ struct proxy_settings proxy_settings_default(void)
         .value_max = UINT64_C(512) << 20, /* proto-max-bulk-len of redis-server */
         .elements_max = 1000000,
         .split_request_max = UINT64_C(64) << 20,
+        .bulk_above = 64 * 1024,
+        .bulk_max = 2, /* one keeps small requests fastest, two keep a node busy between values */
+        .client_min_rate = 1024 * 1024,
         .node_requests_max = 16384,
         .node_bytes_max = UINT64_C(256) << 20,
     };

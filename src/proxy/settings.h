@@ -30,7 +30,12 @@ struct proxy_settings {
     uint64_t memory_max;         /* whole process: bytes in buffers */
     uint64_t value_max;          /* one bulk string */
     uint32_t elements_max;       /* of one message */
-    uint64_t split_request_max;  /* bytes of a request that is split over nodes */
+    uint64_t split_request_max;  /* bytes of a request that has to be gathered before it is sent:
+                                    one that is split, or whose key does not come first */
+    uint64_t bulk_above;         /* bytes; a longer request or reply takes a bulk upstream */
+    uint32_t bulk_max;           /* bulk upstreams per worker, node and RESP version */
+    uint64_t client_min_rate;    /* bytes/s; who is slower loses the bulk upstream that others wait
+                                    for; 0: nobody does */
     uint32_t node_requests_max;  /* whole process: in flight to one node */
     uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
 };

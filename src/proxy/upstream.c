@@ -3,7 +3,9 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
-#include "proxy/upstream_set.h"
+#include "proxy/lanes.h"
+#include "proxy/reply_stream.h"
+#include "proxy/upload.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -31,7 +33,7 @@ static void upstream_enter(struct upstream *u, enum upstream_state to)
 {
     static const uint8_t FROM[] = {
         /* bit s: may be entered from state s */
-        [UPSTREAM_IDLE] = 0,
+        [UPSTREAM_IDLE] = 1 << UPSTREAM_BACKOFF,
         [UPSTREAM_CONNECTING] = 1 << UPSTREAM_IDLE | 1 << UPSTREAM_BACKOFF,
         [UPSTREAM_GREETING] = 1 << UPSTREAM_CONNECTING,
         [UPSTREAM_READY] = 1 << UPSTREAM_GREETING,
@@ -50,15 +52,6 @@ static void upstream_enter(struct upstream *u, enum upstream_state to)
 
 /* ---- parts ---- */
 
-/* The part has left the queue, one way or other: it no longer counts against the node. */
-static void leave(struct upstream *u, struct part *p)
-{
-    must(u->node->requests > 0 && u->node->bytes >= p->len);
-    u->node->requests--;
-    u->node->bytes -= p->len;
-    part_free(u->worker, p);
-}
-
 static void fail_all(struct upstream *u, struct list *parts, enum failure f)
 {
     if (parts == &u->sent)
@@ -67,7 +60,7 @@ static void fail_all(struct upstream *u, struct list *parts, enum failure f)
         struct part *p = list_first(parts, struct part, queue);
         list_remove(&p->queue);
         part_fail(u->worker, p, f);
-        leave(u, p);
+        part_leave(u->worker, p);
     }
 }
 
@@ -83,11 +76,6 @@ enum failure upstream_admits(const struct upstream *u, size_t len)
         (n->requests > 0 && n->bytes + len > w->node_bytes_max))
         return FAILURE_NODE_LIMIT;
     return FAILURE_NONE;
-}
-
-bool upstream_would_overtake(const struct upstream *u, const struct client *c)
-{
-    return c->changing_proto && upstream_node_owes(u->node, c, u);
 }
 
 struct buf *upstream_target(struct upstream *u, struct part *p)
@@ -108,11 +96,9 @@ static void enqueue_sent(struct upstream *u, struct part *p)
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
 }
 
-void upstream_enqueue(struct upstream *u, struct part *p, size_t len)
+void upstream_enqueue(struct upstream *u, struct part *p)
 {
-    p->len = len;
-    u->node->requests++;
-    u->node->bytes += len;
+    p->upstream = u;
     u->worker->next_deadline = nsec_min(u->worker->next_deadline, p->deadline);
     if (u->state == UPSTREAM_READY) {
         enqueue_sent(u, p);
@@ -131,8 +117,9 @@ uint64_t upstream_expire(struct upstream *u)
         struct part *p = list_first(&u->waiting, struct part, queue);
         if (p->deadline > now)
             return p->deadline;
+        list_remove(&p->queue);
         part_fail(u->worker, p, FAILURE_TIMED_OUT);
-        leave(u, p);
+        part_leave(u->worker, p);
     }
     /* What was sent keeps its place for the late reply. */
     while (u->undecided != &u->sent) {
@@ -151,7 +138,7 @@ static void send_waiting(struct upstream *u)
         struct part *p = list_first(&u->waiting, struct part, queue);
         list_remove(&p->queue);
         if (!p->request) {
-            leave(u, p);
+            part_leave(u->worker, p);
             continue;
         }
         buf_move_all(&u->conn.out, &p->bytes);
@@ -179,7 +166,10 @@ static void drop_connection(struct upstream *u)
     conn_close(&u->conn);
     buf_clear(&u->in, &u->worker->chunks);
     frame_reset(&u->frame);
-    u->dropping = u->out_of_memory = false;
+    u->dropping = u->out_of_memory = u->streaming = u->absorbing = u->hung_up = false;
+    u->upload = NULL;
+    if (u->paused_for)
+        take_ptr(u->paused_for)->paused = NULL;
     timer_clear(&u->timer);
 }
 
@@ -205,6 +195,7 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     fail_all(u, &u->sent, f);
     if (blame)
         fail_all(u, &u->waiting, FAILURE_DOWN);
+    lanes_changed(u->node);
 }
 
 static void begin_connect(struct upstream *u)
@@ -271,6 +262,8 @@ static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
     u->ready_since = u->last_byte = worker_now(w);
     timer_clear(&u->timer);
     send_waiting(u);
+    if (u->bulk)
+        lanes_changed(u->node);
 }
 
 static void step_silence(struct upstream *u)
@@ -278,8 +271,17 @@ static void step_silence(struct upstream *u)
     const struct proxy_settings *s = u->worker->settings;
     if (list_empty(&u->sent))
         return; /* set again with the next request */
+    if (u->paused_for) {
+        reply_stream_judge_client(u);
+        return;
+    }
+    if (u->upload && u->conn.out.len == 0) {
+        upload_judge_client(u);
+        return;
+    }
     bool inside_reply = u->frame.len > 0;
-    uint64_t allowed = inside_reply ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
+    uint64_t allowed =
+        inside_reply || u->upload ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
     if (worker_now(u->worker) < u->last_byte + allowed) {
         /* A reply may begin, and then less is allowed: look again in time for that too. */
         timer_set(&u->timer,
@@ -290,7 +292,9 @@ static void step_silence(struct upstream *u)
                             : &u->worker->metrics.upstreams_silent,
                1);
     fail(u, inside_reply ? FAILURE_CLOSED : FAILURE_TIMED_OUT, true,
-         inside_reply ? "stopped inside a reply" : "silent");
+         inside_reply ? "stopped inside a reply"
+         : u->upload  ? "stopped inside a request"
+                      : "silent");
 }
 
 static void on_time(struct timer *t)
@@ -308,7 +312,11 @@ static void on_time(struct timer *t)
         step_silence(u);
         return;
     case UPSTREAM_BACKOFF:
-        begin_connect(u);
+        /* Of bulk ones only those that somebody waits for. */
+        if (u->bulk && !lanes_is_wanted(u))
+            upstream_enter(u, UPSTREAM_IDLE);
+        else
+            begin_connect(u);
         return;
     case UPSTREAM_IDLE:
     case UPSTREAM_CLOSED:
@@ -331,6 +339,9 @@ static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
     struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
     if (p && !p->request && u->state == UPSTREAM_READY)
         u->dropping = true;
+    /* What has to be gathered though it is long takes no more than its share. */
+    if (u->in.len + len > u->worker->settings->bulk_above && !lanes_has_room(u->worker, len))
+        u->dropping = u->out_of_memory = true;
     if (!u->dropping && buf_append_slowly(&u->in, &u->worker->chunks, bytes, len) != 0)
         u->dropping = u->out_of_memory = true;
     if (u->dropping)
@@ -349,19 +360,60 @@ static void take_greeting(struct upstream *u, const uint8_t *tail, size_t len)
     greeted(u, whole, head + rest);
 }
 
+/* Learns from a complete reply. What is streamed was learned when it began. */
+static void note_size(struct upstream *u, const struct part *p, uint64_t len, uint8_t type)
+{
+    struct size_table *sizes = &u->worker->sizes;
+    if (u->streaming)
+        return;
+    if (p->size == PART_UPLOAD && type != '-')
+        size_table_learn(sizes, p->size_id, p->guess);
+    else if (len > u->worker->settings->bulk_above)
+        size_table_learn(sizes, p->size_id, len);
+    else if (p->guess > 0)
+        size_table_forget(sizes, p->size_id);
+}
+
 /* A complete reply: what is in u->in and then `tail`. */
 static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint8_t type)
 {
     struct worker *w = u->worker;
     struct part *p = list_first(&u->sent, struct part, queue);
+    bool was_upload = p == u->upload;
     list_remove(&p->queue);
     bool failed = u->out_of_memory;
     u->dropping = u->out_of_memory = false;
-    if (failed)
+    if (p->size_id)
+        note_size(u, p, u->in.len + len, type);
+    if (u->streaming)
+        reply_stream_end(u, p, tail, len);
+    else if (failed)
         part_fail(w, p, FAILURE_MEMORY);
     else
         part_answer(w, p, &u->in, tail, len, type);
-    leave(u, p);
+    part_leave(w, p);
+    if (was_upload) {
+        u->upload = NULL;
+        lanes_abandon(u); /* answered before its end: what still comes of it has nowhere to go */
+    } else if (u->bulk) {
+        lanes_changed(u->node);
+    }
+}
+
+/* What its client moved since the window began is below limits.client_min_rate. */
+bool upstream_client_is_slow(struct upstream *u)
+{
+    const struct proxy_settings *s = u->worker->settings;
+    uint64_t now = worker_now(u->worker);
+    uint64_t elapsed = now - u->window_began;
+    if (elapsed < s->stall_timeout)
+        return false;
+    /* In KiB and µs, so that neither large limits nor long times overflow. */
+    bool slow = u->window_bytes / 1024 * (NSEC_S / NSEC_US) <
+                s->client_min_rate / 1024 * (elapsed / NSEC_US);
+    u->window_began = now;
+    u->window_bytes = 0;
+    return slow;
 }
 
 /* The first byte of a reply has come: the part has met its deadline. */
@@ -386,6 +438,8 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
         if (used > 0) {
             begin_reply(u);
             take_reply(u, bytes, used, bytes[0]);
+            if (!conn_is_open(&u->conn))
+                return false;
             bytes += used;
             len -= used;
             continue;
@@ -403,6 +457,8 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
         if (begins)
             begin_reply(u);
         if (result == FRAME_MORE) {
+            if (reply_stream_wants(u))
+                return reply_stream_take(u, bytes, used);
             keep(u, bytes, used);
             return true;
         }
@@ -419,10 +475,10 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
     return true;
 }
 
-static void read_node(struct upstream *u, bool hung_up)
+static void read_node(struct upstream *u)
 {
     struct worker *w = u->worker;
-    for (;;) {
+    while (!u->paused_for) {
         ssize_t n = conn_read(&u->conn, w->upstream_scratch, UPSTREAM_READ_BYTES);
         if (n == -EAGAIN || n == -EINTR)
             return;
@@ -435,9 +491,9 @@ static void read_node(struct upstream *u, bool hung_up)
         u->last_byte = worker_now(w);
         if (!feed(u, w->upstream_scratch, (size_t)n))
             return;
-        if (n < UPSTREAM_READ_BYTES && !hung_up)
+        if (n < UPSTREAM_READ_BYTES && !u->hung_up)
             return;
-        if (!hung_up) { /* more may be there; others first */
+        if (!u->hung_up) { /* more may be there; others first */
             loop_again(&w->loop, &u->conn.source);
             return;
         }
@@ -458,20 +514,67 @@ static void on_ready(struct source *s, unsigned ready)
         if (u->conn.out.len > 0)
             conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
     }
+    if (ready & IO_HUP)
+        u->hung_up = true;
     if (ready & (IO_IN | IO_HUP))
-        read_node(u, (ready & IO_HUP) != 0);
+        read_node(u);
+}
+
+void upstream_resume(struct upstream *u)
+{
+    must(u->paused_for);
+    take_ptr(u->paused_for)->paused = NULL;
+    u->last_byte = worker_now(u->worker);
+    timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
+    loop_again(&u->worker->loop, &u->conn.source);
+}
+
+/* The node took bytes. */
+static void sent_bytes(struct upstream *u, size_t n)
+{
+    metric_add(&u->worker->metrics.bytes_to_nodes, n);
+    if (!u->upload)
+        return;
+    u->last_byte = worker_now(u->worker);
+    if (u->upload->request && u->conn.out.len <= STREAM_RESUME)
+        client_wake(u->upload->client);
+}
+
+int upstream_send_more(struct upstream *u, const void *bytes, size_t len)
+{
+    size_t taken;
+    ssize_t n = conn_send(&u->conn, bytes, len, &taken);
+    /* Broken: the flush finds that out too, and deals with it. */
+    if (n > 0)
+        sent_bytes(u, (size_t)n);
+    u->window_bytes += len;
+    u->last_byte = worker_now(u->worker);
+    if (taken == len)
+        return 0;
+    conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
+    return buf_append(&u->conn.out, &u->worker->chunks, (const uint8_t *)bytes + taken,
+                      len - taken);
+}
+
+void upstream_upload_ends(struct upstream *u)
+{
+    struct part *p = take_ptr(u->upload);
+    u->last_byte = worker_now(u->worker);
+    p->deadline = u->last_byte + u->worker->settings->request_timeout;
+    u->worker->next_deadline = nsec_min(u->worker->next_deadline, p->deadline);
 }
 
 void upstream_flush(struct upstream *u)
 {
     ssize_t n = conn_flush(&u->conn);
     if (n > 0)
-        metric_add(&u->worker->metrics.bytes_to_nodes, (uint64_t)n);
+        sent_bytes(u, (size_t)n);
     if (n >= 0)
         return;
     /* What it answered before it closed is still there to be read; the end comes with that. */
-    read_node(u, true);
-    if (conn_is_open(&u->conn)) {
+    u->hung_up = true;
+    read_node(u);
+    if (conn_is_open(&u->conn) && !u->paused_for) {
         metric_add(&u->worker->metrics.upstreams_closed_by_node, 1);
         fail(u, FAILURE_CLOSED, false, strerror((int)-n));
     }
@@ -495,6 +598,7 @@ struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint
     u->state = UPSTREAM_IDLE;
     list_init(&u->waiting);
     list_init(&u->sent);
+    list_init(&u->pool);
     u->undecided = &u->sent;
     frame_init(&u->frame, FRAME_REPLY, &w->reply_limits);
     return u;

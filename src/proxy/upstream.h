@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An upstream: our connection to a node, shared by all clients of a worker that speak one RESP
- * version. Requests are pipelined on it; replies come back in that order.
+ * An upstream: our connection to a node, for clients of a worker that speak one RESP version. Which
+ * requests it gets is the affair of lanes.h: a shared one gets those of all clients, pipelined; a
+ * bulk one gets one large value at a time. Replies come back in the order of requests.
  *
  *   IDLE ──first use──► CONNECTING ──► GREETING ──+PONG / HELLO──► READY
  *                           ▲   └── fail, time-out ──┴── closed, silent, bad ──┐
@@ -47,8 +48,17 @@ struct upstream {
     uint32_t failures;    /* in a row, since it was last READY */
     uint8_t state;        /* enum upstream_state; only upstream_enter() writes it */
     uint8_t proto;        /* 2 or 3 */
+    bool bulk;            /* in its node's pool */
+    bool hung_up;         /* the node closed its side: read to the end */
     bool dropping;        /* the incomplete reply is not kept: nobody wants it, or no memory */
     bool out_of_memory;   /* the incomplete reply did not fit limits.memory */
+    bool streaming;       /* the incomplete reply is passed on while it comes: reply_stream.h */
+    bool absorbing;       /* … and read on, though its client does not take it yet */
+    struct client *paused_for; /* not read until this client has taken more; NULL: it is read */
+    struct part *upload;       /* whose client still sends it; the last in `sent`; NULL: none */
+    uint64_t window_began;     /* ns: since when what its client moves is counted … */
+    uint64_t window_bytes;     /* … to see if it is too slow; see limits.client_min_rate */
+    struct list pool;          /* in node.bulk */
 };
 
 struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t proto);
@@ -61,14 +71,19 @@ void upstream_start(struct upstream *u);
 /* May a request of `len` bytes go on it now? FAILURE_NONE, _DOWN or _NODE_LIMIT. */
 enum failure upstream_admits(const struct upstream *u, size_t len);
 
-/* Has the client requests on another lane of the node, though it has waited for them as long as a
- * request may? Then one on this lane could be executed before them. */
-bool upstream_would_overtake(const struct upstream *u, const struct client *c);
-
 /* Where the bytes of a part that was admitted are to be appended, before upstream_enqueue(). */
 struct buf *upstream_target(struct upstream *u, struct part *p);
-/* The part is complete, `len` bytes of it, in upstream_target(). */
-void upstream_enqueue(struct upstream *u, struct part *p, size_t len);
+/* What there is of the part is in upstream_target(); it has entered its node. */
+void upstream_enqueue(struct upstream *u, struct part *p);
+/* More of the part whose client still sends it. 0, or -ENOMEM: what was sent of it is of no use. */
+int upstream_send_more(struct upstream *u, const void *bytes, size_t len) MUST_CHECK;
+/* The part of u->upload is complete: its deadline begins. */
+void upstream_upload_ends(struct upstream *u);
+/* Goes on reading after a pause. */
+void upstream_resume(struct upstream *u);
+/* Did the client that it works for move less than limits.client_min_rate since the window began,
+ * and has that been timeouts.stall ago? Begins a new window then. */
+bool upstream_client_is_slow(struct upstream *u);
 
 /* Fails the parts whose deadline has passed. Returns the next deadline (ns; NSEC_NEVER: none). */
 uint64_t upstream_expire(struct upstream *u);

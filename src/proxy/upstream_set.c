@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -21,9 +22,10 @@ static void bury_node(struct grave *g)
 
 static void node_close(struct worker *w, struct upstream_node *n)
 {
-    for (int lane = 0; lane < LANE_COUNT; lane++)
-        if (n->lanes[lane])
-            upstream_close(take_ptr(n->lanes[lane]));
+    lanes_close(n);
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+        if (n->shared[lane])
+            upstream_close(take_ptr(n->shared[lane]));
     must(n->requests == 0 && n->bytes == 0);
     /* Its upstreams are buried first: they were put on the pile before, but nothing of the node is
      * looked at when they are freed, so the order does not matter. */
@@ -39,13 +41,20 @@ void upstream_set_fini(struct upstream_set *s)
     s->count = 0;
 }
 
-static struct upstream_node *node_new(const struct view_node *v)
+static struct upstream_node *node_new(struct worker *w, const struct view_node *v)
 {
     struct upstream_node *n = calloc(1, sizeof(*n));
     if (!n)
         return NULL;
     memcpy(n->name, v->name, sizeof(n->name));
     n->addr = v->addr;
+    n->worker = w;
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+        list_init(&n->bulk[lane]);
+        list_init(&n->line[lane]);
+    }
+    list_init(&n->held);
+    list_init(&n->changed_link);
     source_init(&n->source, NULL);
     return n;
 }
@@ -71,7 +80,7 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
     int err = nodes && made ? 0 : -ENOMEM;
     /* First everything that can fail, then the change. */
     for (uint32_t i = 0; !err && i < v->node_count; i++) {
-        made[i] = node_new(&v->nodes[i]);
+        made[i] = node_new(s->worker, &v->nodes[i]);
         if (!made[i])
             err = -ENOMEM;
     }
@@ -97,60 +106,51 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
     s->nodes = nodes;
     s->count = v->node_count;
     for (uint32_t i = 0; i < s->count; i++) {
-        struct upstream *u = upstream_set_shared(s, i, 2);
+        struct upstream *u = upstream_node_shared(s->nodes[i], 2);
         if (u) /* else it is made with the first request */
             upstream_start(u);
     }
     return 0;
 }
 
-struct upstream *upstream_set_shared(struct upstream_set *s, uint32_t node, uint8_t proto)
+struct upstream *upstream_node_shared(struct upstream_node *n, uint8_t proto)
 {
-    must(node < s->count);
-    struct upstream_node *n = s->nodes[node];
-    enum lane lane = proto == 3 ? LANE_SHARED_RESP3 : LANE_SHARED_RESP2;
-    if (!n->lanes[lane])
-        n->lanes[lane] = upstream_new(s->worker, n, proto);
-    return n->lanes[lane];
+    enum lane lane = lane_of(proto);
+    if (!n->shared[lane])
+        n->shared[lane] = upstream_new(n->worker, n, proto);
+    return n->shared[lane];
 }
 
 uint64_t upstream_set_expire(struct upstream_set *s)
 {
     uint64_t next = NSEC_NEVER;
-    for (uint32_t i = 0; i < s->count; i++)
-        for (int lane = 0; lane < LANE_COUNT; lane++)
-            if (s->nodes[i]->lanes[lane])
-                next = nsec_min(next, upstream_expire(s->nodes[i]->lanes[lane]));
-    return next;
-}
-
-static bool queue_has(const struct list *parts, const struct client *c)
-{
-    list_for_each (link, parts)
-        if (list_item(link, struct part, queue)->client == c)
-            return true;
-    return false;
-}
-
-bool upstream_node_owes(const struct upstream_node *n, const struct client *c,
-                        const struct upstream *u)
-{
-    for (int lane = 0; lane < LANE_COUNT; lane++) {
-        const struct upstream *other = n->lanes[lane];
-        if (other && other != u && (queue_has(&other->sent, c) || queue_has(&other->waiting, c)))
-            return true;
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct upstream_node *n = s->nodes[i];
+        for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+            if (n->shared[lane])
+                next = nsec_min(next, upstream_expire(n->shared[lane]));
+            list_for_each (link, &n->bulk[lane])
+                next = nsec_min(next, upstream_expire(list_item(link, struct upstream, pool)));
+        }
+        next = nsec_min(next, lanes_expire(n));
     }
-    return false;
+    return next;
 }
 
 bool upstream_node_is_down(const struct upstream_node *n)
 {
     bool failed = false;
-    for (int lane = 0; lane < LANE_COUNT; lane++) {
-        const struct upstream *u = n->lanes[lane];
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+        const struct upstream *u = n->shared[lane];
         if (u && u->state == UPSTREAM_READY)
             return false;
         failed = failed || (u && u->failures > 0);
+        list_for_each (link, &n->bulk[lane]) {
+            u = list_item(link, struct upstream, pool);
+            if (u->state == UPSTREAM_READY)
+                return false;
+            failed = failed || u->failures > 0;
+        }
     }
     return failed;
 }

@@ -10,15 +10,26 @@
 
 #include <stdint.h>
 
-/* Lanes of a node: DESIGN §5. Bulk and private lanes come beside these. */
-enum lane { LANE_SHARED_RESP2, LANE_SHARED_RESP3, LANE_COUNT };
+/* Each RESP version has upstreams of its own: what stands in pairs below is by version. */
+enum lane { LANE_RESP2, LANE_RESP3, LANE_COUNT };
+
+static inline enum lane lane_of(uint8_t proto)
+{
+    return proto == 3 ? LANE_RESP3 : LANE_RESP2;
+}
 
 struct upstream_node {
+    struct worker *worker; /* loan */
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
-    struct upstream *lanes[LANE_COUNT]; /* owned; NULL: never used */
-    uint32_t requests;                  /* in flight on all lanes, tombstones included */
-    uint64_t bytes;                     /* of those requests */
+    struct upstream *shared[LANE_COUNT]; /* owned; NULL: not needed yet */
+    struct list bulk[LANE_COUNT];        /* owned upstreams, by upstream.pool */
+    uint32_t bulk_count[LANE_COUNT];
+    struct list line[LANE_COUNT]; /* parts that wait for a bulk upstream, by deadline */
+    struct list held;             /* parts that wait for their client; see lanes.c */
+    struct list changed_link;     /* in worker.changed_nodes */
+    uint32_t requests;            /* parts that have entered and not left, tombstones included */
+    uint64_t bytes;               /* of those */
     struct grave grave;
     struct source source; /* only to be buried */
 };
@@ -37,15 +48,10 @@ void upstream_set_fini(struct upstream_set *s);
 int upstream_set_adopt(struct upstream_set *s, const struct view *v) MUST_CHECK;
 
 /* The shared upstream of a node for clients that speak `proto`. NULL: out of memory. */
-struct upstream *upstream_set_shared(struct upstream_set *s, uint32_t node, uint8_t proto);
+struct upstream *upstream_node_shared(struct upstream_node *n, uint8_t proto);
 
-/* upstream_expire() for all. */
+/* Fails the parts whose deadline has passed. Returns the next deadline (ns; NSEC_NEVER: none). */
 uint64_t upstream_set_expire(struct upstream_set *s);
 
-/* Are parts of `c` on lanes of this node other than that of `u`? Looks through the queues: only for
- * clients that changed their RESP version with requests under way. */
-bool upstream_node_owes(const struct upstream_node *n, const struct client *c,
-                        const struct upstream *u);
-
-/* Has it failed on every lane that was tried? */
+/* Has it failed on every upstream that was tried? */
 bool upstream_node_is_down(const struct upstream_node *n);

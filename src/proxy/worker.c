@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -234,18 +235,6 @@ static void close_stalled(struct worker *w)
     }
 }
 
-/* They have waited for their turn as long as a request may. */
-static void wake_changing(struct worker *w)
-{
-    while (!list_empty(&w->changing)) {
-        struct client *c = list_first(&w->changing, struct client, changing_link);
-        if (c->changing_until > worker_now(w))
-            return;
-        list_remove(&c->changing_link);
-        client_wake(c);
-    }
-}
-
 static void close_idle(struct worker *w)
 {
     while (!list_empty(&w->idle)) {
@@ -268,8 +257,6 @@ static uint64_t next_due(const struct worker *w)
 {
     uint64_t due = w->next_deadline;
     due = nsec_min(due, w->gathered_at);
-    if (!list_empty(&w->changing))
-        due = nsec_min(due, list_first(&w->changing, struct client, changing_link)->changing_until);
     if (!list_empty(&w->blocked))
         due = nsec_min(due, list_first(&w->blocked, struct client, blocked_link)->blocked_since +
                                 w->settings->client_stall_timeout);
@@ -333,9 +320,9 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     mailbox_empty(&w->mailbox, w);
     /* After the events, so that what has come in time counts, even if this thread was late. */
     expire_deadlines(w);
-    wake_changing(w);
     close_stalled(w);
     close_idle(w);
+    lanes_run(w);
     return called;
 }
 
@@ -418,7 +405,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->clients);
     list_init(&w->idle);
     list_init(&w->blocked);
-    list_init(&w->changing);
+    list_init(&w->reviewed);
+    list_init(&w->changed_nodes);
     w->next_deadline = NSEC_NEVER;
     w->gathered_at = NSEC_NEVER;
     list_init(&w->dirty_clients);
@@ -450,6 +438,7 @@ struct worker *worker_free(struct worker *w)
     view_unref(w->view);
     args_fini(&w->args);
     command_keys_fini(&w->keys);
+    size_table_fini(&w->sizes);
     free(w->iov);
     free(w->node_of_key);
     free(w->client_scratch);

@@ -6,6 +6,7 @@
 #include "net/listener.h"
 #include "net/mailbox.h"
 #include "proxy/client.h"
+#include "proxy/size_table.h"
 #include "proxy/upstream_set.h"
 #include "proxy/worker.h"
 #include "resp/args.h"
@@ -14,6 +15,11 @@ enum {
     CLIENT_READ_BYTES = 64 * 1024, /* one read; fits the longest inline request */
     UPSTREAM_READ_BYTES =
         256 * 1024, /* one read; larger gains nothing (data-plane prototypes, §3) */
+    CLIENT_PASS_ON_MIN = 32 * 1024, /* a reply this long is sent on without being copied first */
+    /* What a streamed value may have waiting on its way out before its source is not read, and how
+     * little of that must be left before it is read again. A read may add another 256 KiB. */
+    STREAM_PAUSE = 64 * 1024,
+    STREAM_RESUME = 32 * 1024,
     CLIENT_OUTPUT_PAUSE = 256 * 1024, /* a client owed more than this is not read further */
     WORKER_LISTENERS_MAX = 16,
 };
@@ -37,15 +43,18 @@ struct worker {
 
     struct view *view; /* one reference; NULL before the first */
     struct upstream_set upstreams;
+    struct size_table sizes;
+    uint64_t reserved; /* bytes that large replies on their way may have to be kept in */
 
     struct listener listeners[WORKER_LISTENERS_MAX];
     unsigned listener_count;
 
     struct list clients;
-    struct list idle;       /* clients, by last_active; only if there is an idle time-out */
-    struct list changing;   /* clients that wait in changing_proto, by changing_until */
-    struct list blocked;    /* clients that take no bytes, by blocked_since */
-    uint64_t next_deadline; /* ns: no part's deadline is before; NSEC_NEVER: there is none */
+    struct list idle;          /* clients, by last_active; only if there is an idle time-out */
+    struct list reviewed;      /* clients, by review_link: see lanes.h */
+    struct list changed_nodes; /* nodes, by changed_link: see lanes.h */
+    struct list blocked;       /* clients that take no bytes, by blocked_since */
+    uint64_t next_deadline;    /* ns: no part's deadline is before; NSEC_NEVER: there is none */
     struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
     uint64_t gathered_at; /* ns: when the first of the dirty clients has gathered long enough */
     uint64_t last_client_id;

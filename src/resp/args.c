@@ -179,12 +179,15 @@ static uint64_t cursor_header(struct cursor *c, char type)
     return v;
 }
 
-static int parse_many(struct args *a)
+/* The first `max` arguments, or all. */
+static int parse_many(struct args *a, size_t max, struct cursor *ret_end)
 {
     struct cursor c = {.iov = a->iov, .count = a->iov_count};
     must(a->iov_count > 0 && a->iov_count <= UINT32_MAX);
     cursor_settle(&c);
     uint64_t count = cursor_header(&c, '*');
+    if (count > max)
+        count = max;
     if (v_reserve(a, count) != 0)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
@@ -193,11 +196,20 @@ static int parse_many(struct args *a)
         cursor_skip(&c, len);
         cursor_skip(&c, TERMINATOR);
     }
-    must(c.piece + 1 == c.count && c.at == c.iov[c.piece].iov_len);
     a->count = count;
     for (size_t i = 0; i < a->iov_count; i++)
         a->frame_len += a->iov[i].iov_len;
+    *ret_end = c;
     return 0;
+}
+
+int args_parse_begin(struct args *a, const struct iovec *iov, size_t iov_count, size_t count)
+{
+    struct cursor end;
+    start(a);
+    a->iov = iov;
+    a->iov_count = iov_count;
+    return parse_many(a, count, &end);
 }
 
 int args_parse(struct args *a, const struct iovec *iov, size_t iov_count)
@@ -205,7 +217,12 @@ int args_parse(struct args *a, const struct iovec *iov, size_t iov_count)
     start(a);
     a->iov = iov;
     a->iov_count = iov_count;
-    return iov_count == 1 ? parse_one(a) : parse_many(a);
+    if (iov_count == 1)
+        return parse_one(a);
+    struct cursor c;
+    int err = parse_many(a, SIZE_MAX, &c);
+    must(err || (c.piece + 1 == c.count && c.at == c.iov[c.piece].iov_len));
+    return err;
 }
 
 size_t args_try(struct args *a, const void *bytes, size_t len, const struct frame_limits *limits)

@@ -40,6 +40,11 @@ void args_fini(struct args *a);
  * 0, or -ENOMEM. */
 int args_parse(struct args *a, const struct iovec *iov, size_t iov_count) MUST_CHECK;
 
+/* As args_parse() for the first `count` arguments of a request that goes on behind `iov`; they have
+ * come whole, as frame_arguments() told. a->frame_len is the bytes in `iov`. 0 or -ENOMEM. */
+int args_parse_begin(struct args *a, const struct iovec *iov, size_t iov_count,
+                     size_t count) MUST_CHECK;
+
 /*
  * The short way for what clients mostly send: if `bytes` begin with a whole request, written as
  * client libraries write it and within `limits`, parses it as args_parse() would and gives its

@@ -93,6 +93,12 @@ void frame_reset(struct frame *f);
  */
 enum frame_result frame_feed(struct frame *f, const void *bytes, size_t len, size_t *ret_used);
 
+/* FRAME_REQUEST, inside an array: how many of its arguments have come whole. */
+static inline size_t frame_arguments(const struct frame *f)
+{
+    return f->number > 0 ? (size_t)f->number - f->elements : 0;
+}
+
 /* The short way for what nodes mostly send: if `bytes` begin with a whole bulk string or nil ($),
  * or with +OK, within `limits`: its length. 0: it is something else, or not whole yet; feed a
  * frame. Not 0 means that a frame would say FRAME_READY at that length, with the first byte as its

@@ -3,13 +3,18 @@
 
 It answers the proxy's greeting properly (PING, or HELLO 3 for clients that speak RESP3) unless told
 otherwise, and hands every other request to `answer(connection, args)`, which sends what it likes with
-`connection.send()` and may close the connection.
+`connection.send()` and may close the connection. To misbehave inside a request, a test sets
+`before_body(connection, args, size)`: it is called when the length of a long argument has come, and may
+wait_for() some of its bytes, send, close, or read nothing for a while.
 """
 import socket
 import threading
 
 HELLO = (b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n"
          b"$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n")
+
+# Bytes of an argument; for longer ones `before_body` is called.
+LONG = 16 * 1024
 
 
 class Connection:
@@ -54,6 +59,10 @@ class Connection:
                 raise EOFError
             self.buffer += data
 
+    def wait_for(self, count):
+        """Reads until so many bytes of the present argument are there. They stay to be read."""
+        self._until(lambda: 0 if len(self.buffer) >= count else None)
+
     def _line(self):
         def enough():
             at = self.buffer.find(b"\r\n")
@@ -69,6 +78,8 @@ class Connection:
             head = self._line()
             assert head[:1] == b"$", head
             size = int(head[1:])
+            if size >= LONG:
+                self.node.before_body(self, args, size)
             body = self._until(lambda size=size: size + 2 if len(self.buffer) >= size + 2 else None)
             assert body[-2:] == b"\r\n", body[-20:]
             args.append(body[:-2])
@@ -106,6 +117,7 @@ class FakeNode:
         self.answer = answer or self.echo
         self.greet = self.proper_greeting
         self.greets = True
+        self.before_body = lambda connection, args, size: None
         self.accepted = 0
         self.connections = []
         self.requests = []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real client libraries and Redis's own tools, with default options, as applications use them.
 
-Each runs twice: with nodes, where it does real work, and with every node down, where it must be able
-to connect and to PING, because a cache must never keep its applications from starting.
+Each runs with nodes, where it does real work and moves large values, and with every node down, where it
+must be able to connect and to PING, because a cache must never keep its applications from starting.
 """
 import os
 import pathlib
@@ -66,8 +66,11 @@ def node_version():
     return int(re.match(r"v(\d+)", out).group(1))
 
 
-@pytest.mark.parametrize("library", COMMANDS)
-@pytest.mark.parametrize("mode", ["work", "connect"])
+LARGE = ["ioredis5", "redis6", "phpredis", "redispy"]
+
+
+@pytest.mark.parametrize("library,mode", [*((library, mode) for mode in ("work", "connect") for library in COMMANDS),
+                                          *((library, "large") for library in LARGE)])
 def test_library(request, library, mode, key):
     if library in ("ioredis6", "redis6") and 0 < node_version() < 20:
         pytest.skip(f"machine: {library} asks for Node.js 20")
@@ -76,7 +79,7 @@ def test_library(request, library, mode, key):
     argv = COMMANDS[library] or [request.getfixturevalue("hiredis_program")]
     if argv[0] == "/usr/bin/python3" and not pathlib.Path(argv[0]).exists():
         argv = [sys.executable] + argv[1:]
-    target = request.getfixturevalue("proxy" if mode == "work" else "lonely_proxy")
+    target = request.getfixturevalue("lonely_proxy" if mode == "connect" else "proxy")
     done = subprocess.run([*map(str, argv), str(target.port), mode, key(library)], timeout=30 * SLOWNESS,
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-3000:]

@@ -72,6 +72,17 @@ unsigned story_connect(struct story *t)
     return i;
 }
 
+static void read_all(struct story *t, unsigned i)
+{
+    struct io *io = t->ios[i];
+    ssize_t n;
+    while ((n = io->ops->read(io->ctx, t->handles[i], bytes_room(&t->got[i], READ_BYTES),
+                              READ_BYTES)) > 0)
+        t->got[i].len += (size_t)n;
+    if (n != -EAGAIN)
+        t->closed[i] = true;
+}
+
 /* A story client's turn: it sleeps again after having read what there is. */
 static void client_turn(struct story *t, unsigned i)
 {
@@ -80,13 +91,14 @@ static void client_turn(struct story *t, unsigned i)
     while (io_sim_can_run(t->s->world, io_sim_host_number(io))) {
         if (io->ops->wait(io->ctx, &e, 1, NSEC_NEVER) == 0 || t->handles[i] < 0 || t->deaf[i])
             continue;
-        ssize_t n;
-        while ((n = io->ops->read(io->ctx, t->handles[i], bytes_room(&t->got[i], READ_BYTES),
-                                  READ_BYTES)) > 0)
-            t->got[i].len += (size_t)n;
-        if (n != -EAGAIN)
-            t->closed[i] = true;
+        read_all(t, i);
     }
+}
+
+void story_listen(struct story *t, unsigned client)
+{
+    t->deaf[client] = false;
+    read_all(t, client);
 }
 
 void story_run(struct story *t, uint64_t ns)
@@ -96,6 +108,11 @@ void story_run(struct story *t, uint64_t ns)
         for (unsigned i = 0; i < t->count; i++)
             client_turn(t, i);
         sim_step(t->s, end);
+        for (unsigned i = 0; i < t->s->options.workers && !t->s->worker_ended[i]; i++) {
+            size_t held = worker_debt(t->s->workers[i]).chunk_bytes;
+            if (held > t->most_bytes)
+                t->most_bytes = held;
+        }
     }
     check(t);
 }
@@ -140,10 +157,82 @@ void story_hear(struct story *t, unsigned client, const char *text, uint64_t ns)
     got->head = got->len = 0;
 }
 
+void story_hear_next(struct story *t, unsigned client, const char *text, uint64_t ns)
+{
+    struct bytes *got = &t->got[client];
+    uint64_t end = io_sim_now(t->s->world) + ns;
+    while (got->len < strlen(text) && io_sim_now(t->s->world) < end)
+        story_run(t, nsec_min(NSEC_MS / 2, end - io_sim_now(t->s->world)));
+    if (got->len < strlen(text) || memcmp(bytes_at(got), text, strlen(text)) != 0)
+        fail_msg("not %s but %.*s", text, got->len > 100 ? 100 : (int)got->len,
+                 got->len ? (const char *)bytes_at(got) : "");
+    bytes_take(got, strlen(text));
+}
+
 void story_ask(struct story *t, unsigned client, const char *say, const char *hear)
 {
     story_say(t, client, say);
     story_hear(t, client, hear, 5 * NSEC_MS);
+}
+
+static struct check_key writer_of(const char *key)
+{
+    struct check_key writer;
+    if (!check_key_parse(key, strlen(key), &writer))
+        fail_msg("%s is no key", key);
+    return writer;
+}
+
+/* The value and what frames it as a bulk string. */
+static void add_bulk_value(struct bytes *to, const char *key, size_t len)
+{
+    struct check_key writer = writer_of(key);
+    bytes_print(to, "$%zu\r\n", len);
+    assert_int_equal(check_value_make(&writer, len, (char *)bytes_room(to, len)), len);
+    to->len += len;
+    bytes_print(to, "\r\n");
+}
+
+struct bytes story_set_bytes(const char *key, size_t len)
+{
+    struct bytes b = {0};
+    bytes_print(&b, "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n", strlen(key), key);
+    add_bulk_value(&b, key, len);
+    return b;
+}
+
+void story_set(struct story *t, unsigned client, const char *key, size_t len)
+{
+    struct bytes b = story_set_bytes(key, len);
+    story_say_bytes(t, client, bytes_at(&b), b.len);
+    bytes_free(&b);
+    story_hear(t, client, "+OK\r\n", 50 * NSEC_MS);
+}
+
+void story_put(struct story *t, unsigned node, const char *key, size_t len)
+{
+    struct check_key writer = writer_of(key);
+    struct redis_value *v = &t->s->nodes[node]->values[0][writer.number];
+    assert_int_equal(writer.class, KEY_STRING);
+    bytes_free(&v->bytes);
+    v->bytes.len = check_value_make(&writer, len, (char *)bytes_room(&v->bytes, len));
+    v->exists = true;
+}
+
+void story_hear_value(struct story *t, unsigned client, const char *key, size_t len, uint64_t ns)
+{
+    struct bytes *got = &t->got[client], want = {0};
+    uint64_t end = io_sim_now(t->s->world) + ns;
+    add_bulk_value(&want, key, len);
+    while (got->len < want.len && io_sim_now(t->s->world) < end)
+        story_run(t, nsec_min(NSEC_MS / 2, end - io_sim_now(t->s->world)));
+    if (got->len < want.len)
+        fail_msg("%zu of %zu bytes of %s: %.*s", got->len, want.len, key,
+                 got->len > 100 ? 100 : (int)got->len, (const char *)bytes_at(got));
+    if (memcmp(bytes_at(got), bytes_at(&want), want.len) != 0)
+        fail_msg("not the value of %s: %.*s", key, 100, (const char *)bytes_at(got));
+    bytes_take(got, want.len);
+    bytes_free(&want);
 }
 
 const char *story_key(struct story *t, unsigned node, unsigned nth)

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { STORY_CLIENTS_MAX = 4 };
+enum { STORY_CLIENTS_MAX = 8 };
 
 struct story {
     struct sim *s;
@@ -23,6 +23,7 @@ struct story {
     bool closed[STORY_CLIENTS_MAX]; /* by the proxy */
     bool deaf[STORY_CLIENTS_MAX];   /* does not read */
     unsigned count;
+    size_t most_bytes; /* that workers have held in buffers, since it was last set */
 };
 
 /* The options of a story to change before story_begin(): a quiet network, the defaults. */
@@ -38,8 +39,24 @@ void story_leave(struct story *t, unsigned client);
 void story_run(struct story *t, uint64_t ns);
 /* Waits for as many bytes as `text` has, at most `ns`, and compares. */
 void story_hear(struct story *t, unsigned client, const char *text, uint64_t ns);
+/* The same, but more may follow, and stays. */
+void story_hear_next(struct story *t, unsigned client, const char *text, uint64_t ns);
 /* What it would say and hear at once. */
 void story_ask(struct story *t, unsigned client, const char *say, const char *hear);
+
+/* A deaf client reads what there is, and from now on. */
+void story_listen(struct story *t, unsigned client);
+
+/* ---- large values: the one of a key and a length is always the same ---- */
+/* The whole command SET, to be given back with bytes_free(). */
+struct bytes story_set_bytes(const char *key, size_t len);
+/* Sets it and waits for the answer. */
+void story_set(struct story *t, unsigned client, const char *key, size_t len);
+/* Puts it into the node behind the proxy's back. */
+void story_put(struct story *t, unsigned node, const char *key, size_t len);
+/* Waits, at most `ns`, for the value of that key and length as a bulk string, and takes it off what
+ * the client got; more may follow. */
+void story_hear_value(struct story *t, unsigned client, const char *key, size_t len, uint64_t ns);
 
 /* A string key ("s7") whose owner is that node; `nth` of them, from 0. */
 const char *story_key(struct story *t, unsigned node, unsigned nth);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ioredis with default options. Usage: node ioredis.mjs ioredis5|ioredis6 PORT work|connect PREFIX
+// ioredis with default options. Usage: node ioredis.mjs ioredis5|ioredis6 PORT work|connect|large PREFIX
 import assert from 'node:assert/strict';
 
 const [library, port, mode, prefix] = process.argv.slice(2);
@@ -35,6 +35,31 @@ if (mode === 'work') {
   assert.equal(await client.del(key('a'), key('b'), key('c'), key('x')), 3);
   await assert.rejects(client.call('NOSUCHCOMMAND', 'x'), /unknown command/);
   assert.equal(await client.ping(), 'PONG');
+}
+if (mode === 'large') {
+  const sizes = [66000, 100000, 1000000, 5000000];
+  const values = sizes.map((size, salt) => Buffer.alloc(size, Buffer.from(Array.from({ length: 251 }, (_, i) => (i * (7 + salt)) & 255))));
+  const key = (name) => `${prefix}:${name}`;
+  // Without waiting for one another: ioredis pipelines them on its one connection.
+  const sets = [];
+  const gets = [];
+  for (let i = 0; i < 40; i++) {
+    sets.push(client.set(key(`k${i}`), values[i % 4]), client.incr(key('n')));
+    gets.push(client.getBuffer(key(`k${i}`)), client.strlen(key(`k${i}`)));
+  }
+  (await Promise.all(sets)).forEach((reply, i) => assert.equal(reply, i % 2 ? (i + 1) / 2 : 'OK'));
+  (await Promise.all(gets)).forEach((reply, i) => {
+    const value = values[(i >> 1) % 4];
+    if (i % 2) assert.equal(reply, value.length);
+    else assert.ok(value.equals(reply));
+  });
+  await client.mset(key('a'), values[2], key('b'), values[3], key('c'), 'small');
+  const many = await client.mgetBuffer(key('a'), key('b'), key('c'), key('x'));
+  assert.ok(values[2].equals(many[0]) && values[3].equals(many[1]) && many[2].toString() === 'small' && many[3] === null);
+  assert.ok(values[2].equals(await client.getsetBuffer(key('a'), values[0])));
+  assert.equal(await client.append(key('a'), values[1]), 166000);
+  assert.ok(Buffer.concat([values[0], values[1]]).equals(await client.getBuffer(key('a'))));
+  assert.equal(await client.del(...Array.from({ length: 40 }, (_, i) => key(`k${i}`))), 40);
 }
 assert.deepEqual(errors, []);
 assert.equal(await client.quit(), 'OK');

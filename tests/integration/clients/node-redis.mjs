@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// node-redis with default options. Usage: node node-redis.mjs redis5|redis6 PORT work|connect PREFIX
+// node-redis with default options. Usage: node node-redis.mjs redis5|redis6 PORT work|connect|large PREFIX
 import assert from 'node:assert/strict';
 
 const [library, port, mode, prefix] = process.argv.slice(2);
@@ -34,6 +34,24 @@ if (mode === 'work') {
   assert.equal(await client.del([key('a'), key('b'), key('c'), key('x')]), 3);
   await assert.rejects(client.sendCommand(['NOSUCHCOMMAND', 'x']), /unknown command/);
   assert.equal(await client.ping(), 'PONG');
+}
+if (mode === 'large') {
+  const sizes = [66000, 100000, 1000000, 5000000];
+  const values = sizes.map((size, salt) => Buffer.alloc(size, Buffer.from(Array.from({ length: 251 }, (_, i) => (i * (7 + salt)) & 255))));
+  const key = (name) => `${prefix}:${name}`;
+  const buffers = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+  const sets = Array.from({ length: 40 }, (_, i) => client.set(key(`k${i}`), values[i % 4]));
+  const gets = Array.from({ length: 40 }, (_, i) => buffers.get(key(`k${i}`)));
+  const lengths = Array.from({ length: 40 }, (_, i) => client.strLen(key(`k${i}`)));
+  (await Promise.all(sets)).forEach((reply) => assert.equal(reply, 'OK'));
+  (await Promise.all(gets)).forEach((reply, i) => assert.ok(values[i % 4].equals(reply)));
+  (await Promise.all(lengths)).forEach((reply, i) => assert.equal(reply, sizes[i % 4]));
+  await client.mSet([[key('a'), values[2]], [key('b'), values[3]]]);
+  const many = await buffers.mGet([key('a'), key('b'), key('x')]);
+  assert.ok(values[2].equals(many[0]) && values[3].equals(many[1]) && many[2] === null);
+  assert.equal(await client.append(key('a'), values[1]), 1100000);
+  assert.ok(Buffer.concat([values[2], values[1]]).equals(await buffers.get(key('a'))));
+  assert.equal(await client.del(Array.from({ length: 40 }, (_, i) => key(`k${i}`))), 40);
 }
 assert.deepEqual(errors, []);
 await client.close();

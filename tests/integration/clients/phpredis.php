@@ -1,6 +1,6 @@
 <?php
 // SPDX-License-Identifier: Apache-2.0
-// The php-redis extension with default options. Usage: php phpredis.php PORT work|connect PREFIX
+// The php-redis extension with default options. Usage: php phpredis.php PORT work|connect|large PREFIX
 function same($got, $wanted)
 {
     if ($got !== $wanted) {
@@ -44,6 +44,18 @@ if ($mode === 'work') {
     same($client->rawCommand('NOSUCHCOMMAND', 'x'), false);
     same(strpos($client->getLastError(), 'ERR unknown command') === 0, true);
     same($client->ping(), true);
+}
+if ($mode === 'large') {
+    foreach ([66000, 100000, 1000000, 5000000, 70000] as $i => $size) {
+        $value = str_repeat(substr(hash('sha512', "$i", true), 0, 50), intdiv($size, 50));
+        $key = "$prefix:" . ($i % 2);
+        same($client->set($key, $value), true);
+        same($client->get($key) === $value, true);
+        same($client->append($key, 'end'), $size + 3);
+        same($client->getSet($key, 'small') === $value . 'end', true);
+        same($client->mset(["$prefix:a" => $value, "$prefix:b" => $value, "$prefix:c" => 'small']), true);
+        same($client->mget(["$prefix:a", "$prefix:b", "$prefix:c", "$prefix:x"]) === [$value, $value, 'small', false], true);
+    }
 }
 $client->close();
 echo "ok\n";

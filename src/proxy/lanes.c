@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/lanes.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "proxy/upload.h"
+#include "proxy/worker_internal.h"
+
+enum {
+    SHARED_BYTES = 2 * UPSTREAM_READ_BYTES
+}; /* of replies on one bulk upstream: see find_for() */
+
+static struct list *line_of(const struct part *p)
+{
+    return &p->node->line[lane_of(p->proto)];
+}
+
+/* ---- budgets ---- */
+
+bool lanes_has_room(const struct worker *w, uint64_t bytes)
+{
+    return chunk_pool_bytes(&w->chunks) + w->reserved + bytes <= w->chunks.limit / 2;
+}
+
+void lanes_reserve(struct part *p, uint64_t bytes)
+{
+    p->reserved += bytes;
+    p->client->reserved += bytes;
+    p->client->worker->reserved += bytes;
+}
+
+void lanes_release(struct part *p, uint64_t bytes)
+{
+    if (bytes > p->reserved)
+        bytes = p->reserved;
+    p->reserved -= bytes;
+    p->client->reserved -= bytes;
+    p->client->worker->reserved -= bytes;
+}
+
+/* Could the reply be kept if its client does not take it, beside what is streamed to it? */
+static bool fits(const struct part *p)
+{
+    const struct client *c = p->client;
+    uint64_t streamed = STREAM_PAUSE + UPSTREAM_READ_BYTES;
+    return client_owed(c) + c->reserved + p->guess + streamed <=
+               c->worker->settings->client_output_max &&
+           lanes_has_room(c->worker, p->guess);
+}
+
+/* Would the reply be passed on as it comes? */
+static bool goes_out_at_once(const struct part *p)
+{
+    return request_is_next(p->request) && p->client->conn.out.len <= STREAM_PAUSE;
+}
+
+/* ---- where to ---- */
+
+static bool is_free(const struct upstream *u)
+{
+    return u->state == UPSTREAM_READY && list_empty(&u->sent) && list_empty(&u->waiting) &&
+           u->conn.out.len == 0;
+}
+
+static struct upstream *find_free(struct upstream_node *n, enum lane lane)
+{
+    list_for_each (link, &n->bulk[lane]) {
+        struct upstream *u = list_item(link, struct upstream, pool);
+        if (is_free(u))
+            return u;
+    }
+    return NULL;
+}
+
+static void set_apart(struct part *p)
+{
+    if (p->apart)
+        return;
+    p->apart = true;
+    p->client->apart++;
+}
+
+void lanes_set_apart(struct client *c)
+{
+    list_for_each (link, &c->parts)
+        set_apart(list_item(link, struct part, of_client));
+}
+
+static void fail_part(struct part *p, enum failure f)
+{
+    struct worker *w = p->client->worker;
+    list_remove(&p->queue);
+    part_fail(w, p, f);
+    part_leave(w, p);
+}
+
+static void hold(struct part *p)
+{
+    if (p->held)
+        return;
+    metric_add(&p->client->worker->metrics.requests_held, 1);
+    set_apart(p);
+    p->held = true;
+    p->client->held_parts++;
+    list_push_tail(&p->node->held, &p->queue);
+}
+
+static void release_held(struct part *p)
+{
+    if (!p->held)
+        return;
+    p->held = false;
+    p->client->held_parts--;
+    list_remove(&p->queue);
+    /* What came before was its client's own: its time begins now. */
+    p->deadline = worker_now(p->client->worker) + p->client->worker->settings->request_timeout;
+}
+
+static void put_on(struct part *p, struct upstream *u)
+{
+    release_held(p);
+    if (u->bulk)
+        set_apart(p);
+    struct buf *to = upstream_target(u, p);
+    if (to != &p->bytes)
+        buf_move_all(to, &p->bytes);
+    upstream_enqueue(u, p);
+}
+
+static void put_in_line(struct part *p)
+{
+    struct worker *w = p->client->worker;
+    release_held(p);
+    set_apart(p);
+    w->next_deadline = nsec_min(w->next_deadline, p->deadline);
+    metric_add(&w->metrics.requests_bulk, 1);
+    list_push_tail(line_of(p), &p->queue);
+    lanes_changed(p->node);
+    enum lane lane = lane_of(p->proto);
+    if (!find_free(p->node, lane) && p->node->bulk_count[lane] >= w->settings->bulk_max)
+        metric_add(&w->metrics.bulk_waits, 1);
+}
+
+/* Nothing of its client comes before it at this node. */
+static void place_freely(struct part *p)
+{
+    struct upstream *u = upstream_node_shared(p->node, p->proto);
+    enum failure f = u ? upstream_admits(u, 0) : FAILURE_MEMORY;
+    if (f == FAILURE_NODE_LIMIT) /* it was admitted, and is among those that are counted */
+        f = FAILURE_NONE;
+    if (f != FAILURE_NONE) {
+        release_held(p);
+        fail_part(p, f);
+        return;
+    }
+    if (p->size == PART_SMALL) {
+        put_on(p, u);
+        return;
+    }
+    if (p->size == PART_LARGE && p->guess > 0 && !goes_out_at_once(p)) {
+        if (!fits(p)) {
+            hold(p);
+            return;
+        }
+        if (p->reserved == 0)
+            lanes_reserve(p, p->guess);
+    }
+    put_in_line(p);
+}
+
+/* The last part of the same client for the same node before this one. */
+static struct part *before(const struct part *p)
+{
+    struct list *head = &p->client->parts;
+    for (struct list *link = p->of_client.prev; link != head; link = link->prev) {
+        struct part *q = list_item(link, struct part, of_client);
+        if (q->node == p->node)
+            return q;
+    }
+    return NULL;
+}
+
+static bool only_tombstones_before(const struct part *p)
+{
+    struct list *head = &p->client->parts;
+    for (struct list *link = p->of_client.prev; link != head; link = link->prev) {
+        const struct part *q = list_item(link, struct part, of_client);
+        if (q->node == p->node && q->request)
+            return false;
+    }
+    return true;
+}
+
+void lanes_place(struct part *p)
+{
+    struct part *q = before(p);
+    if (!q) {
+        place_freely(p);
+        return;
+    }
+    struct upstream *u = q->upstream;
+    bool may_follow = u && u->proto == p->proto && p->size != PART_UPLOAD;
+    if (may_follow && p->size == PART_SMALL) {
+        put_on(p, u);
+    } else if (!u || !only_tombstones_before(p)) {
+        hold(p);
+    } else if (may_follow) {
+        put_on(p, u); /* nobody waits for what comes before it there */
+    } else {
+        release_held(p);
+        fail_part(p, FAILURE_TIMED_OUT);
+    }
+}
+
+/* ---- the pool of a node ---- */
+
+/* Bytes of replies that are on their way on it, as far as they are known; UINT64_MAX: it has
+ * something that is not known, or an upload, or its client does not take its reply. */
+static uint64_t known_bytes(const struct upstream *u)
+{
+    uint64_t bytes = 0;
+    if (u->state != UPSTREAM_READY || u->paused_for || u->upload)
+        return UINT64_MAX;
+    list_for_each (link, &u->sent) {
+        const struct part *p = list_item(link, struct part, queue);
+        if (p->size != PART_LARGE || p->guess == 0)
+            return UINT64_MAX;
+        bytes += p->guess;
+    }
+    return bytes;
+}
+
+/* A free one; or, for a part whose reply is known and fits one read, one with little on it: so that
+ * such requests and replies can still share reads and writes (decision 0006). */
+static struct upstream *find_for(const struct part *p)
+{
+    struct upstream_node *n = p->node;
+    enum lane lane = lane_of(p->proto);
+    struct upstream *best = find_free(n, lane);
+    uint64_t least = SHARED_BYTES + 1;
+    if (best || p->size != PART_LARGE || p->guess == 0 || p->guess > UPSTREAM_READ_BYTES)
+        return best;
+    list_for_each (link, &n->bulk[lane]) {
+        struct upstream *u = list_item(link, struct upstream, pool);
+        uint64_t bytes = known_bytes(u);
+        if (bytes < least && bytes + p->guess <= SHARED_BYTES) {
+            best = u;
+            least = bytes;
+        }
+    }
+    return best;
+}
+
+static void add_to_pool(struct upstream *u)
+{
+    enum lane lane = lane_of(u->proto);
+    u->bulk = true;
+    list_push_tail(&u->node->bulk[lane], &u->pool);
+    u->node->bulk_count[lane]++;
+    metric_add(&u->worker->metrics.upstreams_bulk, 1);
+}
+
+static void take_from_pool(struct upstream *u)
+{
+    struct metrics *m = &u->worker->metrics;
+    u->bulk = false;
+    list_remove(&u->pool);
+    u->node->bulk_count[lane_of(u->proto)]--;
+    metric_set(&m->upstreams_bulk, metric_get(&m->upstreams_bulk) - 1);
+}
+
+void lanes_abandon(struct upstream *u)
+{
+    must(u->bulk);
+    lanes_changed(u->node);
+    take_from_pool(u);
+    upstream_close(u);
+}
+
+/* Connects as many as there are parts in line, as far as the pool may grow. */
+static void open_more(struct upstream_node *n, enum lane lane)
+{
+    struct worker *w = n->worker;
+    uint32_t wanted = 0;
+    list_for_each (link, &n->line[lane])
+        if (++wanted == w->settings->bulk_max)
+            break;
+    list_for_each (link, &n->bulk[lane]) {
+        struct upstream *u = list_item(link, struct upstream, pool);
+        upstream_start(u);
+        if (u->state == UPSTREAM_CONNECTING || u->state == UPSTREAM_GREETING)
+            wanted -= wanted > 0;
+    }
+    while (wanted > 0 && n->bulk_count[lane] < w->settings->bulk_max) {
+        struct upstream *u = upstream_new(w, n, lane == LANE_RESP3 ? 3 : 2);
+        if (!u)
+            return; /* those in line wait for others, or for their deadline */
+        add_to_pool(u);
+        upstream_start(u);
+        wanted--;
+    }
+}
+
+void lanes_promote(struct upstream *u)
+{
+    struct upstream_node *n = u->node;
+    struct worker *w = u->worker;
+    enum lane lane = lane_of(u->proto);
+    must(!u->bulk && n->shared[lane] == u);
+    struct upstream *instead = find_free(n, lane);
+    /* Surprises may double the pool, until they are over. */
+    if (!instead && n->bulk_count[lane] >= 2 * w->settings->bulk_max)
+        return;
+    if (instead)
+        take_from_pool(instead);
+    n->shared[lane] = instead;
+    add_to_pool(u);
+    metric_add(&w->metrics.upstreams_promoted, 1);
+    list_for_each (link, &u->sent)
+        set_apart(list_item(link, struct part, queue));
+    instead = upstream_node_shared(n, u->proto);
+    if (instead) /* else it is made with the next request */
+        upstream_start(instead);
+}
+
+bool lanes_is_wanted(const struct upstream *u)
+{
+    return !list_empty(&u->node->line[lane_of(u->proto)]);
+}
+
+/* ---- acting on what has changed ---- */
+
+void lanes_review(struct client *c)
+{
+    if (list_empty(&c->review_link) && !c->conn.source.dead)
+        list_push_tail(&c->worker->reviewed, &c->review_link);
+}
+
+void lanes_changed(struct upstream_node *n)
+{
+    if (list_empty(&n->changed_link))
+        list_push_tail(&n->worker->changed_nodes, &n->changed_link);
+}
+
+static void review(struct client *c)
+{
+    /* Placing one never removes another of the same client, but it may close the client. */
+    list_for_each_safe (link, &c->parts) {
+        struct part *p = list_item(link, struct part, of_client);
+        if (!p->held)
+            continue;
+        lanes_place(p);
+        if (c->conn.source.dead)
+            return;
+    }
+}
+
+static void serve_line(struct upstream_node *n, enum lane lane)
+{
+    const struct worker *w = n->worker;
+    struct list *line = &n->line[lane];
+    while (!list_empty(line)) {
+        struct part *p = list_first(line, struct part, queue);
+        if (upstream_node_is_down(n)) {
+            fail_part(p, FAILURE_DOWN);
+            continue;
+        }
+        struct upstream *u = find_for(p);
+        if (!u || (!is_free(u) && n->bulk_count[lane] < w->settings->bulk_max))
+            open_more(n, lane);
+        if (!u)
+            break;
+        list_remove(&p->queue);
+        /* Its client still sends it: no deadline until that is done. */
+        if (p->size == PART_UPLOAD && p->request->uploading) {
+            p->deadline = NSEC_NEVER;
+            u->upload = p;
+            metric_add(&n->worker->metrics.requests_streamed, 1);
+        }
+        put_on(p, u);
+        if (u->upload) {
+            upload_start_clock(u);
+            client_wake(p->client);
+        }
+    }
+}
+
+/* Those that surprises made too many. */
+static void shrink(struct upstream_node *n, enum lane lane)
+{
+    struct upstream *u;
+    while (n->bulk_count[lane] > n->worker->settings->bulk_max &&
+           (u = find_free(n, lane)) != NULL) {
+        take_from_pool(u);
+        upstream_close(u);
+    }
+}
+
+void lanes_run(struct worker *w)
+{
+    while (!list_empty(&w->reviewed) || !list_empty(&w->changed_nodes)) {
+        while (!list_empty(&w->reviewed)) {
+            struct client *c = list_first(&w->reviewed, struct client, review_link);
+            list_remove(&c->review_link);
+            review(c);
+        }
+        while (!list_empty(&w->changed_nodes)) {
+            struct upstream_node *n =
+                list_first(&w->changed_nodes, struct upstream_node, changed_link);
+            list_remove(&n->changed_link);
+            for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+                serve_line(n, lane);
+                shrink(n, lane);
+            }
+        }
+    }
+}
+
+uint64_t lanes_expire(struct upstream_node *n)
+{
+    uint64_t next = NSEC_NEVER;
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+        while (!list_empty(&n->line[lane])) {
+            struct part *p = list_first(&n->line[lane], struct part, queue);
+            if (p->deadline > worker_now(n->worker)) {
+                next = nsec_min(next, p->deadline);
+                break;
+            }
+            fail_part(p, FAILURE_TIMED_OUT);
+        }
+    }
+    return next;
+}
+
+static void fail_list(struct list *parts, enum failure f)
+{
+    while (!list_empty(parts))
+        fail_part(list_first(parts, struct part, queue), f);
+}
+
+void lanes_close(struct upstream_node *n)
+{
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+        while (!list_empty(&n->bulk[lane])) {
+            struct upstream *u = list_first(&n->bulk[lane], struct upstream, pool);
+            take_from_pool(u);
+            upstream_close(u);
+        }
+        fail_list(&n->line[lane], FAILURE_DOWN);
+    }
+    fail_list(&n->held, FAILURE_DOWN);
+    list_remove(&n->changed_link);
+}
