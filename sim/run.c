@@ -212,6 +212,9 @@ static void check_worker(struct sim *s, unsigned i)
     if (debt.chunk_bytes > most)
         checker_fail(&s->checker, "memory: worker %u holds %zu bytes in buffers", i,
                      debt.chunk_bytes);
+    if (debt.reserved > s->options.proxy.memory_max / s->options.workers / 2)
+        checker_fail(&s->checker, "memory: worker %u has reserved %" PRIu64 " bytes", i,
+                     debt.reserved);
     check_upstreams(s, i);
     s->checker.aside = METRIC_SUM(s, replies_absorbed) + METRIC_SUM(s, upstreams_promoted);
 }
@@ -420,12 +423,12 @@ static bool check_debts(struct sim *s)
 {
     for (unsigned i = 0; i < s->options.workers; i++) {
         struct worker_debt d = worker_debt(s->workers[i]);
-        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue)
+        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved)
             checker_fail(
                 &s->checker,
                 "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
-                "in buffers, %zu in upstream queues",
-                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue);
+                "in buffers, %zu in upstream queues, %" PRIu64 " bytes reserved",
+                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue, d.reserved);
     }
     return !s->checker.failed;
 }

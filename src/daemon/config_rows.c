@@ -58,6 +58,8 @@ const struct config_row CONFIG_ROWS[] = {
      "pause after the first failed connect to a node"},
     {"timeouts", "backoff_max", CONFIG_DURATION, false, PROXY(backoff_max), NSEC_MS, 10 * MINUTE,
      NULL, "the pause doubles up to this"},
+    {"timeouts", "gather", CONFIG_DURATION, true, PROXY(gather_time), NSEC_US, 10 * NSEC_MS, NULL,
+     "the first replies of a pipeline wait so long for the rest of them; 0: never"},
 
     {"on_failure", "reads", CONFIG_CHOICE, false, PROXY(reads), 0, 0, READS,
      "what a read gets when its node failed: as if the key were not there, or an error"},

@@ -157,9 +157,7 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
     if (w->args.frame_len > w->settings->split_request_max) {
         metric_add(&w->metrics.requests_split_limit, 1);
         struct reply_out o = request_reply(r);
-        reply_error(&o,
-                    "ERR sumcache: '%s' over several nodes is longer than limits.max_split_request",
-                    command->name);
+        reply_error(&o, "ERR sumcache: request is longer than limits.max_split_request");
         if (o.err)
             client_close(c);
         else

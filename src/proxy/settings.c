@@ -18,7 +18,8 @@ struct proxy_settings proxy_settings_default(void)
         .tcp_user_timeout = 10 * NSEC_S,
         .backoff_min = 50 * NSEC_MS,
         .backoff_max = 1 * NSEC_S,
-        .clients_max = 10000, /* as redis-server */
+        .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */
+        .clients_max = 10000,         /* as redis-server */
         .client_pending_max = 1024,
         .client_output_max = UINT64_C(256) << 20,
         .memory_max = UINT64_C(1) << 30,

@@ -23,6 +23,7 @@ struct proxy_settings {
     uint64_t tcp_keepalive;            /* 0: off */
     uint64_t tcp_user_timeout;         /* 0: the kernel's */
     uint64_t backoff_min, backoff_max; /* between two connects to one node */
+    uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
     uint32_t clients_max;        /* whole process */
     uint32_t client_pending_max; /* requests of one client under way; then it is not read */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of large values share: bytes to send, uploads in portions, and where keys live."""
 import random
+import select
 import socket
 import threading
 import time
@@ -127,6 +128,12 @@ class Upload:
         finally:
             self.client.socket.settimeout(self.client.timeout)
         return self.at
+
+
+def read_what_comes(client, most, quiet=0.1):
+    """Reads until nothing has come for a while, or `most` bytes are there."""
+    while len(client.buffer) < most and select.select([client.socket], [], [], quiet)[0]:
+        client._more()
 
 
 class Watch(threading.Thread):

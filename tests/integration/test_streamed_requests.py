@@ -426,7 +426,8 @@ def test_what_takes_a_bulk_upstream(start, fake):
             assert scene.proxy.counter("requests_bulk") - before == over, command[:2]
 
 
-@pytest.mark.parametrize("command", [["MSET", "{t}1"], ["MSET", "{t}1", "x", "{t}2"], ["ECHO"], ["EVAL", "return 1", 1, "{t}"], ["NOSUCHCOMMAND", "x"],
+@pytest.mark.parametrize("command", [["MSET", "{t}1"], ["MSET", "{t}1", "x", "{t}2"], ["ECHO"], ["EVAL", "return 1", 1, "{t}"],
+                                     ["NOSUCHCOMMAND", "x"],
                                      ["MGET", "{t}", "other"], ["PING"], ["SET"]], ids=lambda command: " ".join(map(str, command)))
 def test_gathered_requests_have_a_limit(start, nodes, command):
     """What cannot be sent on before it is whole may be as long as limits.max_split_request; what is longer
@@ -463,7 +464,8 @@ def test_max_value_inside_a_streamed_request(start):
         client.send(b"*3\r\n$3\r\nSET\r\n$1\r\nv\r\n$%d\r\n" % (MIB + 1))
         assert client.rest() == b"-ERR Protocol error: invalid bulk length\r\n"
         streamed = proxy.counter("requests_streamed")
-        for bad, wanted in [(b"$%d\r\n" % (MIB + 1), b"invalid bulk length"), (b"junk\r\n", b"expected '$', got 'j'"), (b"$-5\r\n", b"invalid bulk length")]:
+        for bad, wanted in [(b"$%d\r\n" % (MIB + 1), b"invalid bulk length"),
+                            (b"junk\r\n", b"expected '$', got 'j'"), (b"$-5\r\n", b"invalid bulk length")]:
             with proxy.connect(timeout=PATIENCE) as wrong:
                 head = b"*6\r\n$4\r\nHSET\r\n$1\r\nh\r\n$1\r\nf\r\n$1000000\r\n" + blob(1_000_000) + b"\r\n$1\r\ng\r\n"
                 wrong.send(encode("SET", "before", "1") + head)
