@@ -160,6 +160,11 @@ void process_give_back_memory_from(uint32_t bytes)
     (void)mallopt(M_MMAP_THRESHOLD, (int)bytes);
 }
 
+void process_give_back_memory(void)
+{
+    (void)malloc_trim(0);
+}
+
 int process_raise_file_limit(uint64_t need, uint64_t *ret_limit)
 {
     struct rlimit limit;

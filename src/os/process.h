@@ -46,6 +46,9 @@ unsigned process_cpu_count(void);
  * good. Before there are threads. Ignored where malloc has no such setting.
  */
 void process_give_back_memory_from(uint32_t bytes);
+/* Gives back what is free between small objects: takes up to a millisecond per 10 MB, so only when
+ * there is nothing else to do. Any thread. */
+void process_give_back_memory(void);
 
 /*
  * Makes room for `need` open files, raising the hard limit too where that is allowed. -EPERM: the

@@ -385,12 +385,23 @@ static void serve_line(struct upstream_node *n, enum lane lane)
     }
 }
 
+/* One that carries nothing, and better one that is not connected. */
+static struct upstream *find_spare(struct upstream_node *n, enum lane lane)
+{
+    list_for_each (link, &n->bulk[lane]) {
+        struct upstream *u = list_item(link, struct upstream, pool);
+        if (u->state == UPSTREAM_IDLE || u->state == UPSTREAM_BACKOFF)
+            return u;
+    }
+    return find_free(n, lane);
+}
+
 /* Those that surprises made too many. */
 static void shrink(struct upstream_node *n, enum lane lane)
 {
     struct upstream *u;
     while (n->bulk_count[lane] > n->worker->settings->bulk_max &&
-           (u = find_free(n, lane)) != NULL) {
+           (u = find_spare(n, lane)) != NULL) {
         take_from_pool(u);
         upstream_close(u);
     }

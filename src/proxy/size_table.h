@@ -28,5 +28,6 @@ uint64_t size_table_find(const struct size_table *t, uint64_t id);
 /* The id of a command for a key: HGETALL and HLEN of one key differ in size. */
 static inline uint64_t size_table_id(uint64_t key_hash, unsigned command_id)
 {
-    return (key_hash ^ command_id) * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
+    /* Two odd constants with bits everywhere; the first is 2^64 / golden ratio. */
+    return (key_hash + command_id * UINT64_C(0xd6e8feb86659fd93)) * UINT64_C(0x9e3779b97f4a7c15);
 }

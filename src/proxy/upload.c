@@ -60,8 +60,8 @@ bool upload_is_blocked(const struct client *c)
 static void look_again(struct upstream *u)
 {
     const struct proxy_settings *s = u->worker->settings;
-    timer_set(&u->timer,
-              worker_now(u->worker) + nsec_min(s->stall_timeout, s->client_stall_timeout));
+    timer_set(&u->timer, nsec_min(worker_now(u->worker) + s->stall_timeout,
+                                  u->last_byte + s->client_stall_timeout));
 }
 
 void upload_start_clock(struct upstream *u)

@@ -16,6 +16,7 @@ enum {
      * a slow one would have answered something. */
     SILENT_DEADLINES = 5,
     BACKOFF_DOUBLINGS_MAX = 16,
+    GREETING_MAX = 1024, /* bytes; without a server's modules */
 };
 
 static const char *const STATE_NAMES[] = {
@@ -312,11 +313,14 @@ static void on_time(struct timer *t)
         step_silence(u);
         return;
     case UPSTREAM_BACKOFF:
-        /* Of bulk ones only those that somebody waits for. */
-        if (u->bulk && !lanes_is_wanted(u))
+        /* Of bulk ones only those that somebody waits for. What the others know of the node will be
+         * out of date when they are needed. */
+        if (u->bulk && !lanes_is_wanted(u)) {
+            u->failures = 0;
             upstream_enter(u, UPSTREAM_IDLE);
-        else
+        } else {
             begin_connect(u);
+        }
         return;
     case UPSTREAM_IDLE:
     case UPSTREAM_CLOSED:
@@ -333,6 +337,15 @@ static void protocol_error(struct upstream *u, const char *why)
     fail(u, FAILURE_BAD_REPLY, true, why);
 }
 
+/* Without its greeting, which is short, an upstream is of no use: limits.memory does not stop it. */
+static int append_reply(struct upstream *u, const uint8_t *bytes, size_t len)
+{
+    struct chunk_pool *chunks = &u->worker->chunks;
+    if (u->state == UPSTREAM_GREETING && u->in.len + len <= GREETING_MAX)
+        return buf_append_urgent(&u->in, chunks, bytes, len);
+    return buf_append_slowly(&u->in, chunks, bytes, len);
+}
+
 /* Keeps what has come of an incomplete reply, unless nobody wants it or it does not fit. */
 static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
 {
@@ -342,7 +355,7 @@ static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
     /* What has to be gathered though it is long takes no more than its share. */
     if (u->in.len + len > u->worker->settings->bulk_above && !lanes_has_room(u->worker, len))
         u->dropping = u->out_of_memory = true;
-    if (!u->dropping && buf_append_slowly(&u->in, &u->worker->chunks, bytes, len) != 0)
+    if (!u->dropping && append_reply(u, bytes, len) != 0)
         u->dropping = u->out_of_memory = true;
     if (u->dropping)
         buf_clear(&u->in, &u->worker->chunks);
@@ -457,6 +470,10 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
         if (begins)
             begin_reply(u);
         if (result == FRAME_MORE) {
+            /* Gathered or dropped, it is as long: others must not wait behind it. */
+            if (!u->bulk && u->state == UPSTREAM_READY &&
+                u->frame.body_left > u->worker->settings->bulk_above)
+                lanes_promote(u);
             if (reply_stream_wants(u))
                 return reply_stream_take(u, bytes, used);
             keep(u, bytes, used);

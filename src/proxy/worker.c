@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "os/process.h"
 #include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
@@ -170,6 +171,12 @@ static void on_drain_time(struct timer *t)
         client_close(list_item(link, struct client, link));
 }
 
+static bool has_spares(const struct worker *w)
+{
+    return chunk_pool_has_spares(&w->chunks) || w->clients_pool.spare_count > 0 ||
+           w->requests_pool.spare_count > 0 || w->parts_pool.spare_count > 0;
+}
+
 static void on_trim_time(struct timer *t)
 {
     struct worker *w = container_of(t, struct worker, trim_timer);
@@ -186,6 +193,10 @@ static void on_trim_time(struct timer *t)
         free(take_ptr(w->node_of_key));
         w->node_of_key_room = 0;
     }
+    if (has_spares(w))
+        timer_set(t, worker_now(w) + TRIM_MS * NSEC_MS);
+    else /* the last time, until there is traffic again */
+        process_give_back_memory();
 }
 
 static void deliver_drain(struct message *m, void *receiver)

@@ -124,6 +124,11 @@ def test_node_that_fails_inside_a_reply(start, fake, known, how):
                     continue
                 del client.buffer[:client.at]
                 client.at = 0
+                if at >= 1_000_000:
+                    # The node fails when its client surely has the beginning.
+                    while len(client.buffer) < 500_000:
+                        client._more()
+                    begun.set()
                 try:
                     first = client.reply()
                 except Closed:
@@ -255,6 +260,19 @@ def test_surprise(start):
             assert proxy.counter("requests_bulk") == i + 1
         counters = proxy.counters()
         assert counters["upstreams_promoted"] == 1 and counters["upstreams_bulk"] <= 2 and counters["upstreams_opened"] <= 3
+
+
+def test_large_values_of_a_split_request_move_aside(start, nodes, key):
+    """MGET over several nodes is gathered, but what it gathers does not stand before others either."""
+    proxy = start.proxy(nodes, settings())
+    value = blob(3_000_000, 1)
+    names = [key(i) for i in range(12)]
+    with proxy.connect(timeout=PATIENCE) as client:
+        for name in names:
+            assert client.ask("SET", name, value) == "OK"
+        assert client.ask("MGET", *names) == [value] * len(names)
+    counters = proxy.counters()
+    assert counters["requests_split"] == 1 and counters["upstreams_promoted"] >= 2, counters
 
 
 def test_nobody_waits_behind_a_surprise(start, fake):
