@@ -337,7 +337,8 @@ static void protocol_error(struct upstream *u, const char *why)
     fail(u, FAILURE_BAD_REPLY, true, why);
 }
 
-/* Without its greeting, which is short, an upstream is of no use: limits.memory does not stop it. */
+/* Without its greeting, which is short, an upstream is of no use: limits.memory does not stop it.
+ */
 static int append_reply(struct upstream *u, const uint8_t *bytes, size_t len)
 {
     struct chunk_pool *chunks = &u->worker->chunks;
