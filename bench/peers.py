@@ -53,7 +53,7 @@ def twemproxy_argv(binary, where):
 def sumcache_argv(binary, where, gather=True):
     settings = f"timeouts:\n  request: {where.patience * 1000:.0f}ms\n"
     if not gather:
-        settings += "  gather: 0\n"
+        settings += "  gather: 0\n  gather_replies: 0\n"
     if where.memory:
         settings += f"limits:\n  memory: {where.memory}\n"
     config = write_file(os.path.join(where.directory, "sumcache.yaml"), settings)

@@ -97,6 +97,7 @@ struct check_command {
     bool strict; /* sent when all is well: no failure is excused */
     bool answered;
     bool failed;      /* answered, but not with what its nodes said */
+    bool is_inline;   /* sent as words on a line */
     int64_t argument; /* HELLO: the version; ECHO, PING: the number in its text, or its length */
     uint64_t begin_offset, end_offset; /* its bytes in its session's stream */
     uint64_t sent_at, answered_at;     /* 0: not yet */

@@ -164,7 +164,7 @@ static struct sim_event pop_event(struct io_sim *w)
 bool io_sim_can_run(const struct io_sim *w, unsigned host)
 {
     const struct sim_host *h = w->hosts[host];
-    if (w->now < h->frozen_until)
+    if (w->now < h->frozen_until || w->now < h->rests_until)
         return false;
     return !h->idle || h->woken || h->pending_count > 0 || w->now >= h->deadline;
 }
@@ -178,6 +178,7 @@ void io_sim_advance(struct io_sim *w, uint64_t limit)
         const struct sim_host *h = w->hosts[i];
         bool busy = !h->idle || h->woken || h->pending_count > 0;
         uint64_t at = busy ? w->now : h->deadline;
+        at = at < h->rests_until ? h->rests_until : at;
         next = nsec_min(next, at < h->frozen_until ? h->frozen_until : at);
     }
     must(next != NSEC_NEVER);

@@ -146,6 +146,11 @@ static int sim_wait(void *ctx, struct io_event *events, int max, uint64_t timeou
     struct io_sim *w = h->world;
     int count = 0;
     must(max > 0);
+    if (w->now < h->rests_until) { /* time moves on only after the turn: the rest is a sleep */
+        h->asleep = h->idle = true;
+        h->deadline = h->rests_until;
+        return 0;
+    }
     while (h->pending_count > 0 && count < max) {
         uint32_t pick = (uint32_t)rng_below(&w->rng, h->pending_count);
         struct sim_socket *s = w->sockets[h->pending[pick]];
@@ -173,6 +178,13 @@ static void sim_wake(void *ctx)
 {
     struct sim_host *h = ctx;
     h->woken = true;
+}
+
+static void sim_rest(void *ctx, uint64_t ns)
+{
+    struct sim_host *h = ctx;
+    h->rests_until = h->world->now + ns;
+    trace_event(h->world->trace, h->world->now, TRACE_REST, h->number, (int64_t)ns, 0, NULL);
 }
 
 /* ---- streams ---- */
@@ -636,4 +648,5 @@ const struct io_ops IO_SIM_OPS = {
     .watch = sim_watch,
     .wait = sim_wait,
     .wake = sim_wake,
+    .rest = sim_rest,
 };

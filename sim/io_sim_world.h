@@ -66,7 +66,8 @@ struct sim_host {
     bool sheltered;
     uint64_t deadline;
     uint64_t frozen_until, accepts_fail_until;
-    int *pending; /* owned: handles with something to tell */
+    uint64_t rests_until; /* it asked not to be told of anything before */
+    int *pending;         /* owned: handles with something to tell */
     uint32_t pending_count, pending_room;
 };
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { BULK_FRAME = 8 }; /* "$", two digits, two CRLF, and one to spare */
+
 static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_GET] = "GET",
     [CHECK_SET] = "SET",
@@ -186,12 +188,11 @@ static bool may_be_masked(const struct judgement *j, const struct check_part *p)
 /* Refused because it has to be gathered and is longer than may be. */
 static bool is_too_long(const struct judgement *j, const struct answer_item *top)
 {
-    static const char OVER[] = "over several nodes";
-    bool says_so = starts_with(top, "ERR sumcache: request is longer") ||
-                   (starts_with(top, "ERR sumcache: '") &&
-                    memmem(top->text, top->len, OVER, sizeof(OVER) - 1));
-    return says_so && !checker_may_stream(j->k, j->c) &&
-           check_command_len(j->c) > j->k->options->proxy.split_request_max;
+    uint64_t len = check_command_len(j->c);
+    if (j->c->is_inline) /* what counts is how it goes on to the nodes */
+        len += (j->c->part_count + 2) * (uint64_t)BULK_FRAME;
+    return starts_with(top, "ERR sumcache: request is longer") && !checker_may_stream(j->k, j->c) &&
+           len > j->k->options->proxy.split_request_max;
 }
 
 static void judge_error(const struct judgement *j)

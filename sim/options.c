@@ -82,6 +82,9 @@ static void draw_times(struct proxy_settings *p, struct rng *r)
     p->backoff_min = between(r, 5, 50) * NSEC_MS;
     p->backoff_max = p->backoff_min * between(r, 1, 8);
     p->drain_timeout = between(r, 50, 1000) * NSEC_MS;
+    /* Longer than in earnest, and with less of a crowd: there are few simulated clients. */
+    p->gather_window = one_in(r, 2) ? 0 : between(r, 1, 30) * 100 * NSEC_US;
+    p->gather_share = 1;
     p->client_idle_timeout = 0;
     p->client_stall_timeout = 5 * NSEC_S;
     p->hash_tags = !one_in(r, 8);
@@ -118,7 +121,7 @@ static void draw_limits(struct sim_options *o, struct rng *r)
     }
     if (one_in(r, 12))
         p->split_request_max = between(r, 50, one_in(r, 2) ? 5000 : 200000);
-    bool low = one_in(r, 12), some = o->big_chance && one_in(r, 4);
+    bool low = one_in(r, 12), some = o->big_chance && one_in(r, o->slow_reader ? 2 : 4);
     if (low)
         p->client_output_max = between(r, 1, one_in(r, 2) ? 1000 : 200000);
     else if (some) /* holds some of the large values, not all */
@@ -169,6 +172,29 @@ static uint32_t at_most(uint32_t value, uint32_t most)
 }
 
 /*
+ * A few readers so slow that nodes are not read on for them, and that others wait for the same
+ * upstreams: what the proxy then reads for them, leaves where it is, or ends.
+ */
+static void draw_jams(struct sim_options *o, struct rng *r)
+{
+    o->proxy.bulk_max = 1;
+    o->proxy.stall_timeout = nsec_min(o->proxy.stall_timeout, 60 * NSEC_MS);
+    o->proxy.bulk_above = between(r, 4, 32) * 1024;
+    o->value_max = (uint32_t)between(r, 200, 600) * 1024;
+    o->big_chance = (uint16_t)between(r, 300, 800);
+    o->slow_reader = (uint16_t)between(r, 300, 700);
+    o->weather.buffer_min = (uint32_t)between(r, 4, 16) * 1024;
+    o->weather.buffer_max = 2 * o->weather.buffer_min;
+    o->commands = at_most(o->commands, 15);
+    o->sessions = at_most(o->sessions, 2);
+    o->nodes = at_most(o->nodes, 2);
+    o->clients = 2 + at_most(o->clients, 3);
+    o->keys = at_most(o->keys, 3);
+    o->split_chance = (uint16_t)at_most(o->split_chance, 100);
+    o->local_chance = (uint16_t)at_most(o->local_chance, 100);
+}
+
+/*
  * How long values are, and from where on they count as large. The lower that mark, the cheaper it
  * is to have both sorts beside each other; what the buffers' own sizes bring about needs some runs
  * with large ones in earnest. What moves through a run is bounded, so that one seed takes some ten
@@ -199,7 +225,11 @@ static void draw_sizes(struct sim_options *o, struct rng *r)
         o->commands = at_most(o->commands, 40);
         break;
     case 4: /* more than any of them holds */
-        if (!one_in(r, 4))
+        if (one_in(r, 2)) {
+            draw_jams(o, r);
+            break;
+        }
+        if (!one_in(r, 2))
             return;
         p->bulk_above = between(r, 16, 64) * 1024;
         o->value_max = (uint32_t)between(r, 300, 700) * 1024;

@@ -96,7 +96,7 @@ void redis_mark_reply(struct redis_connection *c, uint64_t from, uint64_t to, ui
 static void close_connection(struct redis_connection *c)
 {
     struct redis_model *m = c->model;
-    if (m->tainted && m->checker->tainted_until[m->number] == NSEC_NEVER)
+    if (c->tainted && --m->tainted_count == 0)
         m->checker->tainted_until[m->number] =
             io_sim_now(m->checker->world) + m->options->proxy.request_timeout;
     m->io->ops->close(m->io->ctx, c->handle);
@@ -403,7 +403,9 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
 static void speak_out_of_turn(struct redis_model *m, struct redis_connection *c)
 {
     uint64_t now = io_sim_now(m->checker->world);
-    m->tainted = true;
+    if (!c->tainted)
+        m->tainted_count++;
+    c->tainted = true;
     if (m->checker->tainted_from[m->number] == 0)
         m->checker->tainted_from[m->number] = now;
     m->checker->tainted_until[m->number] = NSEC_NEVER;

@@ -46,7 +46,7 @@ struct redis_connection {
     size_t frame_len;    /* of the complete request at the front of `in`; 0: none */
     uint64_t read_at;    /* not before */
     uint64_t sips_until; /* till then it reads little at a time */
-    bool readable, dripping, close_when_sent, ended;
+    bool readable, dripping, close_when_sent, ended, tainted;
     uint8_t proto;
     uint8_t sabotage;         /* enum redis_sabotage */
     struct redis_mark *marks; /* owned */
@@ -64,9 +64,9 @@ struct redis_model {
     const struct sim_options *options;
     unsigned number;
     struct addr addr;
-    int listener; /* -1: down */
-    bool tainted;
-    uint64_t up_at; /* NSEC_NEVER: it is up */
+    int listener;           /* -1: down */
+    unsigned tainted_count; /* connections on which it spoke out of turn */
+    uint64_t up_at;         /* NSEC_NEVER: it is up */
     uint64_t loading_until, out_of_memory_until, busy_until;
     uint64_t executed;
     struct redis_connection connections[REDIS_MODEL_CONNECTIONS_MAX];

@@ -190,6 +190,7 @@ static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys
     }
     if (is_inline)
         bytes_print(&m->s.out, "\r\n");
+    c->is_inline = is_inline;
     client_model_added(m, c);
     if (checker_may_stream(m->checker, c))
         client_model_may_stop(m, c);

@@ -47,6 +47,16 @@ static int run_again(struct loop *l)
     return count;
 }
 
+bool loop_rest(struct loop *l, uint64_t ns, uint64_t until)
+{
+    until = nsec_min(until, timers_next(&l->timers));
+    if (!list_empty(&l->again) || until < l->now + ns)
+        return false;
+    l->io->ops->rest(l->io->ctx, ns);
+    l->now = io_now(l->io);
+    return true;
+}
+
 int loop_poll(struct loop *l, uint64_t until)
 {
     if (!list_empty(&l->again))

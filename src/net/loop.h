@@ -45,6 +45,11 @@ void source_init(struct source *s, void (*on_ready)(struct source *s, unsigned r
  * input was used up. */
 void loop_again(struct loop *l, struct source *s);
 
+/* Lets `ns` pass without looking, so that the next poll finds more. Does nothing, and returns
+ * false, if something is due meanwhile: `until` (ns), a timer, a source that asked to be called
+ * again. */
+bool loop_rest(struct loop *l, uint64_t ns, uint64_t until);
+
 /* Waits at most until `until` (ns; 0: not at all), hands out the events, runs due timers. Returns
  * how many sources were called. */
 int loop_poll(struct loop *l, uint64_t until);

@@ -5,7 +5,7 @@
  * virtual network with faults drawn from a seed).
  *
  * A handle is a non-negative int. Calls return 0 or a count, or -errno; -EAGAIN means: wait for
- * readiness. Nothing here blocks but wait().
+ * readiness. Nothing here blocks but wait() and rest().
  *
  * Readiness is edge-triggered: after watch(), an event comes when a handle becomes readable or
  * writable; who gets IO_IN reads until -EAGAIN or a short read. One struct io serves one thread;
@@ -63,6 +63,8 @@ struct io_ops {
      * → number of events, 0 on time-out or wake(). */
     int (*wait)(void *ctx, struct io_event *events, int max, uint64_t timeout_ns);
     void (*wake)(void *ctx); /* ends a wait(), the present or the next one */
+    /* Lets some microseconds pass in which nothing is looked at. Nothing ends it early. */
+    void (*rest)(void *ctx, uint64_t ns);
 };
 
 struct io {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -25,6 +26,7 @@ struct io_epoll {
     int epoll_fd;
     int wake_fd;  /* eventfd; its tag is the io_epoll itself */
     bool only_ms; /* the kernel has no epoll_pwait2() */
+    bool precise; /* rest() was called: the thread that serves this is woken in time */
     struct epoll_event events[WAIT_MAX];
 };
 
@@ -278,6 +280,17 @@ static void epoll_wake(void *ctx)
     (void)!write(e->wake_fd, &one, sizeof(one)); /* fails only when it is full of wakes already */
 }
 
+static void epoll_rest(void *ctx, uint64_t ns)
+{
+    struct io_epoll *e = ctx;
+    if (!e->precise) { /* or the kernel adds 50 us; it is a property of the thread */
+        (void)prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+        e->precise = true;
+    }
+    struct timespec t = {.tv_sec = (time_t)(ns / NSEC_S), .tv_nsec = (long)(ns % NSEC_S)};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL); /* shorter after a signal: as good */
+}
+
 static const struct io_ops EPOLL_OPS = {
     .now_ns = epoll_now_ns,
     .wall_us = epoll_wall_us,
@@ -292,6 +305,7 @@ static const struct io_ops EPOLL_OPS = {
     .watch = epoll_watch,
     .wait = epoll_wait_events,
     .wake = epoll_wake,
+    .rest = epoll_rest,
 };
 
 int io_epoll_new(struct io *ret_io)

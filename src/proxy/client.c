@@ -334,7 +334,8 @@ static void look_at_beginning(struct client *c)
         }
         c->gathering = what == ROUTER_GATHER;
     }
-    if (len > w->settings->split_request_max)
+    /* A line never is long, and one that was dropped would cost the connection. */
+    if (len > w->settings->split_request_max && !c->frame.is_inline)
         discard(c, DISCARD_TOO_LONG);
     else if (!lanes_has_room(w, c->frame.body_left))
         discard(c, DISCARD_MEMORY);

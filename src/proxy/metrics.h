@@ -59,6 +59,7 @@
     METRIC(bytes_to_nodes, COUNTER, "bytes written to nodes")                                      \
     METRIC(buffer_bytes, GAUGE, "bytes in buffers")                                                \
     METRIC(turns, COUNTER, "rounds of the event loop")                                             \
+    METRIC(rests, COUNTER, "rests before a round, to find more at once: timeouts.gather")          \
     METRIC(turns_slow, COUNTER, "rounds of more than 50 ms")
 
 struct metrics {

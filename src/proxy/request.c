@@ -22,7 +22,8 @@ struct request *request_new(struct client *c, const struct command *command, uin
                           .proto = c->proto,
                           .on_failure = c->on_failure};
     list_push_tail(&c->requests, &r->link);
-    c->pending++;
+    if (c->pending++ == 0)
+        pace_client_waits(&c->worker->pace);
     return r;
 }
 
@@ -30,7 +31,8 @@ void request_free(struct request *r)
 {
     struct client *c = r->client;
     list_remove(&r->link);
-    c->pending--;
+    if (--c->pending == 0)
+        pace_client_served(&c->worker->pace);
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;

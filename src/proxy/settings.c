@@ -16,6 +16,8 @@ struct proxy_settings proxy_settings_default(void)
         .client_stall_timeout = 5 * NSEC_S,
         .tcp_keepalive = 60 * NSEC_S,
         .tcp_user_timeout = 10 * NSEC_S,
+        .gather_window = 50 * NSEC_US, /* twice as long gains no more */
+        .gather_share = 8,             /* 4 took 15 % of the throughput of 16 clients, 8 none */
         .backoff_min = 50 * NSEC_MS,
         .backoff_max = 1 * NSEC_S,
         .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */

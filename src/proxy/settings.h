@@ -22,6 +22,9 @@ struct proxy_settings {
     uint64_t client_stall_timeout;     /* a client that takes no byte of what it is owed */
     uint64_t tcp_keepalive;            /* 0: off */
     uint64_t tcp_user_timeout;         /* 0: the kernel's */
+    uint64_t gather_window;            /* a worker's longest rest to gather requests; 0: none */
+    uint32_t gather_share;             /* and that is at most one share-th of what clients wait
+                                          anyway: see pace.h. Of no use to operators: no row */
     uint64_t backoff_min, backoff_max; /* between two connects to one node */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 

@@ -279,9 +279,9 @@ static uint64_t next_due(const struct worker *w)
 /*
  * A client that sent several requests at once, a pipeline, gets the replies from several nodes, one
  * soon after the other. A write is the dearest thing a proxy does, so the first of them wait for
- * the rest: for timeouts.gather at most, and not if the client is owed much already or a node did
- * not answer. A client whose requests came one by one does not wait. With pipelines of 16 over
- * three nodes that makes 1.2 writes per batch out of 1.7, and 10 to 15 % less CPU per request.
+ * the rest: for timeouts.gather_replies at most, and not if the client is owed much already or a
+ * node did not answer. A client whose requests came one by one does not wait. With pipelines of 16
+ * over three nodes that makes 1.2 writes per batch out of 1.7, and 10 to 15 % less CPU per request.
  */
 static bool gathers(struct client *c, bool over_turns)
 {
@@ -338,12 +338,26 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     return called;
 }
 
+/* The poll that waits; when requests are dense, it is made to find more of them: see pace.h. */
+static int wait_and_answer(struct worker *w, uint64_t until)
+{
+    uint64_t rest = 0;
+    enum pace_step step = pace_next(&w->pace, worker_now(w), &rest);
+    if (step == PACE_LOOK)
+        until = 0;
+    else if (step == PACE_REST && loop_rest(&w->loop, rest, until))
+        metric_add(&w->metrics.rests, 1);
+    int called = poll_and_answer(w, until);
+    pace_polled(&w->pace, called > 0);
+    return called;
+}
+
 bool worker_turn(struct worker *w, uint64_t max_wait_ns)
 {
     uint64_t until = next_due(w);
     if (max_wait_ns != NSEC_NEVER)
         until = nsec_min(until, worker_now(w) + max_wait_ns);
-    int called = poll_and_answer(w, until);
+    int called = wait_and_answer(w, until);
     uint64_t begin = worker_now(w);
     flush_clients(w, false);
     /* Clients that got their replies just now may have sent the next request already, and nodes the
@@ -414,6 +428,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     pool_init(&w->parts_pool, sizeof(struct part), SIZE_MAX, POOL_SPARE_MAX);
     args_init(&w->args);
     upstream_set_init(&w->upstreams, w);
+    pace_init(&w->pace, w->settings->gather_window, w->settings->gather_share, worker_now(w));
     list_init(&w->clients);
     list_init(&w->idle);
     list_init(&w->blocked);

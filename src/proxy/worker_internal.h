@@ -6,6 +6,7 @@
 #include "net/listener.h"
 #include "net/mailbox.h"
 #include "proxy/client.h"
+#include "proxy/pace.h"
 #include "proxy/size_table.h"
 #include "proxy/upstream_set.h"
 #include "proxy/worker.h"
@@ -57,6 +58,7 @@ struct worker {
     uint64_t next_deadline;    /* ns: no part's deadline is before; NSEC_NEVER: there is none */
     struct list dirty_clients, dirty_upstreams; /* conn.dirty: to be flushed this turn */
     uint64_t gathered_at; /* ns: when the first of the dirty clients has gathered long enough */
+    struct pace pace;     /* whether to rest before the next poll */
     uint64_t last_client_id;
     uint64_t started; /* ns */
 

@@ -252,18 +252,22 @@ def test_readers_that_never_read(start, key):
             clients = [slow_connection(proxy) for _ in range(20)]
             for i, client in enumerate(clients):
                 client.send(b"".join(requests[i:] + requests[:i]))
-            took = []
+            took, large = [], []
             end = time.monotonic() + 2
-            i = 0
             while time.monotonic() < end:
+                i = len(took)
                 began = time.monotonic()
                 other.send(encode("SET", key("small"), i) + encode("GET", key("small")))
                 assert [reply.value for reply in other.replies(2)] == ["OK", b"%d" % i]
                 took.append(time.monotonic() - began)
-                i += 1
                 if i % 20 == 0:
-                    assert other.ask("GET", key(i % 25)) == values[i % 25], counters_of(other.ask("INFO"))
-                    assert other.ask("SET", key("upload"), values[i % 25]) == "OK", counters_of(other.ask("INFO"))
+                    # Until it is known who does not read, a large one may wait for its whole deadline.
+                    began = time.monotonic()
+                    large.append(other.ask("GET", key(i % 25)) == values[i % 25])
+                    large.append(other.ask("SET", key("upload"), values[i % 25]) == "OK")
+                    assert time.monotonic() - began < 4 + 0.5 * SLOWNESS
+            assert sum(large) >= len(large) / 2, (large, counters_of(other.ask("INFO")))
+            assert other.ask("GET", key(3)) == values[3] and other.ask("SET", key("upload"), values[4]) == "OK"
             for client in clients:
                 client.close()
         took.sort()
@@ -277,8 +281,9 @@ def test_readers_that_never_read(start, key):
 
 @pytest.mark.slow
 def test_a_hundred_reading_clients(start, key):
-    """Half a gigabyte on its way to those who read it takes less than 64 MiB in all."""
-    proxy = start.proxy(start.nodes(2), settings())
+    """Half a gigabyte on its way to those who read it takes less than 64 MiB in all. On a busy machine they
+    read slowly, and then what is left of a value would be read for them while it fits; here it never does."""
+    proxy = start.proxy(start.nodes(2), settings(limits={"client_output": "1mb", "client_min_rate": 0}))
     values = [blob(5 * MIB, i) for i in range(6)]
     with proxy.connect(timeout=PATIENCE) as other:
         for i, value in enumerate(values):
@@ -301,7 +306,7 @@ def test_a_hundred_reading_clients(start, key):
                     left -= len(data) == len(b"$5242880\r\n") + 5 * MIB + 2
         assert [i for i, data in enumerate(got) if data != bulk(values[i % 6])] == []
         if SLOWNESS == 1:
-            assert rss.most < 64 * MIB, rss.most
+            assert rss.most < 64 * MIB, (rss.most, {k: v for k, v in counters_of(other.ask("INFO")).items() if v})
         for client in clients:
             client.close()
     drained(proxy)

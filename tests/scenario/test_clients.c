@@ -272,6 +272,66 @@ static void test_draining_answers_what_is_under_way(void **state)
     sim_free(t.s);
 }
 
+/* Each of the clients asks for a key as soon as it has been answered, for a while. Returns how
+ * often a worker has rested. */
+static uint64_t crowd(struct story *t, unsigned clients, int rounds)
+{
+    char value[32], reply[64];
+    const char *key = story_key(t, 0, 0);
+    story_value(key, value);
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(value), value);
+    for (int round = 0; round < rounds; round++) {
+        for (unsigned c = 0; c < clients; c++) {
+            story_print(t, c, "GET %s\r\n", key);
+            story_run(t, 10 * NSEC_US);
+        }
+        for (unsigned c = 0; c < clients; c++)
+            story_hear(t, c, reply, 5 * NSEC_MS);
+    }
+    return story_metric(t, "rests");
+}
+
+static void test_a_worker_rests_in_a_crowd_only(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t window;
+        uint32_t share;
+        unsigned clients;
+        bool rests;
+    } CASES[] = {
+        {NSEC_MS, 1, 8, true},
+        {0, 1, 8, false},       /* switched off */
+        {NSEC_MS, 8, 8, false}, /* no crowd */
+        {NSEC_MS, 1, 1, false},
+    };
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct story t;
+        struct sim_options o = story_options();
+        o.proxy.gather_window = CASES[i].window;
+        o.proxy.gather_share = CASES[i].share;
+        story_begin(&t, &o);
+        for (unsigned c = 0; c < CASES[i].clients; c++)
+            story_connect(&t);
+        char value[32];
+        const char *key = story_key(&t, 0, 0);
+        story_print(&t, 0, "SET %s %s\r\n", key, story_value(key, value));
+        story_hear(&t, 0, "+OK\r\n", 5 * NSEC_MS);
+        uint64_t rests = crowd(&t, CASES[i].clients, 20);
+        assert_int_equal(rests > 0, CASES[i].rests);
+        /* A node that hangs costs its deadline and no more, rests or not. */
+        uint64_t now = io_sim_now(t.s->world);
+        io_sim_freeze(t.s->world, io_sim_host_number(t.s->nodes[0]->io), now + 150 * NSEC_MS);
+        for (unsigned c = 0; c < CASES[i].clients; c++)
+            story_print(&t, c, "GET %s\r\n", key);
+        for (unsigned c = 0; c < CASES[i].clients; c++)
+            story_hear(&t, c, "$-1\r\n", 102 * NSEC_MS);
+        assert_in_range(io_sim_now(t.s->world) - now, 99 * NSEC_MS, 102 * NSEC_MS);
+        story_run(&t, 60 * NSEC_MS);
+        story_end(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_too_many_clients_are_told_so),
         cmocka_unit_test(test_workers_share_clients_evenly),
         cmocka_unit_test(test_draining_answers_what_is_under_way),
+        cmocka_unit_test(test_a_worker_rests_in_a_crowd_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

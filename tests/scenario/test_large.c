@@ -218,6 +218,35 @@ static void test_a_slow_reader_that_does_not_fit_its_budget_is_closed(void **sta
     story_end(&t);
 }
 
+static void test_a_slow_reader_that_does_not_fit_memory_is_left_in_peace(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_options();
+    o.proxy.bulk_max = 1;
+    o.proxy.client_min_rate = 0;
+    o.proxy.memory_max = 4 * MB; /* large values may have half of it */
+    begin(&t, &o);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    const char *x = story_key(&t, 0, 0), *y = story_key(&t, 0, 1);
+    story_set(&t, a, x, 3 * MB);
+    story_set(&t, a, y, 200 * KB);
+    t.deaf[a] = true;
+    story_print(&t, a, "GET %s\r\n", x);
+    story_run(&t, 10 * NSEC_MS);
+    story_print(&t, b, "GET %s\r\n", y); /* the pool is in use, and there is no room to free it */
+    story_run(&t, 300 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "replies_absorbed"), 0);
+    assert_int_equal(story_metric(&t, "requests_timed_out"), 1);
+    story_listen(&t, a);
+    story_hear_value(&t, a, x, 3 * MB, 100 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "clients_reply_cut"), 0);
+    t.got[b].head = t.got[b].len = 0;
+    story_print(&t, b, "GET %s\r\n", y);
+    story_hear_value(&t, b, y, 200 * KB, 30 * NSEC_MS);
+    story_end(&t);
+}
+
 static void test_a_body_that_stops_costs_only_its_upstream(void **state)
 {
     (void)state;
@@ -526,6 +555,28 @@ static void test_order_holds_when_the_version_changes(void **state)
     story_end(&t);
 }
 
+static void test_what_was_held_has_its_own_time(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_options();
+    o.proxy.request_timeout = 50 * NSEC_MS;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *x = story_key(&t, 0, 0), *y = story_key(&t, 0, 1);
+    story_set(&t, a, x, 2 * MB);
+    story_set(&t, a, y, 200 * KB);
+    t.deaf[a] = true;
+    story_print(&t, a, "GET %s\r\nGET %s\r\n", x, y); /* one after the other, for its order */
+    story_run(&t, 300 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "requests_held"), 1);
+    story_listen(&t, a);
+    story_hear_value(&t, a, x, 2 * MB, 100 * NSEC_MS);
+    story_hear_value(&t, a, y, 200 * KB, 30 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "requests_timed_out"), 0);
+    story_end(&t);
+}
+
 static void test_what_memory_does_not_hold_costs_who_does_not_read(void **state)
 {
     (void)state;
@@ -637,6 +688,7 @@ int main(void)
         cmocka_unit_test(test_a_large_reply_on_the_shared_upstream_moves_it_aside),
         cmocka_unit_test(test_a_slow_reader_does_not_hold_the_pool),
         cmocka_unit_test(test_a_slow_reader_that_does_not_fit_its_budget_is_closed),
+        cmocka_unit_test(test_a_slow_reader_that_does_not_fit_memory_is_left_in_peace),
         cmocka_unit_test(test_a_body_that_stops_costs_only_its_upstream),
         cmocka_unit_test(test_a_client_that_vanishes_inside_a_body_leaves_nothing),
         cmocka_unit_test(test_uploads_wait_for_each_other_in_order),
@@ -646,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_halts_inside_a_reply_is_given_up),
         cmocka_unit_test(test_two_clients_that_wait_for_each_other_both_go_on),
         cmocka_unit_test(test_what_does_not_fit_waits_until_it_is_next),
+        cmocka_unit_test(test_what_was_held_has_its_own_time),
         cmocka_unit_test(test_what_memory_does_not_hold_costs_who_does_not_read),
         cmocka_unit_test(test_what_has_to_be_gathered_is_bounded),
         cmocka_unit_test(test_order_holds_from_a_large_SET_to_a_small_GET),

@@ -304,6 +304,33 @@ static void test_sleep_and_wake(void **state)
     world_close(&x);
 }
 
+static void test_rest(void **state)
+{
+    (void)state;
+    struct world x;
+    struct io_event e;
+    world_open(&x, 9, NULL);
+    int peer = establish(&x);
+    unsigned client = io_sim_host_number(x.client);
+    while (wait_once(x.client, &e, 0) > 0 || wait_once(x.server, &e, 0) > 0)
+        continue;
+    assert_int_equal(wait_once(x.server, &e, NSEC_NEVER), 0);
+    uint64_t start = io_sim_now(x.w);
+    assert_int_equal(write_text(x.server, peer, "early"), 5);
+    assert_int_equal(wait_once(x.server, &e, NSEC_NEVER), 0);
+    x.client->ops->rest(x.client->ctx, 10 * NSEC_MS);
+    assert_int_equal(wait_once(x.client, &e, NSEC_NEVER), 0);
+    x.client->ops->wake(x.client->ctx); /* nothing ends a rest */
+    while (!io_sim_can_run(x.w, client)) {
+        assert_int_equal(wait_once(x.client, &e, NSEC_NEVER), 0);
+        io_sim_advance(x.w, NSEC_NEVER);
+    }
+    assert_int_equal(io_sim_now(x.w), start + 10 * NSEC_MS);
+    assert_int_equal(wait_once(x.client, &e, NSEC_NEVER), 1);
+    assert_true(e.tag == &x.client && (e.ready & IO_IN));
+    world_close(&x);
+}
+
 /* ---- a relay in all weathers ---- */
 
 /* Sends back what it reads; heeds short writes; reads until -EAGAIN or a short read. */
@@ -426,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_listeners_share),
         cmocka_unit_test(test_sleep_and_wake),
+        cmocka_unit_test(test_rest),
         cmocka_unit_test(test_streams_stay_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
