@@ -265,7 +265,7 @@ def load(*arguments):
 def test_an_open_loop_keeps_its_rate():
     server = Server(b"v" * 64)
     told = load("-a", f"127.0.0.1:{server.port}", "-s", 64, "-c", 1, "-r", 500, "-t", 1)
-    assert 490 <= told["requests"] <= 501
+    assert 490 <= told["requests"] <= 510
     assert harness.bad_of(told) == 0
 
 

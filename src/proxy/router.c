@@ -344,7 +344,8 @@ static void begin_upload(struct client *c, const struct command *command)
         struct key_hashes hash = hash_key(w, key);
         n = w->upstreams.nodes[maglev_lookup(w->view->ring, hash.ring)];
         struct upstream *u = upstream_node_shared(n, r->proto);
-        f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
+        /* What is only announced costs the node nothing yet; limits.bulk_max bounds the rest. */
+        f = u ? upstream_admits(u, c->in.len) : FAILURE_MEMORY;
         if (sets_whole_value(command))
             size_id = size_table_id(hash.whole, COMMAND_ID_GET) | 1;
     }
@@ -358,7 +359,7 @@ static void begin_upload(struct client *c, const struct command *command)
     p->size = PART_UPLOAD;
     p->size_id = size_id;
     p->guess = len;
-    part_enter(p, len);
+    part_enter(p, c->in.len);
     buf_move_all(&p->bytes, &c->in);
     lanes_place(p);
 }

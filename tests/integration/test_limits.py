@@ -172,13 +172,13 @@ def test_node_requests(start, silent):
 def test_node_bytes(start, silent):
     proxy = start.proxy([silent], {"limits": {"node_bytes": "1mb"}, "timeouts": {"request": "3s"}})
     with proxy.connect() as first, proxy.connect() as second:
-        first.send(encode("SET", "a", "x" * 700_000))
-        eventually(lambda: len(silent.requests) == 1)
-        answer = second.ask("SET", "b", "x" * 700_000)
+        first.send(encode("SET", "a", "x" * 40_000) * 25)
+        eventually(lambda: len(silent.requests) == 25)
+        answer = second.ask("SET", "b", "x" * 60_000)
         assert isinstance(answer, Error) and "sumcache: node" in str(answer)
         assert counters_by(second)["requests_node_limit"] == 1
         second.send(encode("SET", "c", "small"))
-        eventually(lambda: len(silent.requests) == 2)
+        eventually(lambda: len(silent.requests) == 26)
 
 
 def test_max_split_request(start, nodes, key):
