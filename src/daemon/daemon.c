@@ -89,9 +89,11 @@ static uint32_t node_count(const struct daemon *d)
 static int raise_file_limit(struct daemon *d)
 {
     uint32_t clients = d->config->proxy.clients_max;
-    /* Per worker and node two upstreams (RESP2 and RESP3); per worker its listeners, epoll and
-     * wake-up; 64 for what is left, from standard input to the resolver's sockets. */
-    uint64_t need = (uint64_t)clients + (uint64_t)node_count(d) * d->worker_count * 2 +
+    /* Per worker, node and RESP version one shared upstream and the bulk ones, which surprises may
+     * double (lanes.c); per worker its listeners, epoll and wake-up; 64 for what is left, from
+     * standard input to the resolver's sockets. */
+    uint64_t per_node = 2 * (1 + 2 * (uint64_t)d->config->proxy.bulk_max);
+    uint64_t need = (uint64_t)clients + (uint64_t)node_count(d) * d->worker_count * per_node +
                     (uint64_t)d->worker_count * (d->config->listen_count + 2) + 64;
     uint64_t limit = 0;
     int err = process_raise_file_limit(need, &limit);

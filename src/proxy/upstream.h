@@ -8,6 +8,8 @@
  *                           ▲   └── fail, time-out ──┴── closed, silent, bad ──┐
  *                           └───────────── timer ───────── BACKOFF ◄───────────┘
  *
+ * A bulk one that nobody waits for goes from BACKOFF to IDLE instead, until it is needed.
+ *
  * Connected is not healthy: a stopped process still accepts. So each new connection greets with a
  * PING (RESP2) or HELLO 3 (RESP3) and carries requests only after the answer. While the node is
  * believed to be well (no failure since it last was READY), requests wait for that within their
