@@ -265,6 +265,9 @@ static void close_idle(struct worker *w)
 /* When the first of the FIFO lists has something to do. */
 static uint64_t next_due(const struct worker *w)
 {
+    /* A flush, which comes after lanes_run(), may have freed what somebody waits for. */
+    if (!list_empty(&w->reviewed) || !list_empty(&w->changed_nodes))
+        return worker_now(w);
     uint64_t due = w->next_deadline;
     due = nsec_min(due, w->gathered_at);
     if (!list_empty(&w->blocked))
