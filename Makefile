@@ -70,4 +70,4 @@ bench: ## figures beside twemproxy, HAProxy and direct Redis, in 35 minutes; ARG
 	@/usr/bin/python3 bench/run.py $(ARGS)
 
 clean: ## remove all build directories
-	@rm -rf build build-lint build-asan build-tsan build-fuzz
+	@rm -rf build build-lint build-micro build-asan build-tsan build-fuzz

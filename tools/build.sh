@@ -3,10 +3,11 @@
 #
 # Configures a build directory if need be, and builds in it.
 #
-#   tools/build.sh plain|lint|asan|tsan|fuzz [TARGET…]
+#   tools/build.sh plain|lint|micro|asan|tsan|fuzz [TARGET…]
 #
 #   plain  build/       -O2 across files, with debug information: what is run, measured and shipped
 #   lint   build-lint/  objects that tools/tidy.py can look into, which those of plain are not
+#   micro  build-micro/ as plain, file by file: callgrind has to find the functions it counts
 #   asan   build-asan/  address and undefined-behaviour sanitizer; a report ends the program
 #   tsan   build-tsan/  thread sanitizer
 #   fuzz   build-fuzz/  clang, libFuzzer, address and undefined-behaviour sanitizer
@@ -37,6 +38,11 @@ plain)
 lint)
     dir=build-lint
     options='-Dbuildtype=debug -Doptimization=0'
+    c_args=
+    ;;
+micro)
+    dir=build-micro
+    options='-Dbuildtype=debugoptimized'
     c_args=
     ;;
 asan)

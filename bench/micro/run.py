@@ -184,7 +184,8 @@ def results_text(cases, build):
 def options_read():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only cases whose name begins so")
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"), metavar="DIR", help="default: build")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build-micro"), metavar="DIR",
+                        help="default: build-micro")
     parser.add_argument("--compare", action="store_true", help="hold the instructions against results.md")
     parser.add_argument("--tolerance", type=float, default=2.0, metavar="PERCENT",
                         help="what --compare lets pass (default: 2)")
@@ -204,7 +205,7 @@ def options_read():
 def measure(options):
     program = os.path.join(os.path.abspath(options.build), "bench", "micro", "bench_micro")
     if not os.access(program, os.X_OK):
-        raise MicroError(f"{program} is missing: build it first (ninja -C {options.build} bench/micro/bench_micro)")
+        raise MicroError(f"{program} is missing: build it first (tools/build.sh micro bench/micro/bench_micro)")
     cases = {} if options.no_time else timed(program, options.names)
     if not options.no_count:
         for name, case in counted(program, options.names).items():
