@@ -489,8 +489,9 @@ static bool workers_have_ended(const struct sim *s)
 
 static bool wait_for_drain(struct sim *s, uint64_t posted_at)
 {
-    uint64_t limit =
-        posted_at + s->options.proxy.drain_timeout + 2 * s->options.pause_max + NSEC_MS;
+    /* A worker that rests hears of it afterwards. */
+    uint64_t limit = posted_at + s->options.proxy.drain_timeout + s->options.proxy.gather_window +
+                     2 * s->options.pause_max + NSEC_MS;
     while (!workers_have_ended(s)) {
         if (!sim_step(s, limit))
             return false;
