@@ -378,6 +378,22 @@ def test_deadline_while_it_waits_for_a_bulk_upstream(start, fake):
 
 # The pool.
 
+def test_client_that_leaves_while_it_waits_in_line(start, fake):
+    """What it asked for is not executed any more."""
+    scene = Scene(start, fake, settings(limits={"bulk_max": 1}))
+    with scene.connect() as holder, scene.connect() as waits:
+        upload = Upload(holder, "SET", scene.key, BIG).send(300_000)
+        wait_counter(scene.proxy, "requests_streamed")
+        tag = "{" + scene.key2 + "}"
+        waits.send(encode("MSET", tag + "a", blob(100_000), tag + "b", "x"))
+        wait_counter(scene.proxy, "bulk_waits")
+        waits.reset()  # a plain close may be a half one
+        eventually(lambda: scene.proxy.counter("clients") == 2, what="it has left")
+        holder.send(upload.rest() + encode("GET", scene.key2))
+        assert [reply.value for reply in holder.replies(2)] == ["OK", "OK"]
+    assert [args[0] for args in fake.requests] == [b"SET", b"GET"]
+
+
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_bulk_max(start, fake, most):
     """So many uploads at a time to one node, and as many again in RESP3; the next wait, first come, first
