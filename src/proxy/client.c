@@ -11,6 +11,7 @@
 #include "proxy/client.h"
 
 #include "base/must.h"
+#include "base/nsec.h"
 #include "proxy/lanes.h"
 #include "proxy/router.h"
 #include "proxy/upload.h"
@@ -21,15 +22,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { WRITES_FIRST_MS = 10 }; /* without taking a byte: longer than a round trip and a turn */
+
 /* ---- may it go on? ---- */
+
+/* It takes nothing: it may be one that writes a whole pipeline before it reads (redis-py does), and
+ * will not read before we have. It is read on, as long as what it is owed has room. */
+static bool writes_first(const struct client *c)
+{
+    const struct worker *w = c->worker;
+    return c->conn.blocked && !list_empty(&c->blocked_link) &&
+           worker_now(w) >= c->blocked_since + WRITES_FIRST_MS * NSEC_MS &&
+           client_owed(c) <= w->settings->client_output_max / 2 &&
+           lanes_has_room(w, CLIENT_OUTPUT_PAUSE);
+}
 
 static bool must_wait(const struct client *c)
 {
     const struct worker *w = c->worker;
     if (c->upload)
         return upload_is_blocked(c);
-    return c->closing || w->draining || c->pending >= w->settings->client_pending_max ||
-           client_owed(c) > CLIENT_OUTPUT_PAUSE;
+    if (c->closing || w->draining || c->pending >= w->settings->client_pending_max)
+        return true;
+    return client_owed(c) > CLIENT_OUTPUT_PAUSE && !writes_first(c);
+}
+
+/* … or enough has been written to it for once: others first. */
+static bool must_stop(const struct client *c)
+{
+    return must_wait(c) || client_owed(c) > c->may_owe;
 }
 
 void client_wake(struct client *c)
@@ -161,7 +182,17 @@ static void sent_bytes(struct client *c, size_t n)
         c->blocked_since = worker_now(w);
         list_remove(&c->blocked_link);
         list_push_tail(&w->blocked, &c->blocked_link);
+        if (!timer_is_set(&w->blocked_timer))
+            timer_set(&w->blocked_timer, worker_now(w) + WRITES_FIRST_MS * NSEC_MS);
     }
+}
+
+void client_wake_blocked(struct worker *w)
+{
+    list_for_each (link, &w->blocked)
+        client_wake(list_item(link, struct client, blocked_link));
+    if (!list_empty(&w->blocked))
+        timer_set(&w->blocked_timer, worker_now(w) + WRITES_FIRST_MS * NSEC_MS);
 }
 
 int client_pass_on(struct client *c, const void *bytes, size_t len)
@@ -413,7 +444,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
 {
     struct worker *w = c->worker;
     while (len > 0 && !c->conn.source.dead) {
-        if (!c->upload && must_wait(c)) {
+        if (!c->upload && must_stop(c)) {
             if (c->closing)
                 return; /* nothing more is taken from it */
             if (c->pending >= w->settings->client_pending_max)
@@ -458,7 +489,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
 /* What was kept in c->in while the client had to wait. */
 static void feed_kept(struct client *c)
 {
-    while (!c->conn.source.dead && c->in.len > c->in_fed && !must_wait(c)) {
+    while (!c->conn.source.dead && c->in.len > c->in_fed && !must_stop(c)) {
         struct iovec piece;
         buf_iov(&c->in, c->in_fed, &piece, 1);
         size_t used;
@@ -495,6 +526,7 @@ static void end_of_input(struct client *c)
 static void read_client(struct client *c)
 {
     struct worker *w = c->worker;
+    c->may_owe = client_owed(c) + CLIENT_OUTPUT_PAUSE;
     feed_kept(c);
     if (c->conn.source.dead || c->in.len > c->in_fed || !c->readable || must_wait(c))
         return;

@@ -40,6 +40,7 @@ struct client {
     uint32_t answered_batch;  /* of the request that was answered last */
     uint64_t gathering_since; /* ns: since when its replies wait for more; 0: they do not */
     uint64_t held;            /* bytes of replies that wait in requests for their turn */
+    uint64_t may_owe;         /* bytes it may be owed before others come first: see must_stop() */
     uint64_t reserved;        /* bytes of large replies on their way that will have to wait */
 
     uint8_t proto;      /* 2 or 3 */
@@ -95,6 +96,9 @@ int client_pass_on(struct client *c, const void *bytes, size_t len) MUST_CHECK;
 void client_check_owed(struct client *c);
 
 void client_flush(struct client *c);
+
+/* Now and then, while w->blocked is not empty: who does not read may have to be read from. */
+void client_wake_blocked(struct worker *w);
 
 /* The worker drains: it is closed when it has nothing under way. */
 void client_drain(struct client *c);

@@ -171,6 +171,11 @@ static void on_drain_time(struct timer *t)
         client_close(list_item(link, struct client, link));
 }
 
+static void on_blocked_time(struct timer *t)
+{
+    client_wake_blocked(container_of(t, struct worker, blocked_timer));
+}
+
 static bool has_spares(const struct worker *w)
 {
     return chunk_pool_has_spares(&w->chunks) || w->clients_pool.spare_count > 0 ||
@@ -414,7 +419,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     loop_init(&w->loop, io);
     if (!w->client_scratch || !w->upstream_scratch ||
         timer_make(&w->drain_timer, &w->loop.timers, on_drain_time) != 0 ||
-        timer_make(&w->trim_timer, &w->loop.timers, on_trim_time) != 0) {
+        timer_make(&w->trim_timer, &w->loop.timers, on_trim_time) != 0 ||
+        timer_make(&w->blocked_timer, &w->loop.timers, on_blocked_time) != 0) {
         free(w->client_scratch);
         free(w->upstream_scratch);
         loop_fini(&w->loop);
@@ -464,6 +470,7 @@ struct worker *worker_free(struct worker *w)
         listener_close(&w->listeners[i]);
     timer_unmake(&w->drain_timer);
     timer_unmake(&w->trim_timer);
+    timer_unmake(&w->blocked_timer);
     loop_fini(&w->loop);
     view_unref(w->view);
     args_fini(&w->args);

@@ -77,7 +77,8 @@ struct worker {
     uint32_t node_requests_max; /* this worker's share */
     uint64_t node_bytes_max;    /* this worker's share */
 
-    struct timer trim_timer; /* gives back spare memory, once a second while there is any */
+    struct timer trim_timer;    /* gives back spare memory, once a second while there is any */
+    struct timer blocked_timer; /* client_wake_blocked() */
     struct timer drain_timer;
     bool draining;
     bool ended; /* the drain time is over */

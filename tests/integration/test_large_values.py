@@ -444,3 +444,15 @@ def test_small_requests_beside_large_ones(start, nodes, key):
     assert counters["requests_timed_out"] == 0 and counters["requests_streamed"] > 10
     with proxy.connect(timeout=PATIENCE) as client:
         client.ask("DEL", *[f"key:{i:012}" for i in range(10)])
+
+
+def test_a_client_that_writes_all_before_it_reads(start, nodes, key):
+    """Some libraries send a whole pipeline, however long, before they read the first reply."""
+    proxy = start.proxy(nodes, settings())
+    value = blob(30_000, 3)
+    with proxy.connect(timeout=PATIENCE) as client, proxy.connect(timeout=PATIENCE) as other:
+        client.send(b"".join(encode("SET", key(i), value) + encode("GET", key(i)) for i in range(700)))
+        assert other.ask("PING") == "PONG"
+        for _ in range(700):
+            assert [reply.value for reply in client.replies(2)] == ["OK", value]
+    assert proxy.counter("clients_stalled") == 0
