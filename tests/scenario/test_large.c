@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Large values beside small ones, and whom it costs what if one of them gets stuck. */
+/*
+ * Large values beside small ones, and whom it costs what if one of them gets stuck.
+ * Long: one story after the other, each read by itself.
+ */
 #include "story.h"
 
 #include "base/buf.h"
