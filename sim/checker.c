@@ -296,8 +296,10 @@ void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool 
     c->reply_moved_at = io_sim_now(k->world);
     c->reply_read += len;
     if (begins && c->reply_began_at == 0) {
+        const struct check_command *before = seq > 0 ? c - 1 : NULL;
         c->reply_began_at = c->reply_moved_at;
         c->aside_then = k->aside;
+        c->out_of_turn = before && before->session == c->session && !before->answered;
     }
 }
 

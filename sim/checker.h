@@ -108,6 +108,7 @@ struct check_command {
     uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
     uint64_t reply_read;                     /* how many those are */
     uint64_t aside_then;                     /* checker.aside when they began */
+    bool out_of_turn; /* … before it was the next one to be answered, so all of it may be read */
     uint32_t part_count;
     struct check_part *parts; /* owned */
 };
