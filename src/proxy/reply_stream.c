@@ -129,16 +129,21 @@ bool reply_stream_take(struct upstream *u, const uint8_t *bytes, size_t len)
         return false;
     }
     struct client *c = r->client;
-    if (u->bulk && !u->absorbing && request_is_next(r) && c->conn.out.len > STREAM_PAUSE &&
-        !others_wait(u))
+    if (u->absorbing || !request_is_next(r) || c->conn.out.len <= STREAM_PAUSE)
+        return true;
+    if (u->bulk && !others_wait(u)) {
         pause(u, c);
+    } else if (!u->pressed) { /* its client is closed if it comes to owe too much */
+        u->pressed = true;
+        metric_add(&u->worker->metrics.replies_absorbed, 1);
+    }
     return true;
 }
 
 void reply_stream_end(struct upstream *u, struct part *p, const uint8_t *bytes, size_t len)
 {
     pass_on(p, bytes, len);
-    u->streaming = u->absorbing = false;
+    u->streaming = u->absorbing = u->pressed = false;
     struct request *r = p->request;
     if (!r) {
         metric_add(&u->worker->metrics.late_replies, 1);

@@ -167,7 +167,7 @@ static void drop_connection(struct upstream *u)
     conn_close(&u->conn);
     buf_clear(&u->in, &u->worker->chunks);
     frame_reset(&u->frame);
-    u->dropping = u->out_of_memory = u->streaming = u->absorbing = u->hung_up = false;
+    u->dropping = u->out_of_memory = u->streaming = u->absorbing = u->pressed = u->hung_up = false;
     u->upload = NULL;
     if (u->paused_for)
         take_ptr(u->paused_for)->paused = NULL;

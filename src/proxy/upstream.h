@@ -56,6 +56,7 @@ struct upstream {
     bool out_of_memory;   /* the incomplete reply did not fit limits.memory */
     bool streaming;       /* the incomplete reply is passed on while it comes: reply_stream.h */
     bool absorbing;       /* … and read on, though its client does not take it yet */
+    bool pressed;         /* … because others wait behind it */
     struct client *paused_for; /* not read until this client has taken more; NULL: it is read */
     struct part *upload;       /* whose client still sends it; the last in `sent`; NULL: none */
     uint64_t window_began;     /* ns: since when what its client moves is counted … */
