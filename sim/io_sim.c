@@ -304,6 +304,16 @@ bool io_sim_is_cut(struct io *io, int handle)
     return s->reset || (s->state == SOCKET_OPEN && !sim_socket(w, s->peer));
 }
 
+uint64_t io_sim_peer_closed_at(const struct io_sim *w, int handle)
+{
+    must(handle >= 0 && (uint32_t)handle < w->socket_count);
+    int peer = w->sockets[handle]->peer;
+    if (peer < 0)
+        return 0;
+    const struct sim_socket *s = w->sockets[peer];
+    return s->state == SOCKET_CLOSED ? s->closed_at : NSEC_NEVER;
+}
+
 void io_sim_peer_blocked(struct io *io, int handle, uint64_t *ret_from, uint64_t *ret_until)
 {
     struct sim_socket *s = model_socket(io, handle);

@@ -105,6 +105,9 @@ uint64_t io_sim_unread(struct io *io, int handle); /* bytes this end wrote that 
 /* How many of those have arrived; one more if the end has. */
 uint64_t io_sim_waiting(struct io *io, int handle);
 bool io_sim_is_cut(struct io *io, int handle); /* reset, or the peer has closed */
+/* When the host at the other end of a connection closed it, of one that has ended here too.
+ * NSEC_NEVER: it has not; 0: there never was an other end. */
+uint64_t io_sim_peer_closed_at(const struct io_sim *w, int handle);
 /* When the other end last could not write all it wanted to, and until when; 0, 0: never. While it
  * lasts, ret_until is NSEC_NEVER. */
 void io_sim_peer_blocked(struct io *io, int handle, uint64_t *ret_from, uint64_t *ret_until);

@@ -561,6 +561,7 @@ static void sim_close(void *ctx, int handle)
     for (uint32_t i = 0; i < s->backlog_count; i++)
         sim_close(ctx, s->backlog[i]);
     s->state = SOCKET_CLOSED;
+    s->closed_at = w->now;
     sim_socket_release(s);
     while (w->first_open < w->socket_count && w->sockets[w->first_open]->state == SOCKET_CLOSED)
         w->first_open++;

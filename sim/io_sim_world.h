@@ -54,7 +54,8 @@ struct sim_socket {
     struct io_sim_tap tap;
     uint64_t clogged_until;
     uint64_t blocked_from, blocked_until;
-    int *backlog; /* owned; listening: established, not yet accepted */
+    uint64_t closed_at; /* by its host */
+    int *backlog;       /* owned; listening: established, not yet accepted */
     uint32_t backlog_count, backlog_room;
 };
 
