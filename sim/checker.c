@@ -272,6 +272,7 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
         }
         since = c->sent_at;
     }
+    stale_executes(k, node, verb, key);
     if (!owner_may_be(k, node, key_text, since))
         checker_fail(k, "route: node %u got %s of key %.*s, which is not its own", node, verb,
                      (int)key_text.len, key_text.p);

@@ -13,12 +13,13 @@
 #include "cluster/view.h"
 #include "io_sim.h"
 #include "options.h"
+#include "stale.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHECK_KEYS_MAX = 64, CHECK_VIEWS_MAX = 64, CHECK_MESSAGE_MAX = 400 };
+enum { CHECK_VIEWS_MAX = 64, CHECK_MESSAGE_MAX = 2000 };
 
 enum check_kind {
     /* Sent to nodes. */
@@ -53,6 +54,8 @@ enum check_kind {
     CHECK_KINDS,
 };
 
+const char *check_kind_name(enum check_kind kind);
+
 static inline bool check_kind_is_local(enum check_kind kind)
 {
     return kind >= CHECK_PING;
@@ -85,7 +88,9 @@ struct check_part {
     uint8_t outcome; /* enum check_outcome */
     uint8_t executions;
     int8_t node;
+    bool empty; /* writes an empty value, which does not tell whose it is */
     uint64_t value, len;
+    uint64_t floor; /* of a read: what began then was acknowledged before it began (stale.h) */
 };
 
 struct check_command {
@@ -109,6 +114,7 @@ struct check_command {
     uint64_t reply_read;                     /* how many those are */
     uint64_t aside_then;                     /* checker.aside when they began */
     bool out_of_turn; /* … before it was the next one to be answered, so all of it may be read */
+    struct stale_span span;
     uint32_t part_count;
     struct check_part *parts; /* owned */
 };
@@ -142,6 +148,7 @@ struct checker {
     struct check_view views[CHECK_VIEWS_MAX];
     uint32_t view_count;
     uint64_t step; /* grows with each execution */
+    struct stale stale;
     struct check_order order[SIM_CLIENTS_MAX + 1][SIM_NODES_MAX];
     /* Nodes that sent a reply nobody asked for while a request may have been on its way: the proxy
      * cannot tell the two apart. From when, and until when the connection lived. */

@@ -344,6 +344,17 @@ static void go_on(struct client_model *m)
     }
 }
 
+static void note_begun(struct client_model *m)
+{
+    struct client_session *s = &m->s;
+    for (; s->begun < s->generated; s->begun++) {
+        struct check_command *c = command(m, s->first + s->begun);
+        if (c->begin_offset >= s->queued - s->out.len)
+            return;
+        stale_begins(m->checker, c, s->handle);
+    }
+}
+
 static void transmit(struct client_model *m, uint64_t now)
 {
     struct client_session *s = &m->s;
@@ -372,6 +383,7 @@ static void transmit(struct client_model *m, uint64_t now)
             return;
         }
         bytes_take(&s->out, (size_t)n);
+        note_begun(m);
         if (s->dry_since != 0)
             note_idle(m);
         s->dry_since = 0;

@@ -28,7 +28,8 @@ enum client_model_stop { STOP_GO_ON, STOP_VANISH, STOP_HALF_CLOSE, STOP_RESET, S
 struct client_session {
     int handle; /* -1: none */
     uint32_t first, generated, judged,
-        received; /* sequence numbers; first ≤ received ≤ judged ≤ … */
+        received;   /* sequence numbers; first ≤ received ≤ judged ≤ … */
+    uint32_t begun; /* commands of which the first byte was sent */
     uint32_t read_by_proxy;
     uint32_t budget;    /* commands still to be made */
     uint32_t depth;     /* commands under way at most */

@@ -41,6 +41,11 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_MALFORMED] = "malformed input",
 };
 
+const char *check_kind_name(enum check_kind kind)
+{
+    return KIND_NAMES[kind];
+}
+
 struct judgement {
     struct checker *k;
     unsigned client;
@@ -267,6 +272,7 @@ static void judge_value(const struct judgement *j, const struct check_part *p,
                   p->value != check_digest(item->text, item->len)))
         wrong(j, p->outcome == OUTCOME_NONE ? "a value, but no node was asked"
                                             : "not the value that the node gave");
+    stale_judge(j->k, j->client, j->seq, (uint32_t)(p - j->c->parts), item->text, item->len);
 }
 
 static void judge_mget(const struct judgement *j)
@@ -484,9 +490,11 @@ void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struc
     k->judged++;
     struct judgement j = {k, client, seq, c, a};
     io_sim_note(k->world, TRACE_REPLY, client, seq, a->top.type, KIND_NAMES[c->kind]);
+    bool tainted = checker_is_tainted(k, c);
+    stale_answered(k, c, a->top.type != '-', !tainted);
     if (check_kind_is_local((enum check_kind)c->kind))
         judge_local(&j);
-    else if (c->vague || checker_is_tainted(k, c))
+    else if (c->vague || tainted)
         return;
     else if (a->top.type == '-')
         judge_error(&j);

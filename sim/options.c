@@ -309,4 +309,6 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
         o->victims = (1U << o->nodes) - 1;
         o->calm = false;
     }
+    /* Where nodes fail, what keeps reads from being stale is still to be made: sim --stale. */
+    o->stale_checked = o->calm;
 }

@@ -9,8 +9,9 @@
 
 enum { SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
 
-/* How many keys of one kind: few, so that they meet; many, so that all nodes have some. */
-enum { CHECK_KEYS_FEW = 6, CHECK_KEYS_MANY = 60 };
+/* How many keys of one kind: few, so that they meet; many, so that all nodes have some; the numbers
+ * of all are below the maximum. */
+enum { CHECK_KEYS_FEW = 6, CHECK_KEYS_MANY = 60, CHECK_KEYS_MAX = 64 };
 
 struct sim_options {
     uint32_t workers, nodes, clients;
@@ -56,6 +57,7 @@ struct sim_options {
     bool tight;   /* limits so low that any request may be refused for one of ours */
     bool starved; /* memory for hardly a command at a time: even alone a client may be refused */
     bool closes;  /* limits or time-outs so low that any client may be closed for one of ours */
+    bool stale_checked; /* a read that is stale is a mistake: stale.h */
 };
 
 /* The same seed gives the same options. */

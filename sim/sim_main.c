@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim SEED [COUNT] [-v] [--twice] [--counters]: runs COUNT seeds from SEED on. -v prints the trace;
- * --twice runs every seed twice and compares; --counters shows what the workers counted in all, to
- * see what the runs have met and what they never do. Ends with 1 at the first seed that fails, and
- * says how to repeat it.
+ * sim SEED [COUNT] [-v] [--twice] [--stale] [--counters]: runs COUNT seeds from SEED on. -v prints
+ * the trace; --twice runs every seed twice and compares; --stale wants no read to be stale in any
+ * run, not only where all is calm; --counters shows what the workers counted in all, to see what
+ * the runs have met and what they never do. Ends with 1 at the first seed that fails, and says how
+ * to repeat it.
  */
 #include "base/must.h"
 #include "base/nsec.h"
@@ -59,10 +60,12 @@ static void show_options(const struct sim_options *o, FILE *to)
 }
 
 /* One run. Returns its trace's hash. */
-static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct totals *t)
+static uint64_t run(uint64_t seed, bool stale, FILE *print, bool keep, bool *ret_ok,
+                    struct totals *t)
 {
     struct sim_options options;
     sim_options_draw(&options, seed);
+    options.stale_checked |= stale;
     alarm(SEED_SECONDS_MAX);
     seed_high = (sig_atomic_t)(seed >> 32);
     seed_low = (sig_atomic_t)(uint32_t)seed;
@@ -85,8 +88,8 @@ static uint64_t run(uint64_t seed, FILE *print, bool keep, bool *ret_ok, struct 
     }
     if (keep) {
         trace_show(&s->trace, stderr);
-        fprintf(stderr, "failed: %s\nsim %" PRIu64 " # version %s\n", s->checker.message, seed,
-                SUMCACHE_VERSION);
+        fprintf(stderr, "failed: %s\nsim %" PRIu64 "%s # version %s\n", s->checker.message, seed,
+                stale ? " --stale" : "", SUMCACHE_VERSION);
     }
     uint64_t hash = s->trace.hash;
     sim_free(s);
@@ -106,7 +109,7 @@ static void show_totals(const struct totals *t, uint64_t seeds, bool counters)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim SEED [COUNT] [-v] [--twice] [--counters]\n");
+    fprintf(stderr, "usage: sim SEED [COUNT] [-v] [--twice] [--stale] [--counters]\n");
     return 2;
 }
 
@@ -114,13 +117,15 @@ int main(int argc, char **argv)
 {
     uint64_t numbers[2] = {1, 1};
     unsigned given = 0;
-    bool verbose = false, twice = false, counters = false;
+    bool verbose = false, twice = false, stale = false, counters = false;
     for (int i = 1; i < argc; i++) {
         char *end;
         if (strcmp(argv[i], "-v") == 0)
             verbose = true;
         else if (strcmp(argv[i], "--twice") == 0)
             twice = true;
+        else if (strcmp(argv[i], "--stale") == 0)
+            stale = true;
         else if (strcmp(argv[i], "--counters") == 0)
             counters = true;
         else if (given < 2 && (numbers[given] = strtoull(argv[i], &end, 10), *end == '\0'))
@@ -140,11 +145,11 @@ int main(int argc, char **argv)
     int status = 0;
     for (uint64_t seed = numbers[0]; seed < numbers[0] + numbers[1] && status == 0; seed++) {
         bool ok;
-        uint64_t hash = run(seed, verbose ? stdout : NULL, false, &ok, &t);
+        uint64_t hash = run(seed, stale, verbose ? stdout : NULL, false, &ok, &t);
         if (!ok) {
-            run(seed, NULL, true, &ok, &ignored);
+            run(seed, stale, NULL, true, &ok, &ignored);
             status = 1;
-        } else if (twice && run(seed, NULL, false, &ok, &ignored) != hash) {
+        } else if (twice && run(seed, stale, NULL, false, &ok, &ignored) != hash) {
             fprintf(stderr,
                     "failed: the same seed took another course\nsim %" PRIu64
                     " --twice # version %s\n",

@@ -136,11 +136,11 @@ static size_t add_text(struct client_model *m, const struct check_key *key, size
     return len;
 }
 
-static void add_value(struct client_model *m, enum check_kind kind, const struct check_key *key)
+static size_t add_value(struct client_model *m, enum check_kind kind, const struct check_key *key)
 {
     /* Appended to for the whole of a run, so most of these are short. */
     size_t len = kind == CHECK_APPEND && below(m, 6) > 0 ? 1 : draw_value_len(m);
-    add_text(m, key, len);
+    return add_text(m, key, len);
 }
 
 /* Which key. Where two sorts of clients cross, one goes up through the keys and one down, so that
@@ -186,7 +186,7 @@ static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys
         if (kind == CHECK_SETEX)
             add_bulk(m, "3600", 4);
         if (values)
-            add_value(m, kind, key);
+            c->parts[i].empty = add_value(m, kind, key) == 0;
     }
     if (is_inline)
         bytes_print(&m->s.out, "\r\n");

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stale.h"
+
+#include "base/must.h"
+#include "base/nsec.h"
+#include "checker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    MOMENT_BITS = 20, /* of a moment: which one within its nanosecond. The rest holds 4 hours */
+    CLIENTS = SIM_CLIENTS_MAX + 1,
+    STORY_MAX = 1200,
+};
+
+static uint64_t next_moment(struct checker *k)
+{
+    uint64_t now = io_sim_now(k->world);
+    uint64_t first = now << MOMENT_BITS;
+    struct stale *s = &k->stale;
+    s->last_moment = s->last_moment < first ? first : s->last_moment + 1;
+    must(s->last_moment >> MOMENT_BITS == now);
+    return s->last_moment;
+}
+
+static double ms_of(uint64_t moment)
+{
+    return (double)(moment >> MOMENT_BITS) / NSEC_MS;
+}
+
+static bool is_write(enum check_kind kind)
+{
+    return kind == CHECK_SET || kind == CHECK_SETEX || kind == CHECK_MSET || kind == CHECK_DEL ||
+           kind == CHECK_UNLINK;
+}
+
+void stale_begins(struct checker *k, struct check_command *c, int handle)
+{
+    c->span.begun = next_moment(k);
+    c->span.handle = handle;
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        struct check_part *p = &c->parts[i];
+        if (p->key.class == KEY_STRING)
+            p->floor = k->stale.keys[p->key.number].newest_begun;
+    }
+}
+
+void stale_answered(struct checker *k, struct check_command *c, bool positive, bool certain)
+{
+    c->span.ended = next_moment(k);
+    c->span.in_doubt = !certain;
+    c->span.acknowledged = positive && certain;
+    if (!c->span.acknowledged || !is_write((enum check_kind)c->kind))
+        return;
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        const struct check_key *key = &c->parts[i].key;
+        struct stale_key *sk = &k->stale.keys[key->number];
+        if (key->class == KEY_STRING && c->span.begun > sk->newest_begun)
+            sk->newest_begun = c->span.begun;
+    }
+}
+
+/* The moment at which a write ended, or will; UINT64_MAX: nobody knows yet. */
+static uint64_t end_of(const struct checker *k, const struct check_command *c)
+{
+    if (c->span.in_doubt)
+        return UINT64_MAX;
+    if (c->span.ended != 0)
+        return c->span.ended;
+    uint64_t closed_at = io_sim_peer_closed_at(k->world, c->span.handle);
+    if (closed_at == NSEC_NEVER)
+        return UINT64_MAX;
+    uint64_t end = closed_at + k->options->proxy.request_timeout + 2 * k->options->pause_max;
+    return ((end + 1) << MOMENT_BITS) - 1; /* the last of that nanosecond */
+}
+
+/* ---- who wrote it? ---- */
+
+struct writer {
+    const struct check_command *c; /* NULL: nobody known */
+    unsigned client;
+    uint32_t seq;
+    uint64_t ended;
+};
+
+/* Of the writers of an empty value, one who ended at `floor` or later, or else the last. Goes back
+ * from the newest commands: the one it was is mostly among them. */
+static struct writer empty_writer(const struct checker *k, uint16_t number, uint64_t floor)
+{
+    struct writer found = {0};
+    for (unsigned client = 0; client < CLIENTS; client++) {
+        for (uint32_t seq = k->clients[client].count; seq-- > 0;) {
+            const struct check_command *c = &k->clients[client].commands[seq];
+            for (uint32_t i = 0; i < c->part_count && c->span.begun != 0; i++) {
+                const struct check_part *p = &c->parts[i];
+                if (!p->empty || p->key.class != KEY_STRING || p->key.number != number)
+                    continue;
+                struct writer w = {c, client, seq, end_of(k, c)};
+                if (w.ended >= floor)
+                    return w;
+                if (!found.c || w.ended > found.ended)
+                    found = w;
+            }
+        }
+    }
+    return found;
+}
+
+static struct writer writer_of(const struct checker *k, const struct check_key *key, uint64_t floor,
+                               const char *value, size_t len)
+{
+    if (len == 0)
+        return empty_writer(k, key->number, floor);
+    struct check_key by;
+    if (!check_value_parse(value, len, &by) || by.seq >= k->clients[by.client].count)
+        return (struct writer){0}; /* a scenario's own client */
+    const struct check_command *c = &k->clients[by.client].commands[by.seq];
+    bool its_own = is_write((enum check_kind)c->kind) && by.index < c->part_count &&
+                   c->parts[by.index].key.class == key->class &&
+                   c->parts[by.index].key.number == key->number && c->span.begun != 0;
+    return its_own ? (struct writer){c, by.client, by.seq, end_of(k, c)} : (struct writer){0};
+}
+
+/* ---- what is said about it ---- */
+
+static struct writer begun_at(const struct checker *k, uint64_t moment)
+{
+    for (unsigned client = 0; client < CLIENTS; client++) {
+        for (uint32_t seq = 0; seq < k->clients[client].count; seq++) {
+            const struct check_command *c = &k->clients[client].commands[seq];
+            if (c->span.begun == moment)
+                return (struct writer){c, client, seq, c->span.ended};
+        }
+    }
+    unreachable();
+}
+
+static void tell_steps(const struct stale_key *key, char *to, size_t size)
+{
+    uint32_t at = key->step_count > STALE_STEPS_MAX ? key->step_count - STALE_STEPS_MAX : 0;
+    size_t len = 0;
+    to[0] = '\0';
+    for (; at < key->step_count && len + 1 < size; at++) {
+        const struct stale_step *s = &key->steps[at % STALE_STEPS_MAX];
+        int n = snprintf(to + len, size - len, "\n  step %" PRIu64 ", %.3f ms: node %u: %s",
+                         s->step, (double)s->at_ns / NSEC_MS, s->node, s->verb);
+        len += (size_t)n;
+        if (s->tagged && len + 1 < size)
+            len += (size_t)snprintf(to + len, size - len, " for client %u command %" PRIu32,
+                                    s->client, s->seq);
+    }
+}
+
+static const char *how_it_ended(const struct check_command *c)
+{
+    if (c->span.ended == 0)
+        return "ended with its connection";
+    return c->span.acknowledged ? "was acknowledged" : "failed";
+}
+
+static void tell(struct checker *k, unsigned client, uint32_t seq, const struct check_part *p,
+                 const struct writer *old)
+{
+    const struct check_command *c = &k->clients[client].commands[seq];
+    struct writer newer = begun_at(k, p->floor);
+    char story[STORY_MAX];
+    tell_steps(&k->stale.keys[p->key.number], story, sizeof(story));
+    checker_fail(k,
+                 "stale: client %u command %" PRIu32 " (%s, begun at %.3f ms) read of s%u what "
+                 "client %u command %" PRIu32 " (%s) wrote, which began at %.3f ms and %s at "
+                 "%.3f ms. Client %u command %" PRIu32 " (%s) began at %.3f ms and was "
+                 "acknowledged at %.3f ms. What nodes did with it:%s",
+                 client, seq, check_kind_name((enum check_kind)c->kind), ms_of(c->span.begun),
+                 p->key.number, old->client, old->seq,
+                 check_kind_name((enum check_kind)old->c->kind), ms_of(old->c->span.begun),
+                 how_it_ended(old->c), ms_of(old->ended), newer.client, newer.seq,
+                 check_kind_name((enum check_kind)newer.c->kind), ms_of(p->floor),
+                 ms_of(newer.ended), story);
+}
+
+void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,
+                 size_t len)
+{
+    const struct check_part *p = &k->clients[client].commands[seq].parts[part];
+    if (!k->options->stale_checked || p->key.class != KEY_STRING || p->floor == 0)
+        return;
+    struct writer w = writer_of(k, &p->key, p->floor, value, len);
+    if (w.c && w.ended < p->floor)
+        tell(k, client, seq, p, &w);
+}
+
+void stale_executes(struct checker *k, unsigned node, const char *verb, const struct check_key *key)
+{
+    if (key->class != KEY_STRING)
+        return;
+    struct stale_key *sk = &k->stale.keys[key->number];
+    sk->steps[sk->step_count++ % STALE_STEPS_MAX] = (struct stale_step){
+        k->step, io_sim_now(k->world), verb, node, key->tagged, key->client, key->seq};
+}
