@@ -288,6 +288,12 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
     return p;
 }
 
+void checker_clears(struct checker *k, unsigned node, const char *verb, const struct check_key *key)
+{
+    k->step++;
+    stale_executes(k, node, verb, key);
+}
+
 void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins,
                          uint64_t len)
 {

@@ -191,6 +191,9 @@ uint64_t check_digest(const void *bytes, size_t len);
 struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
                                     struct str key_text, const struct check_key *key, bool writes,
                                     uint64_t connection_died);
+/* The proxy itself removes a key from a node, for no client's command. */
+void checker_clears(struct checker *k, unsigned node, const char *verb,
+                    const struct check_key *key);
 /* The proxy read `len` bytes of the reply to this command. */
 void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins,
                          uint64_t len);

@@ -2,6 +2,7 @@
 #include "redis_commands.h"
 
 #include "base/nsec.h"
+#include "redis_control.h"
 
 #include <inttypes.h>
 #include <strings.h>
@@ -18,15 +19,10 @@ struct call {
     uint32_t seq;
 };
 
-static bool arg_is(const struct redis_model *m, uint32_t index, const char *word)
+bool redis_arg_is(const struct redis_model *m, uint32_t index, const char *word)
 {
     return index < m->arg_count && m->args[index].len == strlen(word) &&
            strncasecmp(m->args[index].p, word, m->args[index].len) == 0;
-}
-
-static unsigned class_index(char class)
-{
-    return class == KEY_STRING ? 0 : class == KEY_NUMBER ? 1 : class == KEY_LOG ? 2 : 3;
 }
 
 /* The value of the key at an argument, and where to note what came of it (a part to be thrown away
@@ -52,7 +48,7 @@ static struct redis_value *key_at(struct call *x, uint32_t index, struct check_k
     if (part)
         part->outcome = OUTCOME_NONE;
     *ret_part = part;
-    return &m->values[class_index(ret_key->class)][ret_key->number];
+    return redis_model_value(m, ret_key);
 }
 
 static void note(struct check_part *p, enum check_outcome outcome, uint64_t value, uint64_t len)
@@ -166,6 +162,7 @@ static bool store(struct call *x, struct redis_value *v, const struct check_key 
         return false;
     }
     v->exists = true;
+    v->named = *key;
     v->bytes.head = v->bytes.len = 0;
     bytes_add(&v->bytes, value->p, value->len);
     return true;
@@ -234,7 +231,7 @@ static void do_number(struct call *x)
     if (!v)
         return;
     int64_t result = 0;
-    if (arg_is(x->m, 0, "incr")) {
+    if (redis_arg_is(x->m, 0, "incr")) {
         char text[24] = "0";
         if (v->exists && v->bytes.len < sizeof(text)) {
             memcpy(text, bytes_at(&v->bytes), v->bytes.len);
@@ -242,12 +239,14 @@ static void do_number(struct call *x)
         }
         result = strtoll(text, NULL, 10) + 1;
         v->exists = true;
+        v->named = key;
         v->bytes.head = v->bytes.len = 0;
         bytes_print(&v->bytes, "%" PRId64, result);
-    } else if (arg_is(x->m, 0, "append")) {
+    } else if (redis_arg_is(x->m, 0, "append")) {
         if (!v->exists)
             v->bytes.head = v->bytes.len = 0;
         v->exists = true;
+        v->named = key;
         bytes_add(&v->bytes, x->m->args[2].p, x->m->args[2].len);
         result = (int64_t)v->bytes.len;
     } else {
@@ -296,15 +295,15 @@ static void do_ping(struct call *x)
 
 static void do_hello(struct call *x)
 {
-    if (!arg_is(x->m, 1, "3") && !arg_is(x->m, 1, "2")) {
+    if (!redis_arg_is(x->m, 1, "3") && !redis_arg_is(x->m, 1, "2")) {
         bytes_print(&x->c->out, "-NOPROTO unsupported protocol version\r\n");
         return;
     }
     x->c->proto = (uint8_t)(x->m->args[1].p[0] - '0');
     bytes_print(&x->c->out,
                 "%s\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n"
-                "$5\r\nproto\r\n:%u\r\n",
-                x->c->proto == 3 ? "%3" : "*6", x->c->proto);
+                "$5\r\nproto\r\n:%u\r\n$2\r\nid\r\n:%" PRIu64 "\r\n",
+                x->c->proto == 3 ? "%4" : "*8", x->c->proto, x->c->id);
 }
 
 static const struct {
@@ -326,8 +325,10 @@ static const struct {
 static void run(struct call *x)
 {
     struct redis_model *m = x->m;
+    if (redis_control(m, x->c, x->now, &x->verb) || m->checker->failed)
+        return;
     for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++) {
-        if (!arg_is(m, 0, VERBS[i].name))
+        if (!redis_arg_is(m, 0, VERBS[i].name))
             continue;
         x->verb = VERBS[i].name;
         x->writes = VERBS[i].writes;

@@ -46,6 +46,8 @@ struct redis_model *redis_model_free(struct redis_model *m)
         for (unsigned i = 0; i < CHECK_KEYS_MAX; i++)
             bytes_free(&m->values[class][i].bytes);
     }
+    for (unsigned i = 0; i < REDIS_NOTES_MAX; i++)
+        bytes_free(&m->notes[i].value);
     free(m);
     return NULL;
 }
@@ -91,6 +93,29 @@ void redis_mark_reply(struct redis_connection *c, uint64_t from, uint64_t to, ui
     c->marks[c->mark_head + c->mark_count++] = (struct redis_mark){from, to, client, seq, false};
 }
 
+/* ---- what it knows ---- */
+
+struct redis_value *redis_model_value(struct redis_model *m, const struct check_key *key)
+{
+    unsigned class = key->class == KEY_STRING   ? 0
+                     : key->class == KEY_NUMBER ? 1
+                     : key->class == KEY_LOG    ? 2
+                                                : 3;
+    return &m->values[class][key->number];
+}
+
+void redis_model_forget(struct redis_model *m)
+{
+    for (unsigned class = 0; class < 4; class ++) {
+        for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+            bytes_free(&m->values[class][i].bytes);
+            m->values[class][i].exists = false;
+        }
+    }
+    for (unsigned i = 0; i < REDIS_NOTES_MAX; i++)
+        m->notes[i].name[0] = '\0';
+}
+
 /* ---- connections ---- */
 
 static void close_connection(struct redis_connection *c)
@@ -101,6 +126,18 @@ static void close_connection(struct redis_connection *c)
             io_sim_now(m->checker->world) + m->options->proxy.request_timeout;
     m->io->ops->close(m->io->ctx, c->handle);
     release(c);
+}
+
+bool redis_model_kill(struct redis_model *m, const struct redis_connection *by, uint64_t id)
+{
+    for (unsigned i = 0; i < m->connection_count; i++) {
+        struct redis_connection *c = &m->connections[i];
+        if (c->handle < 0 || c->id != id || c == by)
+            continue;
+        close_connection(c);
+        return true;
+    }
+    return false;
 }
 
 static void accept_all(struct redis_model *m)
@@ -124,8 +161,12 @@ static void accept_all(struct redis_model *m)
         if (i == m->connection_count)
             m->connection_count++;
         struct redis_connection *c = &m->connections[i];
-        *c = (struct redis_connection){
-            .model = m, .io = m->io, .handle = handle, .proto = 2, .readable = true};
+        *c = (struct redis_connection){.model = m,
+                                       .io = m->io,
+                                       .handle = handle,
+                                       .id = ++m->clients_seen,
+                                       .proto = 2,
+                                       .readable = true};
         struct io_sim_tap tap = {
             .peer_read = on_peer_read, .peer_closed = on_peer_closed, .owner = c};
         io_sim_set_tap(m->io, handle, &tap);
@@ -388,11 +429,10 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
         io_sim_reset(m->checker->world, c->handle);
         close_connection(c);
     }
-    for (unsigned class = 0; class < 4 && lose_memory; class ++) {
-        for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
-            bytes_free(&m->values[class][i].bytes);
-            m->values[class][i].exists = false;
-        }
+    if (lose_memory) {
+        redis_model_forget(m);
+        m->life++;
+        m->clients_seen = 0;
     }
     m->up_at = up_at;
     m->busy_until = 0;

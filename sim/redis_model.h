@@ -9,7 +9,12 @@
 #include "checker.h"
 #include "io_sim.h"
 
-enum { REDIS_MODEL_CONNECTIONS_MAX = 256, REDIS_MODEL_ARGS_MAX = 300 };
+enum {
+    REDIS_MODEL_CONNECTIONS_MAX = 256,
+    REDIS_MODEL_ARGS_MAX = 300,
+    REDIS_NOTES_MAX = 8,
+    REDIS_NOTE_NAME_MAX = 64,
+};
 
 enum redis_sabotage {
     SABOTAGE_NONE,
@@ -37,7 +42,9 @@ struct redis_mark {
 struct redis_connection {
     struct redis_model *model;
     struct io *io;
-    int handle; /* -1: free */
+    int handle;   /* -1: free */
+    uint64_t id;  /* as CLIENT ID tells */
+    bool control; /* it called itself the proxy's own: redis_control.h */
     struct bytes in, out;
     uint64_t written;    /* bytes ever put into `out` */
     uint64_t send_at;    /* not before: the rest of a reply that drips */
@@ -56,6 +63,14 @@ struct redis_connection {
 struct redis_value {
     bool exists;
     struct bytes bytes;
+    struct check_key named; /* as it was when last written */
+};
+
+/* A key of the proxy's own. */
+struct redis_note {
+    char name[REDIS_NOTE_NAME_MAX]; /* "": free */
+    struct bytes value;
+    uint64_t expires_at; /* ns; NSEC_NEVER: does not */
 };
 
 struct redis_model {
@@ -69,9 +84,12 @@ struct redis_model {
     uint64_t up_at;         /* NSEC_NEVER: it is up */
     uint64_t loading_until, out_of_memory_until, busy_until;
     uint64_t executed;
+    uint32_t life;         /* how often it has lost its memory */
+    uint64_t clients_seen; /* connections in this life */
     struct redis_connection connections[REDIS_MODEL_CONNECTIONS_MAX];
     uint32_t connection_count; /* those above have never been used */
     struct redis_value values[4][CHECK_KEYS_MAX];
+    struct redis_note notes[REDIS_NOTES_MAX];
     struct redis_arg args[REDIS_MODEL_ARGS_MAX];
     uint32_t arg_count;
 };
@@ -83,12 +101,18 @@ struct redis_model *redis_model_free(struct redis_model *m);
 
 void redis_model_turn(struct redis_model *m);
 
-/* Dies now, comes up again at `up_at`. */
+/* Dies now, comes up again at `up_at`. With its memory it is the same process, as after a
+ * partition: ids of connections go on and its run_id stays. */
 void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
                        uint64_t loading_until);
 /* One of its connections misbehaves with its next reply. False: there is none it could be. */
 bool redis_model_sabotage(struct redis_model *m, enum redis_sabotage what);
 /* One of its connections reads slowly until then. */
 void redis_model_sip(struct redis_model *m, uint64_t until);
+/* For redis_commands.c and redis_control.c. */
+struct redis_value *redis_model_value(struct redis_model *m, const struct check_key *key);
+void redis_model_forget(struct redis_model *m); /* everything */
+/* Ends the connection with this id, unless it is `by` itself: what it has sent is dropped. */
+bool redis_model_kill(struct redis_model *m, const struct redis_connection *by, uint64_t id);
 /* Ends what is wrong with it, except that what is frozen thaws by itself. */
 void redis_model_heal(struct redis_model *m);

@@ -45,6 +45,13 @@ static void check(struct story *t)
     fail_msg("%s", t->s->checker.message);
 }
 
+static void end(struct story *t)
+{
+    for (unsigned i = 0; i < t->count; i++)
+        bytes_free(&t->got[i]);
+    t->s = sim_free(t->s);
+}
+
 void story_end(struct story *t)
 {
     for (unsigned i = 0; i < t->count; i++) {
@@ -55,21 +62,29 @@ void story_end(struct story *t)
     bool ok = sim_conclude(t->s);
     check(t);
     assert_true(ok);
-    for (unsigned i = 0; i < t->count; i++)
-        bytes_free(&t->got[i]);
-    t->s = sim_free(t->s);
+    end(t);
 }
 
-unsigned story_connect(struct story *t)
+static unsigned connect_to(struct story *t, const struct addr *to)
 {
     assert_true(t->count < STORY_CLIENTS_MAX);
     unsigned i = t->count++;
     struct io *io = t->ios[i] = io_sim_host(t->s->world);
-    t->handles[i] = io->ops->connect(io->ctx, &t->s->proxy_addr, &NO_OPTIONS);
+    t->handles[i] = io->ops->connect(io->ctx, to, &NO_OPTIONS);
     assert_true(t->handles[i] >= 0);
     assert_int_equal(io->ops->watch(io->ctx, t->handles[i], t), 0);
     story_run(t, NSEC_MS);
     return i;
+}
+
+unsigned story_connect(struct story *t)
+{
+    return connect_to(t, &t->s->proxy_addr);
+}
+
+unsigned story_connect_node(struct story *t, unsigned node)
+{
+    return connect_to(t, &t->s->nodes[node]->addr);
 }
 
 static void read_all(struct story *t, unsigned i)
@@ -101,7 +116,7 @@ void story_listen(struct story *t, unsigned client)
     read_all(t, client);
 }
 
-void story_run(struct story *t, uint64_t ns)
+static void run(struct story *t, uint64_t ns)
 {
     uint64_t end = io_sim_now(t->s->world) + ns;
     while (io_sim_now(t->s->world) < end && !t->s->checker.failed) {
@@ -114,7 +129,20 @@ void story_run(struct story *t, uint64_t ns)
                 t->most_bytes = held;
         }
     }
+}
+
+void story_run(struct story *t, uint64_t ns)
+{
+    run(t, ns);
     check(t);
+}
+
+void story_end_failing(struct story *t, const char *mistake, uint64_t ns)
+{
+    run(t, ns);
+    if (!t->s->checker.failed || !strstr(t->s->checker.message, mistake))
+        fail_msg("not \"%s\" but \"%s\"", mistake, t->s->checker.message);
+    end(t);
 }
 
 void story_say_bytes(struct story *t, unsigned client, const void *bytes, size_t len)

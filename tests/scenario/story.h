@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { STORY_CLIENTS_MAX = 8 };
+enum { STORY_CLIENTS_MAX = 32 };
 
 struct story {
     struct sim *s;
@@ -31,8 +31,12 @@ struct sim_options story_options(void);
 void story_begin(struct story *t, const struct sim_options *options);
 /* Everybody leaves; nothing may be left over, and the workers drain. */
 void story_end(struct story *t);
+/* A story that is to fail: within `ns` a check says what has `mistake` in it. Ends it too. */
+void story_end_failing(struct story *t, const char *mistake, uint64_t ns);
 
 unsigned story_connect(struct story *t); /* → the client's number */
+/* To a node, past the proxy. */
+unsigned story_connect_node(struct story *t, unsigned node);
 void story_say(struct story *t, unsigned client, const char *text);
 void story_say_bytes(struct story *t, unsigned client, const void *bytes, size_t len);
 void story_leave(struct story *t, unsigned client);
