@@ -272,7 +272,7 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
         }
         since = c->sent_at;
     }
-    stale_executes(k, node, verb, key);
+    stale_executes(k, node, verb, key, connection_died != 0);
     if (!owner_may_be(k, node, key_text, since))
         checker_fail(k, "route: node %u got %s of key %.*s, which is not its own", node, verb,
                      (int)key_text.len, key_text.p);
@@ -291,7 +291,7 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
 void checker_clears(struct checker *k, unsigned node, const char *verb, const struct check_key *key)
 {
     k->step++;
-    stale_executes(k, node, verb, key);
+    stale_executes(k, node, verb, key, false);
 }
 
 void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins,

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHECK_VIEWS_MAX = 64, CHECK_MESSAGE_MAX = 2000 };
+enum { CHECK_VIEWS_MAX = 64, CHECK_MESSAGE_MAX = 2600 };
 
 enum check_kind {
     /* Sent to nodes. */

@@ -4,14 +4,16 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "checker.h"
+#include "ring/key_hash.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 enum {
     MOMENT_BITS = 20, /* of a moment: which one within its nanosecond. The rest holds 4 hours */
     CLIENTS = SIM_CLIENTS_MAX + 1,
-    STORY_MAX = 1200,
+    STORY_MAX = 2000,
 };
 
 static uint64_t next_moment(struct checker *k)
@@ -124,6 +126,11 @@ static struct writer writer_of(const struct checker *k, const struct check_key *
 
 /* ---- what is said about it ---- */
 
+struct story {
+    size_t len;
+    char text[STORY_MAX];
+};
+
 static struct writer begun_at(const struct checker *k, uint64_t moment)
 {
     for (unsigned client = 0; client < CLIENTS; client++) {
@@ -136,19 +143,46 @@ static struct writer begun_at(const struct checker *k, uint64_t moment)
     unreachable();
 }
 
-static void tell_steps(const struct stale_key *key, char *to, size_t size)
+/* A line more, as far as there is room. */
+__attribute__((format(printf, 2, 3))) static void add_line(struct story *to, const char *format,
+                                                           ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(to->text + to->len, sizeof(to->text) - to->len, format, ap);
+    va_end(ap);
+    size_t room = sizeof(to->text) - 1 - to->len;
+    to->len += (size_t)n < room ? (size_t)n : room;
+}
+
+static void tell_steps(const struct stale_key *key, struct story *to)
 {
     uint32_t at = key->step_count > STALE_STEPS_MAX ? key->step_count - STALE_STEPS_MAX : 0;
-    size_t len = 0;
-    to[0] = '\0';
-    for (; at < key->step_count && len + 1 < size; at++) {
+    for (; at < key->step_count; at++) {
         const struct stale_step *s = &key->steps[at % STALE_STEPS_MAX];
-        int n = snprintf(to + len, size - len, "\n  step %" PRIu64 ", %.3f ms: node %u: %s",
-                         s->step, (double)s->at_ns / NSEC_MS, s->node, s->verb);
-        len += (size_t)n;
-        if (s->tagged && len + 1 < size)
-            len += (size_t)snprintf(to + len, size - len, " for client %u command %" PRIu32,
-                                    s->client, s->seq);
+        char whose[64] = "";
+        if (s->tagged)
+            snprintf(whose, sizeof(whose), " for client %u command %" PRIu32, s->client, s->seq);
+        add_line(to, "\n  step %" PRIu64 ", %.3f ms: node %u: %s%s%s", s->step,
+                 (double)s->at_ns / NSEC_MS, s->node, s->verb, whose,
+                 s->orphaned ? ", from a closed connection" : "");
+    }
+}
+
+/* Who owned it since when. */
+static void tell_owners(const struct checker *k, const struct check_key *key, struct story *to)
+{
+    char text[64];
+    struct str name = {text, check_key_print(key, text, sizeof(text))};
+    uint64_t hash = key_hash(name, k->options->proxy.hash_tags);
+    int before = -1;
+    for (uint32_t i = 0; i < k->view_count; i++) {
+        const struct check_view *cv = &k->views[i];
+        int owner = cv->view->ring ? cv->node_of[maglev_lookup(cv->view->ring, hash)] : -1;
+        if (owner != before)
+            add_line(to, "\n  view %" PRIu64 ", %.3f ms: its owner is node %d", cv->view->version,
+                     (double)cv->posted_at / NSEC_MS, owner);
+        before = owner;
     }
 }
 
@@ -164,19 +198,20 @@ static void tell(struct checker *k, unsigned client, uint32_t seq, const struct 
 {
     const struct check_command *c = &k->clients[client].commands[seq];
     struct writer newer = begun_at(k, p->floor);
-    char story[STORY_MAX];
-    tell_steps(&k->stale.keys[p->key.number], story, sizeof(story));
+    struct story story = {.len = 0};
+    tell_owners(k, &p->key, &story);
+    tell_steps(&k->stale.keys[p->key.number], &story);
     checker_fail(k,
                  "stale: client %u command %" PRIu32 " (%s, begun at %.3f ms) read of s%u what "
                  "client %u command %" PRIu32 " (%s) wrote, which began at %.3f ms and %s at "
                  "%.3f ms. Client %u command %" PRIu32 " (%s) began at %.3f ms and was "
-                 "acknowledged at %.3f ms. What nodes did with it:%s",
+                 "acknowledged at %.3f ms.%s",
                  client, seq, check_kind_name((enum check_kind)c->kind), ms_of(c->span.begun),
                  p->key.number, old->client, old->seq,
                  check_kind_name((enum check_kind)old->c->kind), ms_of(old->c->span.begun),
                  how_it_ended(old->c), ms_of(old->ended), newer.client, newer.seq,
                  check_kind_name((enum check_kind)newer.c->kind), ms_of(p->floor),
-                 ms_of(newer.ended), story);
+                 ms_of(newer.ended), story.text);
 }
 
 void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,
@@ -190,11 +225,19 @@ void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part
         tell(k, client, seq, p, &w);
 }
 
-void stale_executes(struct checker *k, unsigned node, const char *verb, const struct check_key *key)
+void stale_executes(struct checker *k, unsigned node, const char *verb, const struct check_key *key,
+                    bool orphaned)
 {
     if (key->class != KEY_STRING)
         return;
     struct stale_key *sk = &k->stale.keys[key->number];
-    sk->steps[sk->step_count++ % STALE_STEPS_MAX] = (struct stale_step){
-        k->step, io_sim_now(k->world), verb, node, key->tagged, key->client, key->seq};
+    sk->steps[sk->step_count++ % STALE_STEPS_MAX] =
+        (struct stale_step){.step = k->step,
+                            .at_ns = io_sim_now(k->world),
+                            .verb = verb,
+                            .node = node,
+                            .orphaned = orphaned,
+                            .tagged = key->tagged,
+                            .client = key->client,
+                            .seq = key->seq};
 }

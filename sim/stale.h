@@ -53,7 +53,8 @@ struct stale_step {
     uint64_t step, at_ns;
     const char *verb; /* loan: a constant */
     unsigned node;
-    bool tagged; /* the two below are known */
+    bool orphaned; /* by a connection that the other end had closed */
+    bool tagged;   /* the two below are known */
     uint16_t client;
     uint32_t seq;
 };
@@ -77,6 +78,7 @@ void stale_answered(struct checker *k, struct check_command *c, bool positive, b
 /* A part of a read was answered with these bytes: may it have been? Needs options.stale_checked. */
 void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,
                  size_t len);
-/* A node does something with a key, at checker.step. `verb` is a constant. */
-void stale_executes(struct checker *k, unsigned node, const char *verb,
-                    const struct check_key *key);
+/* A node does something with a key, at checker.step. `verb` is a constant; `orphaned`: the other
+ * end of the connection it came on is gone. */
+void stale_executes(struct checker *k, unsigned node, const char *verb, const struct check_key *key,
+                    bool orphaned);

@@ -282,17 +282,19 @@ static void test_what_is_said_about_it(void **state)
     f.k.step = 41;
     for (unsigned i = 0; i < STALE_STEPS_MAX + 3; i++) {
         f.k.step++;
-        stale_executes(&f.k, i % 3, i == 0 ? "forgotten" : "set", &command(&f, 'a')->parts[0].key);
+        stale_executes(&f.k, i % 3, i == 0 ? "forgotten" : "set", &command(&f, 'a')->parts[0].key,
+                       i == 10);
     }
     const struct check_key plain = {.class = KEY_STRING, .number = 1};
-    stale_executes(&f.k, 4, "unlink by the proxy", &plain);
+    stale_executes(&f.k, 4, "unlink by the proxy", &plain, false);
     play(&f, "r=>a");
     static const char *const SAID[] = {
         "client 2 command 0 (GET, begun at 1023.000 ms) read of s1",
-        "client 0 command 0 (SET) wrote, which began at 1006.000 ms and was acknowledged at "
-        "1006.000",
+        "client 0 command 0 (SET) wrote, which began at 1006.000 ms and was",
+        "and was acknowledged at 1006.000 ms. Client 1",
         "Client 1 command 0 (DEL) began at 1016.000 ms and was acknowledged at 1018.000 ms",
         "step 60, 1023.000 ms: node 0: set for client 0 command 0\n",
+        "step 52, 1023.000 ms: node 1: set for client 0 command 0, from a closed connection\n",
         "node 4: unlink by the proxy",
     };
     for (size_t i = 0; i < sizeof(SAID) / sizeof(SAID[0]); i++) {
