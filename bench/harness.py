@@ -129,24 +129,29 @@ def placement(layout):
 # ---------------------------------------------------------------------- processes
 
 
+def end_with_parent(parent, cpus=None):
+    """What a child does before its program: it is to end when `parent` does, and to stay on CPUs."""
+
+    def prepare():
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+
+    return prepare
+
+
 class Process:
     """A child with its own CPUs, its output in a file."""
 
     def __init__(self, name, argv, cpus, directory):
         self.name = name
         self.log_path = os.path.join(directory, f"{name}.log")
-        parent = os.getpid()
-
-        def prepare():
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-            os.sched_setaffinity(0, cpus)
-
         with open(self.log_path, "wb") as log:
             self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log,
                                           stderr=subprocess.STDOUT, cwd=directory,
-                                          preexec_fn=prepare)
+                                          preexec_fn=end_with_parent(os.getpid(), cpus))
 
     @property
     def pid(self):
@@ -332,17 +337,10 @@ class LoadRun:
     """One bench_load. It ends by itself after its time, or when told to, and then reports."""
 
     def __init__(self, binary, address, arguments, cpus):
-        parent = os.getpid()
-
-        def prepare():
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-            os.sched_setaffinity(0, cpus)
-
         self.popen = subprocess.Popen([binary, "-a", address, *map(str, arguments)],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE, preexec_fn=prepare)
+                                      stderr=subprocess.PIPE,
+                                      preexec_fn=end_with_parent(os.getpid(), cpus))
 
     @property
     def pid(self):
