@@ -6,7 +6,7 @@
 #   tools/lint.sh [CHECK…]     CHECK: tidy rules format cppcheck clang-tidy
 #
 #   tidy        tools/tidy.py: layers, symbols, globals, names, lengths, documents
-#   rules       tidy.py itself: does each of its rules find what it is there for?
+#   rules       tidy.py itself, and what the benches judge by: does each rule find what it is for?
 #   format      clang-format
 #   cppcheck    what cppcheck is sure of
 #   clang-tidy  what .clang-tidy asks for
@@ -32,7 +32,8 @@ check_tidy() {
 }
 
 check_rules() {
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/test_tidy.py bench/test_bench.py
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/test_tidy.py bench/test_bench.py \
+        bench/test_failover.py
 }
 
 check_format() {

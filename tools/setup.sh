@@ -64,6 +64,9 @@ need_bench() {
     need haproxy has_program haproxy
     need nutcracker has_program nutcracker
     need gnuplot-nox has_program gnuplot
+    need iproute2 has_program ip
+    need nftables has_program nft
+    need dnsmasq-base has_program dnsmasq
 }
 
 look() { # look VERB: sets $missing
