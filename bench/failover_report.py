@@ -143,11 +143,20 @@ def blips(load):
     return math.inf if after is None else float(count)
 
 
+def written_ms(load):
+    """Who answers for a node at once does not wait, but has not put another in its place either: this tells."""
+    out = window_of(load, "out")
+    after = writes_back_ms(load["fine"], out["from"], out["to"])
+    return math.inf if after is None else after
+
+
 NODE_FAULTS = ("hung", "dead", "slow")
 TARGETS = [
     Figure("deadline", "slowest answer, less the control phase's", DEADLINE_MS, "ms", ("hung", "dead"), excess_ms),
     Figure("ejected", "no request for its keys waits any more, after", EJECT_HUNG_MS, "ms", ("hung",), ejected_ms),
     Figure("ejected", "no request for its keys waits any more, after", EJECT_DEAD_MS, "ms", ("dead",), ejected_ms),
+    Figure("written", "its keys can be written again, after", EJECT_HUNG_MS, "ms", ("hung",), written_ms),
+    Figure("written", "its keys can be written again, after", EJECT_DEAD_MS, "ms", ("dead",), written_ms),
     Figure("settled", "p99 from 300 ms on, over the control phase's", SETTLED_P99, "×", ("hung",), settled_ratio),
     Figure("blips", "times its keys waited again while it was out", 0.0, "", ("hung", "dead"), blips),
     Figure("others", "keys of other nodes: median second's p99 over the control phase's", OTHERS_P99, "×", NODE_FAULTS,
@@ -359,26 +368,31 @@ def series_of(loads, read):
 
 
 PANELS = [
-    ("requests per second", "set nologscale y", [("ok", "#009e73", lambda s: s["ok"]), ("miss", "#56b4e9", lambda s: s["miss"]),
-                                                 ("error", "#d55e00", lambda s: s["error"] + s["late"] + s["unanswered"])]),
-    ("latency, ms", "set logscale y", [("p50", "#9ecae1", lambda s: max(s["p50_us"], 1) / 1000),
-                                       ("p99", "#4292c6", lambda s: max(s["p99_us"], 1) / 1000),
-                                       ("p99.9", "#08306b", lambda s: max(s["p999_us"], 1) / 1000)]),
-    ("values per second", "set nologscale y", [("stale", "#cc79a7", lambda s: s["stale"]), ("wrong", "#000000", lambda s: s["wrong"])]),
+    ("requests per second", "set nologscale y", "0:*", [
+        ("ok", "#009e73", lambda s: s["ok"]),
+        ("miss", "#56b4e9", lambda s: s["miss"]),
+        ("error", "#d55e00", lambda s: s["error"] + s["late"] + s["unanswered"])]),
+    ("latency, ms", "set logscale y", "*:*", [
+        ("p50", "#9ecae1", lambda s: max(s["p50_us"], 1) / 1000),
+        ("p99", "#4292c6", lambda s: max(s["p99_us"], 1) / 1000),
+        ("p99.9", "#08306b", lambda s: max(s["p999_us"], 1) / 1000)]),
+    ("values per second", "set nologscale y", "0:10<*", [
+        ("stale", "#cc79a7", lambda s: s["stale"]),
+        ("wrong", "#000000", lambda s: s["wrong"])]),
 ]
 
 
 def fault_plot(fault, results, file):
     """Three panels one above the other, a column per proxy."""
     count = len(results)
-    lines = plots.head(file, 460 * count, 780, "")
+    lines = plots.head(file, 460 * count, 900, "")
     lines += [f"set multiplot layout {len(PANELS)},{count} title {plots.quoted(f'{fault.name}: {fault.words}')}",
               "set key below", "set xlabel 'seconds'"]
-    for panel, (axis, scale, curves) in enumerate(PANELS):
+    for panel, (axis, scale, span, curves) in enumerate(PANELS):
         for column, (peer, loads) in enumerate(results.items()):
             window = window_of(loads[0], "fault")
             lines += [scale, f"set ylabel {plots.quoted(axis)}", f"set title {plots.quoted(peer)}", "unset arrow",
-                      "set yrange [0:*]" if "nolog" in scale else "set yrange [*:*]"]
+                      f"set yrange [{span}]"]
             lines += [f"set arrow from {window[edge]}, graph 0 to {window[edge]}, graph 1 nohead dt 2 lc rgb '#999999'" for edge in ("from", "to")]
             drawn = []
             for index, (name, colour, read) in enumerate(curves):

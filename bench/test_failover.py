@@ -486,14 +486,20 @@ def test_who_waits_to_the_end_misses():
     assert report.judge(target("blips"), [load])[4] == "**missed**"
 
 
+def test_who_answers_at_once_but_takes_no_writes_has_not_ejected():
+    load = load_of(fine=fine_of([400] * 1300, writes=[1] * 500 + [0] * 800))
+    assert report.judge(target("ejected"), [load])[4] == "met"
+    assert report.judge(target("written"), [load])[4] == "**missed**"
+
+
 def fault_of(name):
     return next(fault for fault in failover_faults.FAULTS if fault.name == name)
 
 
 def test_which_targets_a_fault_has():
     names = {fault.name: [figure.name for figure in report.targets_of(fault)] for fault in failover_faults.FAULTS}
-    assert names["stop"] == names["drop"] == ["deadline", "ejected", "settled", "blips", "others", "stale", "wrong"]
-    assert names["kill"] == ["deadline", "ejected", "blips", "others", "stale", "wrong"]
+    assert names["stop"] == names["drop"] == ["deadline", "ejected", "written", "settled", "blips", "others", "stale", "wrong"]
+    assert names["kill"] == ["deadline", "ejected", "written", "blips", "others", "stale", "wrong"]
     assert names["loss"] == names["latency"] == names["flap"] == ["others", "stale", "wrong"]
     assert names["all"] == ["first", "stale", "wrong"]
     assert names["scale"] == names["dns"] == ["stale", "wrong"]
