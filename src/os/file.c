@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "os/file.h"
 
+#include "base/nsec.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -47,6 +49,27 @@ int file_read(const char *path, size_t max, char **ret_bytes, size_t *ret_len)
     *ret_len = (size_t)len;
     *ret_bytes = take_ptr(bytes);
     return 0;
+}
+
+struct file_stamp file_stamp_of(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return (struct file_stamp){0};
+    /* The time of the inode's change, not of the content's: the latter can be set back, as rsync
+     * and tar do. */
+    return (struct file_stamp){
+        .device = st.st_dev,
+        .inode = st.st_ino,
+        .size = (uint64_t)st.st_size,
+        .changed_ns = (uint64_t)st.st_ctim.tv_sec * NSEC_S + (uint64_t)st.st_ctim.tv_nsec,
+    };
+}
+
+bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->changed_ns == b->changed_ns;
 }
 
 int file_temp_dir(const char *prefix, char *to, size_t size)

@@ -47,6 +47,28 @@ static void test_read(void **state)
     assert_int_equal(file_read(path, 5, &bytes, &len), -ENOENT);
 }
 
+static void test_stamp(void **state)
+{
+    (void)state;
+    char dir[200], path[PATH_SIZE], other[PATH_SIZE];
+    static const struct file_stamp none;
+    assert_int_equal(file_temp_dir("sumcache-test-", dir, sizeof(dir)), 0);
+    write_file(dir, "a", "1", path);
+    struct file_stamp first = file_stamp_of(path), again = file_stamp_of(path);
+    assert_true(file_stamp_eq(&first, &again));
+    assert_false(file_stamp_eq(&first, &none));
+    write_file(dir, "a", "22", path); /* another size, in the same moment */
+    struct file_stamp longer = file_stamp_of(path);
+    assert_false(file_stamp_eq(&first, &longer));
+    write_file(dir, "b", "33", other); /* another file, moved over it, as an editor does */
+    assert_int_equal(rename(other, path), 0);
+    struct file_stamp moved = file_stamp_of(path);
+    assert_false(file_stamp_eq(&longer, &moved));
+    file_remove_tree(dir);
+    struct file_stamp gone = file_stamp_of(path);
+    assert_true(file_stamp_eq(&gone, &none));
+}
+
 /* What a link points to is not ours to remove. */
 static void test_remove_tree(void **state)
 {
@@ -82,6 +104,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_stamp),
         cmocka_unit_test(test_remove_tree),
         cmocka_unit_test(test_temp_dir_errors),
     };
