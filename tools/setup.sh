@@ -37,6 +37,7 @@ need_run() {
     need pkg-config has_program pkg-config
     need libxxhash-dev has_library libxxhash
     need libyaml-dev has_library yaml-0.1
+    need libc-ares-dev has_library libcares
     need redis-server has_program redis-server
 }
 
