@@ -2,6 +2,7 @@
 #include "daemon/config.h"
 
 #include "base/must.h"
+#include "base/nsec.h"
 #include "daemon/config_rows.h"
 
 #include <errno.h>
@@ -24,6 +25,14 @@ void config_init(struct config *c)
         .proxy = proxy_settings_default(),
         .log_level = LOG_INFO,
         .local_memory = UINT64_C(64) << 20,
+        .node_family = LOOKUP_AUTO,
+        .node_grace = 10 * NSEC_S,
+        .dns = {.timeout = 2 * NSEC_S,
+                .min_refresh = NSEC_S,
+                .max_refresh = 30 * NSEC_S,
+                .refresh = 5 * NSEC_S,
+                .retry_min = 500 * NSEC_MS,
+                .retry_max = 10 * NSEC_S},
         .listen = {{.family = ADDR_V4, .port = CONFIG_PORT, .ip = {127, 0, 0, 1}}},
         .listen_count = 1,
     };
@@ -79,15 +88,20 @@ int config_check(const struct config *c, struct config_error *ret_error)
     const struct proxy_settings *p = &c->proxy;
     if (c->listen_count == 0)
         return at_row(c, "listen", ret_error, "listen: expected at least one address");
-    if (c->node_count == 0 && c->local_nodes == 0)
+    if (c->node_count + c->node_names.count + c->node_services.count + c->local_nodes == 0)
         return at_row(c, "nodes.static", ret_error,
-                      "no nodes: name them (--nodes HOST:PORT,... or nodes.static in the config), "
-                      "or start some here (--local 3)");
+                      "no nodes: name them (--nodes HOST:PORT,... or nodes.static, nodes.dns or "
+                      "nodes.srv in the config), or start some here (--local 3)");
     if (c->node_count + c->local_nodes > MAGLEV_NODES_MAX)
         return at_row(c, "nodes.static", ret_error,
                       "nodes.static and local.nodes together are more than the ring holds");
     if (p->backoff_min > p->backoff_max)
         return at_row(c, "timeouts.backoff_min", ret_error,
                       "timeouts.backoff_min is more than timeouts.backoff_max");
+    if (c->dns.min_refresh > c->dns.max_refresh)
+        return at_row(c, "dns.min_refresh", ret_error,
+                      "dns.min_refresh is more than dns.max_refresh");
+    if (c->dns.retry_min > c->dns.retry_max)
+        return at_row(c, "dns.retry_min", ret_error, "dns.retry_min is more than dns.retry_max");
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cluster/lookup.h"
 #include "cluster/view.h"
 #include "proxy/settings.h"
 
@@ -23,7 +24,10 @@ enum {
     CONFIG_WORKERS_MAX = 256,
     CONFIG_LOCAL_NODES_MAX = 64,
     CONFIG_PORT = 6379, /* where none is given: Redis's own */
-    CONFIG_ROWS_MAX = 40,
+    CONFIG_ROWS_MAX = 80,
+    CONFIG_NAMES_MAX = 32, /* names to look nodes up by; of each kind */
+    CONFIG_SERVERS_MAX = 8,
+    CONFIG_DNS_PORT = 53,
     CONFIG_ERROR_MAX = 400,
 };
 
@@ -39,6 +43,21 @@ struct config_mark {
 struct config_node {
     char name[VIEW_NODE_NAME_MAX]; /* "host:port", the host as given: its identity in the ring */
     struct addr addr;              /* ADDR_NONE if the host is a name */
+    uint32_t weight;
+};
+
+struct config_names {
+    uint32_t count;
+    char names[CONFIG_NAMES_MAX][VIEW_NODE_NAME_MAX];
+};
+
+/* How names are looked up; times in ns. */
+struct config_dns {
+    struct addr servers[CONFIG_SERVERS_MAX]; /* none: those of resolv.conf */
+    uint32_t server_count;
+    uint64_t timeout; /* of one question */
+    uint64_t min_refresh, max_refresh, refresh;
+    uint64_t retry_min, retry_max;
 };
 
 struct config {
@@ -52,6 +71,11 @@ struct config {
     uint32_t listen_count;
     struct config_node *nodes; /* owned */
     uint32_t node_count, node_room;
+    struct config_names node_names;    /* nodes.dns: "host:port" */
+    struct config_names node_services; /* nodes.srv */
+    uint32_t node_family;              /* enum lookup_family */
+    uint64_t node_grace;               /* ns */
+    struct config_dns dns;
     /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */
     struct config_mark mark[CONFIG_ROWS_MAX];
     bool given[CONFIG_ROWS_MAX];

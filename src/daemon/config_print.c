@@ -8,25 +8,18 @@
 
 enum { COMMENT_COLUMN = 28 };
 
-static uint32_t item_count(const struct config_row *row, const struct config *c)
-{
-    return row->kind == CONFIG_LISTEN ? c->listen_count : c->node_count;
-}
-
 static void print_items(const struct config_row *row, const struct config *c, FILE *out)
 {
-    char text[ADDR_TEXT_MAX];
-    for (uint32_t i = 0; i < item_count(row, c); i++) {
-        const char *item =
-            row->kind == CONFIG_LISTEN ? addr_print(&c->listen[i], text) : c->nodes[i].name;
-        /* Plain, "[::1]:6379" would begin a list and "123:45" could be taken for base 60. */
+    char text[CONFIG_ITEM_MAX];
+    const char *item;
+    /* Plain, "[::1]:6379" would begin a list and "123:45" could be taken for base 60. */
+    for (uint32_t i = 0; (item = config_row_item(row, c, i, text)); i++)
         fprintf(out, "%s  - \"%s\"\n", row->section ? "  " : "", item);
-    }
 }
 
 void config_print(const struct config *c, FILE *out)
 {
-    char value[CONFIG_TEXT_MAX], range[CONFIG_TEXT_MAX];
+    char value[CONFIG_TEXT_MAX], range[CONFIG_TEXT_MAX], item[CONFIG_ITEM_MAX];
     const char *section = NULL;
     fprintf(out,
             "# sumcache " SUMCACHE_VERSION ": every setting; behind it its range and meaning\n");
@@ -36,8 +29,9 @@ void config_print(const struct config *c, FILE *out)
             fprintf(out, "%s:\n", row->section);
         section = row->section;
         bool list = config_row_is_list(row);
-        const char *text =
-            list ? (item_count(row, c) ? "" : "[]") : config_row_value(row, c, value);
+        const char *text = !list                              ? config_row_value(row, c, value)
+                           : config_row_item(row, c, 0, item) ? ""
+                                                              : "[]";
         int n = fprintf(out, "%s%s:%s%s", section ? "  " : "", row->name, *text ? " " : "", text);
         int blanks = n < COMMENT_COLUMN ? COMMENT_COLUMN - n : 1;
         fprintf(out, "%*s# %s; %s\n", blanks, "", config_row_range(row, range), row->meaning);
@@ -49,16 +43,14 @@ void config_print(const struct config *c, FILE *out)
 void config_print_help(FILE *out)
 {
     struct config c;
-    char name[CONFIG_TEXT_MAX], value[CONFIG_TEXT_MAX], range[CONFIG_TEXT_MAX], text[ADDR_TEXT_MAX];
+    char name[CONFIG_TEXT_MAX], value[CONFIG_TEXT_MAX], range[CONFIG_TEXT_MAX];
+    char item[CONFIG_ITEM_MAX];
     config_init(&c);
     for (unsigned i = 0; i < CONFIG_ROW_COUNT; i++) {
         const struct config_row *row = &CONFIG_ROWS[i];
-        if (!config_row_is_list(row))
-            config_row_value(row, &c, value);
-        else
-            snprintf(value, sizeof(value), "%s",
-                     row->kind == CONFIG_LISTEN ? addr_print(&c.listen[0], text) : "");
-        fprintf(out, "  %-26s %-15s %s\n%29s%s\n", config_row_name(row, name), value,
+        const char *text = config_row_is_list(row) ? config_row_item(row, &c, 0, item)
+                                                   : config_row_value(row, &c, value);
+        fprintf(out, "  %-26s %-15s %s\n%29s%s\n", config_row_name(row, name), text ? text : "",
                 config_row_range(row, range), "", row->meaning);
     }
     config_fini(&c);

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "cluster/discovery.h"
 #include "ring/maglev.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 static const char *const LEVELS[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
 static const char *const READS[] = {"miss", "error", NULL};                   /* enum on_failure */
 static const char *const WRITES[] = {"error", NULL};
+static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL}; /* enum lookup_family */
 
 /* clang-format off */
 const struct config_row CONFIG_ROWS[] = {
@@ -29,6 +31,14 @@ const struct config_row CONFIG_ROWS[] = {
      "where clients connect"},
     {"nodes", "static", CONFIG_NODES, false, 0, 0, MAGLEV_NODES_MAX, NULL,
      "the Redis servers; a host's text as given is its identity in the ring"},
+    {"nodes", "dns", CONFIG_NAMES, false, AT(node_names), 0, CONFIG_NAMES_MAX, NULL,
+     "names of which each address is a node, as of a Kubernetes headless service"},
+    {"nodes", "srv", CONFIG_SERVICES, false, AT(node_services), 0, CONFIG_NAMES_MAX, NULL,
+     "names of SRV records; each target is a node, known in the ring by its name"},
+    {"nodes", "family", CONFIG_CHOICE, false, AT(node_family), 0, 0, FAMILIES,
+     "addresses to look up; auto: IPv4 where a name has any, else IPv6"},
+    {"nodes", "grace", CONFIG_DURATION, true, AT(node_grace), NSEC_MS, 60 * MINUTE, NULL,
+     "a node that is gone from DNS but well is kept for so long"},
     {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
      "threads that serve clients; auto: one per CPU this process may use"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
@@ -93,6 +103,21 @@ const struct config_row CONFIG_ROWS[] = {
     {"limits", "node_bytes", CONFIG_SIZE, false, PROXY(node_bytes_max), 64 * KB, TB, NULL,
      "bytes of requests under way to one node; above, the same"},
 
+    {"dns", "servers", CONFIG_SERVERS, false, 0, 0, CONFIG_SERVERS_MAX, NULL,
+     "DNS servers to ask instead of those of /etc/resolv.conf"},
+    {"dns", "timeout", CONFIG_DURATION, false, AT(dns.timeout), 10 * NSEC_MS, MINUTE, NULL,
+     "a question is given up after this, over all servers and tries"},
+    {"dns", "min_refresh", CONFIG_DURATION, false, AT(dns.min_refresh), 10 * NSEC_MS, 60 * MINUTE,
+     NULL, "a name is asked for again when the TTL of its answer is over, not earlier than this"},
+    {"dns", "max_refresh", CONFIG_DURATION, false, AT(dns.max_refresh), 10 * NSEC_MS, 60 * MINUTE,
+     NULL, "and not later than this"},
+    {"dns", "refresh", CONFIG_DURATION, false, AT(dns.refresh), 10 * NSEC_MS, 60 * MINUTE, NULL,
+     "where there is no TTL: /etc/hosts, or a TTL of 0"},
+    {"dns", "retry_min", CONFIG_DURATION, false, AT(dns.retry_min), 10 * NSEC_MS, 60 * MINUTE, NULL,
+     "pause after a question that failed"},
+    {"dns", "retry_max", CONFIG_DURATION, false, AT(dns.retry_max), 10 * NSEC_MS, 60 * MINUTE, NULL,
+     "the pause doubles up to this"},
+
     {"local", "nodes", CONFIG_COUNT, true, AT(local_nodes), 1, CONFIG_LOCAL_NODES_MAX, NULL,
      "redis-server children to start and sum"},
     {"local", "memory", CONFIG_SIZE, false, AT(local_memory), MB, 64 * TB, NULL,
@@ -128,6 +153,11 @@ static uint64_t *member64(const struct config_row *row, const struct config *c)
     return (uint64_t *)((uintptr_t)c + row->offset);
 }
 
+static struct config_names *member_names(const struct config_row *row, const struct config *c)
+{
+    return (struct config_names *)((uintptr_t)c + row->offset);
+}
+
 static bool *member_bool(const struct config_row *row, const struct config *c)
 {
     return (bool *)((uintptr_t)c + row->offset);
@@ -135,7 +165,12 @@ static bool *member_bool(const struct config_row *row, const struct config *c)
 
 bool config_row_is_list(const struct config_row *row)
 {
-    return row->kind == CONFIG_LISTEN || row->kind == CONFIG_NODES;
+    return row->kind <= CONFIG_SERVERS;
+}
+
+bool config_row_takes_one(const struct config_row *row)
+{
+    return row->kind == CONFIG_NAMES || row->kind == CONFIG_SERVICES || row->kind == CONFIG_SERVERS;
 }
 
 char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX])
@@ -172,10 +207,18 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     print_number(row, row->max, max);
     switch (row->kind) {
     case CONFIG_LISTEN:
+    case CONFIG_SERVERS:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);
         break;
     case CONFIG_NODES:
-        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of HOST:PORT", min, max);
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of HOST:PORT [weight=1 to %d]", min, max,
+                 DISCOVERY_WEIGHT_MAX);
+        break;
+    case CONFIG_NAMES:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of NAME:PORT", min, max);
+        break;
+    case CONFIG_SERVICES:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of _SERVICE._tcp.NAME", min, max);
         break;
     case CONFIG_SWITCH:
         snprintf(to, CONFIG_TEXT_MAX, "on | off");
@@ -220,9 +263,38 @@ char *config_row_value(const struct config_row *row, const struct config *c,
         return print_number(row, *member64(row, c), to);
     case CONFIG_LISTEN:
     case CONFIG_NODES:
+    case CONFIG_NAMES:
+    case CONFIG_SERVICES:
+    case CONFIG_SERVERS:
         break;
     }
     unreachable();
+}
+
+static const char *print_node(const struct config_node *n, char to[CONFIG_ITEM_MAX])
+{
+    if (n->weight == 1)
+        return n->name;
+    snprintf(to, CONFIG_ITEM_MAX, "%s weight=%" PRIu32, n->name, n->weight);
+    return to;
+}
+
+const char *config_row_item(const struct config_row *row, const struct config *c, uint32_t index,
+                            char to[CONFIG_ITEM_MAX])
+{
+    switch (row->kind) {
+    case CONFIG_LISTEN:
+        return index < c->listen_count ? addr_print(&c->listen[index], to) : NULL;
+    case CONFIG_SERVERS:
+        return index < c->dns.server_count ? addr_print(&c->dns.servers[index], to) : NULL;
+    case CONFIG_NODES:
+        return index < c->node_count ? print_node(&c->nodes[index], to) : NULL;
+    case CONFIG_NAMES:
+    case CONFIG_SERVICES:
+        return index < member_names(row, c)->count ? member_names(row, c)->names[index] : NULL;
+    default:
+        unreachable();
+    }
 }
 
 /* "NAME: what, not 'VALUE'", where the value is cut and made printable. */
@@ -301,20 +373,49 @@ static bool is_same_node(const struct config_node *a, const struct config_node *
            str_eq_nocase(str_of(a->name), str_of(b->name));
 }
 
+/* "host:port" as it is kept: with its port, and brackets if need be. The host has been split off.
+ */
+static void write_name(struct str host, uint16_t port, char to[VIEW_NODE_NAME_MAX])
+{
+    bool is_v6 = memchr(host.p, ':', host.len) != NULL;
+    int len = snprintf(to, VIEW_NODE_NAME_MAX, is_v6 ? "[%.*s]:%u" : "%.*s:%u", (int)host.len,
+                       host.p, (unsigned)port);
+    must(len > 0 && len < VIEW_NODE_NAME_MAX); /* addr_split_host_port() bounds the host */
+}
+
+/* Cuts " weight=N" off the end of `value`, if it is there. */
+static int cut_weight(struct str *value, uint32_t *ret_weight)
+{
+    static const struct str KEY = STR("weight=");
+    const char *blank = value->len ? memchr(value->p, ' ', value->len) : NULL;
+    int64_t weight = 1;
+    if (blank) {
+        struct str rest = {blank, (size_t)(value->p + value->len - blank)};
+        for (; rest.len > 0 && *rest.p == ' '; rest.len--)
+            rest.p++;
+        if (rest.len <= KEY.len || memcmp(rest.p, KEY.p, KEY.len) != 0)
+            return -EINVAL;
+        rest = (struct str){rest.p + KEY.len, rest.len - KEY.len};
+        if (str_to_i64(rest, &weight) != 0 || weight < 1 || weight > DISCOVERY_WEIGHT_MAX)
+            return -EINVAL;
+        value->len = (size_t)(blank - value->p);
+    }
+    *ret_weight = (uint32_t)weight;
+    return 0;
+}
+
 static int add_node(const struct config_row *row, struct config *c, struct str value,
                     char error[CONFIG_ERROR_MAX])
 {
     struct config_node n = {0};
-    struct str host;
+    struct str host, text = value;
     uint16_t port = 0;
-    if (addr_split_host_port(value, &host, &port) != 0)
-        return refuse(row, value, error, "expected HOST or HOST:PORT (IPv6: [ADDRESS]:PORT)");
-    if (port == 0)
-        port = CONFIG_PORT;
-    bool is_v6 = memchr(host.p, ':', host.len) != NULL;
-    int len = snprintf(n.name, sizeof(n.name), is_v6 ? "[%.*s]:%u" : "%.*s:%u", (int)host.len,
-                       host.p, (unsigned)port);
-    must(len > 0 && (size_t)len < sizeof(n.name)); /* addr_split_host_port() bounds the host */
+    if (cut_weight(&text, &n.weight) != 0 || addr_split_host_port(text, &host, &port) != 0)
+        return refuse(row, value, error,
+                      "expected HOST or HOST:PORT (IPv6: [ADDRESS]:PORT), and behind it perhaps "
+                      "weight=1 to %d",
+                      DISCOVERY_WEIGHT_MAX);
+    write_name(host, port > 0 ? port : CONFIG_PORT, n.name);
     if (addr_parse(str_of(n.name), 0, &n.addr) != 0)
         n.addr = (struct addr){0};
     for (uint32_t i = 0; i < c->node_count; i++)
@@ -334,6 +435,52 @@ static int add_node(const struct config_row *row, struct config *c, struct str v
     return 0;
 }
 
+/* A name to look nodes up by: with a port (CONFIG_NAMES), or of SRV records, which have it. */
+static int add_name(const struct config_row *row, struct config *c, struct str value,
+                    char error[CONFIG_ERROR_MAX])
+{
+    struct config_names *all = member_names(row, c);
+    char name[VIEW_NODE_NAME_MAX];
+    struct addr numeric;
+    struct str host;
+    uint16_t port = 0;
+    bool ok = addr_split_host_port(value, &host, &port) == 0 &&
+              addr_parse(value, CONFIG_PORT, &numeric) != 0;
+    if (row->kind == CONFIG_SERVICES && (!ok || port > 0))
+        return refuse(row, value, error,
+                      "expected a name of SRV records, such as _redis._tcp.cache.example");
+    if (!ok)
+        return refuse(row, value, error, "expected NAME or NAME:PORT; addresses are nodes.static");
+    if (row->kind == CONFIG_SERVICES)
+        snprintf(name, sizeof(name), "%.*s", (int)host.len, host.p);
+    else
+        write_name(host, port > 0 ? port : CONFIG_PORT, name);
+    for (uint32_t i = 0; i < all->count; i++)
+        if (str_eq_nocase(str_of(all->names[i]), str_of(name)))
+            return refuse(row, value, error, "expected a name that is not listed twice");
+    if (all->count == CONFIG_NAMES_MAX)
+        return refuse(row, value, error, "expected at most %d names", CONFIG_NAMES_MAX);
+    memcpy(all->names[all->count++], name, sizeof(name));
+    return 0;
+}
+
+static int add_server(const struct config_row *row, struct config *c, struct str value,
+                      char error[CONFIG_ERROR_MAX])
+{
+    struct config_dns *dns = &c->dns;
+    struct addr a;
+    if (addr_parse(value, CONFIG_DNS_PORT, &a) != 0 || a.port == 0)
+        return refuse(row, value, error,
+                      "expected ADDRESS or ADDRESS:PORT with an IPv4 or [IPv6] address");
+    for (uint32_t i = 0; i < dns->server_count; i++)
+        if (addr_eq(&dns->servers[i], &a))
+            return refuse(row, value, error, "expected a server that is not listed twice");
+    if (dns->server_count == CONFIG_SERVERS_MAX)
+        return refuse(row, value, error, "expected at most %d servers", CONFIG_SERVERS_MAX);
+    dns->servers[dns->server_count++] = a;
+    return 0;
+}
+
 int config_row_set(const struct config_row *row, struct config *c, struct str value,
                    char error[CONFIG_ERROR_MAX])
 {
@@ -345,6 +492,11 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_listen(row, c, value, error);
     case CONFIG_NODES:
         return add_node(row, c, value, error);
+    case CONFIG_NAMES:
+    case CONFIG_SERVICES:
+        return add_name(row, c, value, error);
+    case CONFIG_SERVERS:
+        return add_server(row, c, value, error);
     case CONFIG_SWITCH:
         if (!str_eq(value, STR("on")) && !str_eq(value, STR("off")))
             return refuse(row, value, error, "expected on or off");
@@ -381,6 +533,10 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         c->listen_count = 0;
     else if (row->kind == CONFIG_NODES)
         c->node_count = 0;
+    else if (row->kind == CONFIG_NAMES || row->kind == CONFIG_SERVICES)
+        member_names(row, c)->count = 0;
+    else if (row->kind == CONFIG_SERVERS)
+        c->dns.server_count = 0;
     c->mark[row - CONFIG_ROWS] = mark;
     c->given[row - CONFIG_ROWS] = true;
 }

@@ -12,6 +12,9 @@
 enum config_kind {
     CONFIG_LISTEN,   /* a list of addresses */
     CONFIG_NODES,    /* a list of nodes */
+    CONFIG_NAMES,    /* a list of names with a port: struct config_names */
+    CONFIG_SERVICES, /* a list of names: struct config_names */
+    CONFIG_SERVERS,  /* a list of addresses of DNS servers */
     CONFIG_COUNT,    /* uint32_t */
     CONFIG_AUTO,     /* uint32_t, 0 is written `auto` */
     CONFIG_DURATION, /* uint64_t, ns */
@@ -25,7 +28,7 @@ struct config_row {
     const char *name;
     enum config_kind kind;
     bool zero_ok;               /* 0 is allowed beside min … max: "off", "never" */
-    size_t offset;              /* of its member in struct config; unused for lists */
+    size_t offset;              /* of its member in struct config; unused for most lists */
     uint64_t min, max;          /* lists: count of items */
     const char *const *choices; /* ends with NULL */
     const char *meaning;
@@ -34,12 +37,17 @@ struct config_row {
 extern const struct config_row CONFIG_ROWS[];
 extern const unsigned CONFIG_ROW_COUNT;
 
-enum { CONFIG_TEXT_MAX = 160 };
+enum {
+    CONFIG_TEXT_MAX = 160,
+    CONFIG_ITEM_MAX = VIEW_NODE_NAME_MAX + 24, /* " weight=256" */
+};
 
 /* By section (NULL: the top) and name; NULL: there is none. */
 const struct config_row *config_row_find(const char *section, struct str name);
 
 bool config_row_is_list(const struct config_row *row);
+/* Of a list: may a file give one item as a single value? */
+bool config_row_takes_one(const struct config_row *row);
 
 /* Its full name, "limits.clients". Returns `to`, as the next two do. */
 char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX]);
@@ -47,6 +55,10 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX]);
 /* Its value as it stands in a file; not for lists. */
 char *config_row_value(const struct config_row *row, const struct config *c,
                        char to[CONFIG_TEXT_MAX]);
+
+/* An item of a list as it stands in a file; NULL behind the last one. `to` may be used for it. */
+const char *config_row_item(const struct config_row *row, const struct config *c, uint32_t index,
+                            char to[CONFIG_ITEM_MAX]);
 
 /* Reads one value (of a list: adds one item). 0, -ENOMEM, or -EINVAL with the error's text. */
 int config_row_set(const struct config_row *row, struct config *c, struct str value,

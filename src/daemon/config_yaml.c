@@ -87,6 +87,8 @@ static int read_list(struct reader *r, const struct config_row *row, const yaml_
 {
     char name[CONFIG_TEXT_MAX];
     config_row_name(row, name);
+    if (config_row_takes_one(row) && node->type == YAML_SCALAR_NODE && !is_blank(node))
+        return read_scalar(r, row, node);
     if (node->type != YAML_SEQUENCE_NODE)
         return refuse(r, node, "%s: expected a list such as [a:6379, b:6379], not %s", name,
                       is_blank(node) ? "nothing" : kind_name(node));

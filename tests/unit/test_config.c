@@ -98,6 +98,12 @@ static const struct {
     {"local: { nodes: 3, memory: 128mb }", "local.memory", "128mb"},
     {"local: { nodes: 0 }", "local.nodes", "0"},
     {"timeouts: { backoff_min: &t 70ms, backoff_max: *t }", "timeouts.backoff_max", "70ms"},
+    {"nodes: { family: v6, dns: redis.cache.svc }", "nodes.family", "v6"},
+    {"nodes: { grace: 1h, srv: _redis._tcp.cache }", "nodes.grace", "1h"},
+    {"nodes: { dns: [a, b:7], srv: [_a._tcp.x, _b._tcp.x] }", "nodes.grace", "10s"},
+    {"nodes: { static: [a weight=3, 'b:7   weight=256', c weight=1] }", "nodes.family", "auto"},
+    {"dns: { servers: 127.0.0.1, timeout: 500ms }", "dns.timeout", "500ms"},
+    {"dns: { servers: ['[::1]:5353', 10.0.0.1], refresh: 1m }", "dns.refresh", "1m"},
 };
 
 static void test_right(void **state)
@@ -187,6 +193,27 @@ static const struct {
     {"&x a: *x", 1, 1, "unknown key 'a'"},
     {"nodes: { static: &x [*x] }", 1, 18, "expected HOST:PORT, not a list"},
     {"&x { nodes: *x }", 1, 6, "unknown key 'nodes.nodes'"},
+    {"nodes: { static: [a weight=0] }", 1, 19, "and behind it perhaps weight=1 to 256"},
+    {"nodes: { static: [a weight=257] }", 1, 19, "not 'a weight=257'"},
+    {"nodes: { static: ['a weight='] }", 1, 19, "expected HOST"},
+    {"nodes: { static: [a weight=2 b] }", 1, 19, "expected HOST"},
+    {"nodes: { static: [a heavy=2] }", 1, 19, "expected HOST"},
+    {"nodes: { static: [a, a weight=2] }", 1, 22, "not listed twice"},
+    {"nodes: { dns: 10.0.0.1 }", 1, 15, "nodes.dns: expected NAME or NAME:PORT; addresses are"},
+    {"nodes: { dns: ['[::1]:6379'] }", 1, 16, "expected NAME or NAME:PORT"},
+    {"nodes: { dns: [a weight=2] }", 1, 16, "expected NAME or NAME:PORT"},
+    {"nodes: { dns: [a, b,\n A:6379] }", 2, 2, "a name that is not listed twice"},
+    {"nodes: { dns: }", 1, 15, "nodes.dns: expected a list such as"},
+    {"nodes: { dns: {a: 1} }", 1, 15, "not a block of settings"},
+    {"nodes: { srv: '_redis._tcp.x:1' }", 1, 15, "expected a name of SRV records"},
+    {"nodes: { srv: [10.0.0.1] }", 1, 16, "expected a name of SRV records"},
+    {"nodes: { srv: [a, A] }", 1, 19, "not listed twice"},
+    {"nodes: { family: both }", 1, 18, "expected auto | v4 | v6, not 'both'"},
+    {"nodes: { grace: 2h }", 1, 17, "expected 0 or 1ms to 1h"},
+    {"dns: { servers: ns.example }", 1, 17, "dns.servers: expected ADDRESS or ADDRESS:PORT"},
+    {"dns: { servers: ['127.0.0.1:0'] }", 1, 18, "expected ADDRESS"},
+    {"dns: { servers: [127.0.0.1, '127.0.0.1:53'] }", 1, 29, "a server that is not listed twice"},
+    {"dns: { timeout: 0 }", 1, 17, "expected 10ms to 1m"},
     {"ring: *none", 1, 7, "not valid YAML: found undefined alias"},
     {"ring: {", 2, 1, "not valid YAML"},
     {"\tworkers: 1", 1, 1, "not valid YAML"},
@@ -250,6 +277,40 @@ static void test_ranges(void **state)
             config_fini(&c);
         }
     }
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct config c;
+    struct config_error error;
+    config_init(&c);
+    assert_int_equal(config_read(&c,
+                                 STR("nodes: { static: [a weight=7, b], dns: redis, "
+                                     "srv: [_r._tcp.x.] }\n"
+                                     "dns: { servers: ['::1', '10.0.0.1:5353'] }"),
+                                 &error),
+                     0);
+    assert_string_equal(c.nodes[0].name, "a:6379");
+    assert_int_equal(c.nodes[0].weight, 7);
+    assert_int_equal(c.nodes[1].weight, 1);
+    assert_int_equal(c.node_names.count, 1);
+    assert_string_equal(c.node_names.names[0], "redis:6379");
+    assert_int_equal(c.node_services.count, 1);
+    assert_string_equal(c.node_services.names[0], "_r._tcp.x.");
+    assert_int_equal(c.dns.server_count, 2);
+    assert_int_equal(c.dns.servers[0].port, CONFIG_DNS_PORT);
+    assert_int_equal(c.dns.servers[1].port, 5353);
+    expect_reads_back(&c);
+    for (unsigned i = 1; i < CONFIG_NAMES_MAX; i++) {
+        char name[20];
+        snprintf(name, sizeof(name), "n%u", i);
+        assert_int_equal(config_set(&c, "nodes.dns", str_of(name), true, &error), 0);
+    }
+    assert_int_equal(config_set(&c, "nodes.dns", STR("one-more"), true, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "at most 32 names"));
+    expect_reads_back(&c);
+    config_fini(&c);
 }
 
 static const struct {
@@ -353,6 +414,11 @@ static const struct {
     {"nodes: { static: [a] }\ntimeouts:\n  backoff_min: 2s", 3, 16, "backoff_min is more than"},
     {"nodes: { static: [a] }\ntimeouts: { backoff_min: 1s, backoff_max: 1s }", 0, 0, NULL},
     {"nodes: { static: [a] }\ntimeouts: { backoff_max: 49ms }", 0, 0, "backoff_min is more than"},
+    {"nodes: { dns: a }", 0, 0, NULL},
+    {"nodes: { srv: [a] }", 0, 0, NULL},
+    {"nodes: { dns: [], srv: [], static: [] }", 1, 36, "no nodes: name them"},
+    {"nodes: { dns: a }\ndns: { min_refresh: 31s }", 2, 21, "min_refresh is more than dns.max"},
+    {"nodes: { dns: a }\ndns: { retry_max: 499ms }", 0, 0, "retry_min is more than dns.retry_"},
 };
 
 static void test_check(void **state)
@@ -458,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_lists_of_flags),
         cmocka_unit_test(test_check),
