@@ -51,6 +51,7 @@ need_test() {
     need libcmocka-dev has_library cmocka
     need libhiredis-dev has_library hiredis
     need redis-tools has_program redis-cli
+    need dnsmasq-base has_program dnsmasq
     need python3-pytest has_python pytest
     need python3-redis has_python redis
     need php-cli has_program php
