@@ -163,12 +163,31 @@ static void fill(struct maglev *m, struct candidate *all, size_t count, struct t
     }
 }
 
+/* Without its slots filled. NULL: out of memory. */
+static struct maglev *allocate(uint32_t slots, size_t node_count)
+{
+    bool is_narrow = node_count <= NARROW_NODES_MAX;
+    struct maglev *m;
+    size_t wide_len = (size_t)slots * sizeof(m->node_of_slot[0]);
+    m = malloc(sizeof(*m) + wide_len + (is_narrow ? slots : 0));
+    if (!m)
+        return NULL;
+    m->slots = slots;
+    m->narrow = is_narrow ? (uint8_t *)m->node_of_slot + wide_len : NULL;
+    return m;
+}
+
+static void fill_narrow(struct maglev *m)
+{
+    for (uint32_t i = 0; m->narrow && i < m->slots; i++)
+        m->narrow[i] = (uint8_t)m->node_of_slot[i];
+}
+
 int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
                struct maglev **ret_table)
 {
     if (count == 0 || count > MAGLEV_NODES_MAX || !is_prime(slots))
         return -EINVAL;
-    struct maglev *m;
     struct candidate *all CLEANUP(freep) = calloc(count, sizeof(*all));
     struct turn *heap CLEANUP(freep) = calloc(count, sizeof(*heap));
     if (!all || !heap)
@@ -176,18 +195,26 @@ int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
     int kept = sort_candidates(nodes, count, all);
     if (kept <= 0)
         return -EINVAL;
-    bool is_narrow = count <= NARROW_NODES_MAX;
-    size_t wide_len = (size_t)slots * sizeof(m->node_of_slot[0]);
-    m = malloc(sizeof(*m) + wide_len + (is_narrow ? slots : 0));
+    struct maglev *m = allocate(slots, count);
     if (!m)
         return -ENOMEM;
-    m->slots = slots;
-    m->narrow = is_narrow ? (uint8_t *)m->node_of_slot + wide_len : NULL;
     for (uint32_t i = 0; i < slots; i++)
         m->node_of_slot[i] = FREE_SLOT;
     fill(m, all, (size_t)kept, heap);
-    for (uint32_t i = 0; is_narrow && i < slots; i++)
-        m->narrow[i] = (uint8_t)m->node_of_slot[i];
+    fill_narrow(m);
+    *ret_table = m;
+    return 0;
+}
+
+int maglev_of_owners(const uint16_t *owners, size_t count, struct maglev **ret_table)
+{
+    struct maglev *m = allocate(MAGLEV_SLOTS, count);
+    if (!m)
+        return -ENOMEM;
+    memcpy(m->node_of_slot, owners, MAGLEV_SLOTS * sizeof(m->node_of_slot[0]));
+    for (uint32_t i = 0; i < MAGLEV_SLOTS; i++)
+        must(owners[i] < count);
+    fill_narrow(m);
     *ret_table = m;
     return 0;
 }

@@ -32,9 +32,22 @@ struct maglev_node {
  */
 int maglev_new(const struct maglev_node *nodes, size_t count, uint32_t slots,
                struct maglev **ret_table) MUST_CHECK;
+
+/*
+ * The same table from a given owner of each slot: `owners` has MAGLEV_SLOTS indexes below `count`.
+ * For who keeps a table of his own and moves slots one by one. -ENOMEM.
+ */
+int maglev_of_owners(const uint16_t *owners, size_t count, struct maglev **ret_table) MUST_CHECK;
 struct maglev *maglev_free(struct maglev *m); /* NULL is fine; always returns NULL */
 
 uint32_t maglev_lookup(const struct maglev *m, uint64_t key_hash); /* index into `nodes` */
+
+/* The slot of a key in a table of MAGLEV_SLOTS. */
+static inline uint32_t maglev_slot(uint64_t key_hash)
+{
+    return (uint32_t)(key_hash % MAGLEV_SLOTS);
+}
+
 /* Begins to fetch what maglev_lookup() of this hash will read; on a busy machine it is not in the
  * cache, and there is other work to do meanwhile. */
 void maglev_prefetch(const struct maglev *m, uint64_t key_hash);
