@@ -12,6 +12,15 @@ static char lower(char c)
     return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
+char *str_fill(char *to, size_t size, struct str s)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+    if (len > 0)
+        memcpy(to, s.p, len);
+    to[len] = '\0';
+    return to;
+}
+
 bool str_eq_nocase(struct str a, struct str b)
 {
     if (a.len != b.len)

@@ -28,6 +28,9 @@ static inline bool str_eq(struct str a, struct str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
+/* Copies it, cut to size - 1 bytes, and a NUL behind it. Returns `to`. */
+char *str_fill(char *to, size_t size, struct str s);
+
 /* ASCII letters only, whatever the locale. */
 bool str_eq_nocase(struct str a, struct str b);
 

@@ -246,6 +246,27 @@ const struct command *command_find(struct args *a)
     return a->count > 1 ? find_subcommand(c, a) : c;
 }
 
+bool command_is_blind(const struct command *c, struct args *a)
+{
+    static const char *const LOOKS[] = {"nx", "xx", "get", "keepttl", "ifeq", "ifne"};
+    switch (c->id) {
+    case COMMAND_ID_SETEX:
+    case COMMAND_ID_PSETEX:
+    case COMMAND_ID_MSET:
+    case COMMAND_ID_DEL:
+    case COMMAND_ID_UNLINK:
+        return true;
+    case COMMAND_ID_SET:
+        for (size_t i = 3; i < a->count; i++)
+            for (size_t k = 0; k < sizeof(LOOKS) / sizeof(LOOKS[0]); k++)
+                if (str_eq_nocase(args_str(a, i), str_of(LOOKS[k])))
+                    return false;
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool command_arity_ok(const struct command *c, size_t arg_count)
 {
     return c->arity >= 0 ? arg_count == (size_t)c->arity : arg_count >= (size_t)-c->arity;

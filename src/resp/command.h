@@ -107,6 +107,10 @@ const struct command *command_find(struct args *a);
 /* The same by name alone ("get", "config|get"). NULL: not in the table. */
 const struct command *command_find_name(struct str name);
 
+/* Does it overwrite or remove its keys, whatever is there, and tell nothing of what was? Its
+ * arguments are looked at; its arity must be right. */
+bool command_is_blind(const struct command *c, struct args *a);
+
 bool command_arity_ok(const struct command *c, size_t arg_count);
 
 struct command_keys_found {
