@@ -6,8 +6,7 @@
  * METRIC(name, kind, text): kind is COUNTER (only grows) or GAUGE.
  */
 #pragma once
-#include <stdatomic.h>
-#include <stdint.h>
+#include "base/metric.h"
 
 #define METRICS(METRIC)                                                                            \
     METRIC(clients, GAUGE, "clients connected")                                                    \
@@ -68,28 +67,5 @@ struct metrics {
 #undef METRIC_MEMBER
 };
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
-
-struct metric_info {
-    const char *name, *text;
-    enum metric_kind kind;
-    uint32_t offset; /* of the member in struct metrics */
-};
 extern const struct metric_info METRIC_INFO[];
 extern const unsigned METRIC_COUNT;
-
-static inline void metric_add(atomic_uint_least64_t *m, uint64_t by)
-{
-    uint64_t was = atomic_load_explicit(m, memory_order_relaxed);
-    atomic_store_explicit(m, was + by, memory_order_relaxed);
-}
-
-static inline void metric_set(atomic_uint_least64_t *m, uint64_t value)
-{
-    atomic_store_explicit(m, value, memory_order_relaxed);
-}
-
-static inline uint64_t metric_get(const atomic_uint_least64_t *m)
-{
-    return atomic_load_explicit(m, memory_order_relaxed);
-}
