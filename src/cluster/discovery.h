@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cluster/lookup.h"
+#include "cluster/member.h"
 #include "cluster/view.h"
 #include "net/loop.h"
 #include "net/resolver.h"
@@ -32,13 +33,6 @@ enum {
     /* The heaviest SRV weight is scaled down to this, for 65535 to 1 would leave the light ones
      * without a slot of the ring. */
     DISCOVERY_WEIGHT_MAX = 256,
-};
-
-struct member {
-    char name[VIEW_NODE_NAME_MAX]; /* identity */
-    struct addr addr;              /* ADDR_NONE: not known yet */
-    uint32_t weight;               /* 1 … DISCOVERY_WEIGHT_MAX */
-    uint64_t gone_since;           /* ns, as loop.now: no source names it any more; 0: present */
 };
 
 enum discovery_kind { DISCOVERY_STATIC, DISCOVERY_DNS, DISCOVERY_SRV };
