@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What nodes are made to forget, so that no old value can come up:
+ *
+ *   settle   connections that were closed with writes on them are killed by their CLIENT ID: a
+ *            frozen node would execute those writes when it thaws
+ *   join     a node that comes back is settled; then the journal's keys are UNLINKed there, or, if
+ *            the journal does not know them all, it is flushed
+ *   clean    the journal's keys of slots that a node has just been given are UNLINKed there
+ *
+ * All of it goes on the nodes' probes, so it never waits behind requests, nor they behind it. What
+ * is cleared away once all is at rest: sweeper.c.
+ */
+#include "base/must.h"
+#include "base/nsec.h"
+#include "cluster/control_internal.h"
+#include "ring/key_hash.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MARK_MS = 3600 * 1000, /* how long it can be told when a node was flushed */
+    LOCK_MS = 10 * 1000,   /* for a proxy that dies while it flushes */
+};
+
+#define RETRY      (10 * NSEC_MS)
+#define RETRY_SLOW (100 * NSEC_MS)
+
+static void join_step(struct control_node *n);
+
+/* ---- settling ---- */
+
+bool cleaner_is_settled(const struct control_node *n)
+{
+    return list_empty(&n->ghosts) &&
+           atomic_load_explicit(&n->pulse->unsettled, memory_order_acquire) == 0;
+}
+
+static void drop_ghost(struct control_ghost *g)
+{
+    list_remove(&g->link);
+    atomic_fetch_sub_explicit(&g->pulse->unsettled, g->writes, memory_order_release);
+    pulse_unref(g->pulse);
+    free(g);
+}
+
+static void killed(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = container_of(call, struct control_node, kill_call);
+    n->killing = 0;
+    if (!r)
+        return; /* again, when the node is back */
+    if (r->type == '-' && r->text.len > 6 && memcmp(r->text.p, "NOPERM", 6) == 0)
+        log_event(n->control->log, LOG_ERROR, "node-cannot-kill", "node=%s reason=\"%.*s\"",
+                  n->member.name, (int)r->text.len, r->text.p);
+    /* :1 it is dead now; :0 or an error: it was before. */
+    if (!list_empty(&n->ghosts))
+        drop_ghost(list_first(&n->ghosts, struct control_ghost, link));
+    cleaner_settle(n);
+    if (n->state == NODE_JOINING)
+        join_step(n);
+    else
+        mover_step(n->control);
+}
+
+void cleaner_settle(struct control_node *n)
+{
+    list_for_each_safe (link, &n->ghosts) {
+        struct control_ghost *g = list_item(link, struct control_ghost, link);
+        if (n->killing || !probe_is_ready(&n->probe))
+            return;
+        if (g->client_id == 0) { /* it cannot be named */
+            drop_ghost(g);
+            continue;
+        }
+        char id[24];
+        int len = snprintf(id, sizeof(id), "%" PRIu64, g->client_id);
+        struct str words[] = {STR("CLIENT"), STR("KILL"), STR("ID"), {id, (size_t)len}};
+        n->kill_call.done = killed;
+        if (probe_send_words(&n->probe, &n->kill_call, words, 4) != 0) {
+            node_retry(n, RETRY);
+            return;
+        }
+        n->killing = 1;
+    }
+}
+
+/* ---- UNLINKs ---- */
+
+static void forget_unlinks(struct control *c, const struct control_node *n)
+{
+    for (uint32_t i = 0; i < MAGLEV_SLOTS; i++)
+        for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next)
+            if (e->clean == n->number)
+                e->clean = JOURNAL_NO_NODE;
+}
+
+/* All UNLINKs that were out for it have been answered, or lost. */
+void cleaner_unlinked(struct control_node *n)
+{
+    struct control *c = n->control;
+    if (n->unlink_failed) {
+        n->unlink_failed = false;
+        n->sweeping = n->swept = false;
+        forget_unlinks(c, n);
+        node_retry(n, RETRY);
+        return;
+    }
+    if (n->swept)
+        sweeper_ends(n);
+    if (n->state == NODE_JOINING)
+        join_step(n);
+    else
+        mover_step(c);
+}
+
+/* Is an UNLINK of this entry at `n` still to be sent? */
+static bool wants_unlink(const struct control_node *n, uint32_t slot, const struct journal_entry *e)
+{
+    const struct mover *m = &n->control->mover;
+    if (e->clean == n->number)
+        return false;
+    if (n->state == NODE_JOINING)
+        return m->home[slot] == n->number || journal_entry_is_at(e, (uint16_t)n->number);
+    return m->fenced[slot] && m->owner[slot] == n->number;
+}
+
+/* Sends all that are to be sent. → how many keys */
+static uint64_t send_unlinks(struct control_node *n)
+{
+    struct control *c = n->control;
+    struct unlink_batch b = {.node = n};
+    uint64_t sent = 0;
+    buf_init(&b.keys);
+    for (uint32_t i = 0; i < MAGLEV_SLOTS && !b.failed; i++) {
+        for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next) {
+            if (!wants_unlink(n, i, e))
+                continue;
+            e->clean = (uint16_t)n->number; /* taken back if it goes wrong */
+            unlink_add(&b, (struct str){e->key, e->len});
+            sent++;
+        }
+    }
+    unlink_send(&b);
+    if (b.failed) {
+        if (n->unlinks > 0)
+            n->unlink_failed = true;
+        else
+            forget_unlinks(c, n);
+        node_retry(n, RETRY);
+    }
+    metric_add(&c->metrics.replayed_keys, b.sent);
+    return sent;
+}
+
+static bool has_unlinks(const struct control_node *n)
+{
+    const struct control *c = n->control;
+    if (c->journal.count == 0)
+        return false;
+    for (uint32_t i = 0; i < MAGLEV_SLOTS; i++)
+        for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next)
+            if (wants_unlink(n, i, e))
+                return true;
+    return false;
+}
+
+bool cleaner_clean(struct control_node *n)
+{
+    if (!node_is_in_ring(n))
+        return false; /* it loses its slots anyway */
+    if (n->lost) {
+        n->to_sweep = true;
+        sweeper_go_on(n);
+        return false;
+    }
+    if (n->unlinks > 0 || n->unlink_failed)
+        return false;
+    if (!has_unlinks(n))
+        return true;
+    if (!probe_is_ready(&n->probe))
+        return false; /* on_well() comes back here */
+    if (!cleaner_is_settled(n)) {
+        cleaner_settle(n);
+        node_retry(n, RETRY);
+        return false;
+    }
+    metric_add(&n->control->metrics.replays, 1);
+    (void)send_unlinks(n);
+    return false;
+}
+
+/* ---- joining ---- */
+
+static void go_to(struct control_node *n, enum join_step step)
+{
+    n->join = (uint8_t)step;
+    join_step(n);
+}
+
+/* It holds no copy of what it was made to forget: of all, if it was flushed. */
+static void forget_at(struct control_node *n, bool all)
+{
+    struct control *c = n->control;
+    for (uint32_t i = 0; i < MAGLEV_SLOTS && c->journal.count > 0; i++)
+        for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next)
+            if (all || e->clean == n->number)
+                journal_entry_forget(e, (uint16_t)n->number);
+}
+
+static void joined(struct control_node *n)
+{
+    n->join = JOIN_NONE;
+    health_admit(n);
+}
+
+static void ask_to_join(struct control_node *n,
+                        void (*done)(struct probe_call *, const struct probe_reply *),
+                        const struct str *words, size_t count)
+{
+    n->join_call.done = done;
+    if (probe_send_words(&n->probe, &n->join_call, words, count) != 0)
+        node_retry(n, RETRY);
+}
+
+/* A step was answered. NULL: it is not joining any more, or the probe has failed and says so. */
+static struct control_node *answered(struct probe_call *call, const struct probe_reply *r,
+                                     enum join_step step)
+{
+    struct control_node *n = container_of(call, struct control_node, join_call);
+    if (!r || n->state != NODE_JOINING || n->join != step)
+        return NULL;
+    if (r->type == '-') {
+        char why[CONTROL_WHY_MAX];
+        snprintf(why, sizeof(why), "cannot be flushed: %.*s",
+                 (int)(r->text.len < 80 ? r->text.len : 80), r->text.p);
+        health_eject(n, false, why);
+        return NULL;
+    }
+    return n;
+}
+
+static void locked(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = answered(call, r, JOIN_LOCK);
+    if (!n)
+        return;
+    if (r->type == '+')
+        go_to(n, JOIN_ASK);
+    else
+        node_retry(n, RETRY_SLOW); /* another proxy is at it */
+}
+
+static void was_flushed(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = answered(call, r, JOIN_ASK);
+    if (!n)
+        return;
+    struct control *c = n->control;
+    uint64_t now = control_now(c);
+    uint64_t age = NSEC_NEVER;
+    if (r->type == ':' && r->number > 0 && r->number <= MARK_MS)
+        age = (uint64_t)(MARK_MS - r->number) * NSEC_MS;
+    if (age < now - n->out_since) { /* for this absence, by another proxy */
+        metric_add(&c->metrics.flushes_spared, 1);
+        n->lost = false;
+        go_to(n, JOIN_UNLINK);
+    } else if (age < c->settings->flush_interval) {
+        node_retry(n, nsec_min(c->settings->flush_interval - age, NSEC_S));
+        n->join = JOIN_LOCK;
+    } else {
+        go_to(n, JOIN_FLUSH);
+    }
+}
+
+static void flushed(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = answered(call, r, JOIN_FLUSH);
+    if (n)
+        go_to(n, JOIN_MARK);
+}
+
+static void marked(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = answered(call, r, JOIN_MARK);
+    if (!n)
+        return;
+    metric_add(&n->control->metrics.flushes, 1);
+    log_event(n->control->log, LOG_WARN, "node-flushed", "node=%s reason=\"%s\"", n->member.name,
+              n->lost ? "the journal does not know all that it missed" : "on_return");
+    n->lost = n->to_sweep = false;
+    forget_at(n, true);
+    joined(n);
+}
+
+static bool wants_flush(const struct control_node *n)
+{
+    return n->lost || n->control->settings->on_return == ON_RETURN_FLUSH;
+}
+
+static void join_settle(struct control_node *n)
+{
+    cleaner_settle(n);
+    if (!cleaner_is_settled(n))
+        node_retry(n, RETRY); /* workers may not yet have told of all */
+    else
+        go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_UNLINK);
+}
+
+static void join_unlink(struct control_node *n)
+{
+    if (n->unlinks > 0)
+        return;
+    if (has_unlinks(n)) {
+        metric_add(&n->control->metrics.replays, 1);
+        uint64_t keys = send_unlinks(n);
+        log_event(n->control->log, LOG_INFO, "node-replay", "node=%s keys=%" PRIu64, n->member.name,
+                  keys);
+        return;
+    }
+    if (n->lost) { /* the journal has overflowed meanwhile */
+        go_to(n, JOIN_LOCK);
+        return;
+    }
+    forget_at(n, false);
+    joined(n);
+}
+
+static void join_step(struct control_node *n)
+{
+    if (n->state != NODE_JOINING)
+        return;
+    if (n->control->settings->on_return == ON_RETURN_KEEP) {
+        joined(n);
+        return;
+    }
+    if (!probe_is_ready(&n->probe) || !list_empty(&n->join_call.link))
+        return;
+    static const struct str LOCK[] = {{"SET", 3}, {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1},
+                                      {"1", 1},   {"NX", 2},
+                                      {"PX", 2},  {"10000", 5}};
+    static const struct str ASK[] = {{"PTTL", 4}, {CONTROL_MARK_KEY, sizeof(CONTROL_MARK_KEY) - 1}};
+    static const struct str FLUSH[] = {{"FLUSHALL", 8}, {"ASYNC", 5}};
+    static const struct str MARK[] = {{"SET", 3},
+                                      {CONTROL_MARK_KEY, sizeof(CONTROL_MARK_KEY) - 1},
+                                      {"1", 1},
+                                      {"PX", 2},
+                                      {"3600000", 7}};
+    switch ((enum join_step)n->join) {
+    case JOIN_SETTLE:
+        join_settle(n);
+        return;
+    case JOIN_UNLINK:
+        join_unlink(n);
+        return;
+    case JOIN_LOCK:
+        ask_to_join(n, locked, LOCK, 6);
+        return;
+    case JOIN_ASK:
+        ask_to_join(n, was_flushed, ASK, 2);
+        return;
+    case JOIN_FLUSH:
+        ask_to_join(n, flushed, FLUSH, 2);
+        return;
+    case JOIN_MARK:
+        ask_to_join(n, marked, MARK, 5);
+        return;
+    case JOIN_NONE:
+        break;
+    }
+    unreachable();
+}
+
+void cleaner_join(struct control_node *n)
+{
+    if (n->probe.run_id[0] && n->run_id[0] && strcmp(n->probe.run_id, n->run_id) != 0) {
+        /* Another process, and an empty one: what the old one held, and had in its sockets, is gone
+         * with it. */
+        list_for_each_safe (link, &n->ghosts)
+            if (!n->killing)
+                drop_ghost(list_item(link, struct control_ghost, link));
+        n->lost = n->to_sweep = false;
+        forget_at(n, true);
+    }
+    n->join = JOIN_SETTLE;
+    join_step(n);
+}
+
+void cleaner_unjoin(struct control_node *n)
+{
+    n->join = JOIN_NONE;
+    timer_clear(&n->wait);
+}
+
+void cleaner_on_wait(struct timer *t)
+{
+    struct control_node *n = container_of(t, struct control_node, wait);
+    if (n->state == NODE_JOINING)
+        join_step(n);
+    else if (n->sweeping)
+        sweeper_go_on(n);
+    mover_step(n->control);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the control plane, for control.c, health.c, mover.c and cleaner.c only. */
+#pragma once
+#include "base/pool.h"
+#include "base/rng.h"
+#include "cluster/control.h"
+#include "cluster/control_metrics.h"
+#include "cluster/journal.h"
+#include "cluster/probe.h"
+#include "cluster/written.h"
+
+enum { CONTROL_NO_NODE = JOURNAL_NO_NODE, CONTROL_WHY_MAX = PROBE_WHY_MAX };
+
+enum node_state { NODE_NEW, NODE_UP, NODE_OUT, NODE_JOINING };
+
+/* The proxies' own keys on a node. */
+#define CONTROL_LOCK_KEY "sumcache:flush"   /* one of them is about to flush it */
+#define CONTROL_MARK_KEY "sumcache:flushed" /* … and has, not long ago */
+
+/* What a node that comes back still has to go through. */
+enum join_step {
+    JOIN_NONE,
+    JOIN_SETTLE, /* old connections are killed, so that nothing old is executed any more */
+    JOIN_UNLINK, /* the journal's keys are UNLINKed */
+    JOIN_LOCK,   /* it will be flushed: who does it? */
+    JOIN_ASK,    /* has somebody done it since it went out? */
+    JOIN_FLUSH,
+    JOIN_MARK,
+};
+
+struct control_node {
+    struct control *control;
+    uint32_t number;
+    struct member member;
+    struct pulse *pulse; /* one reference */
+    struct probe probe;
+    struct timer check; /* when it is asked next */
+    struct timer look;  /* when its silence will have been long enough */
+    struct grave grave;
+
+    uint8_t state; /* enum node_state; only health.c writes it */
+    uint64_t since;
+    char why[CONTROL_WHY_MAX];
+    bool soft;         /* out for silence alone: counts against max_ejected */
+    uint32_t failures; /* checks in a row */
+    uint32_t successes;
+    uint32_t ejections;            /* in a row: halts at times of health that are long enough */
+    uint64_t hold_until;           /* not admitted before */
+    uint64_t kept_at;              /* ns: when it last stayed because of max_ejected; 0: never */
+    uint64_t out_since;            /* ns: when it was ejected last */
+    char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
+    uint64_t latency;              /* ns: of the last check */
+
+    bool twin;         /* another name of a server that is in the ring */
+    bool lacks_rights; /* … at the node, for what keeps old values away; told */
+    bool leaving;      /* no source names it and its grace is over: not in the ring */
+    bool lost;         /* it may hold old values that the journal does not know */
+    bool to_sweep;     /* it holds keys of slots that are no longer its own */
+
+    struct list ghosts; /* connections to be killed, by control_ghost.link */
+    struct probe_call kill_call;
+    unsigned killing; /* ghosts at the front of the list that a CLIENT KILL is out for */
+
+    uint8_t join; /* enum join_step */
+    struct probe_call join_call;
+    struct timer wait; /* a step of joining or cleaning that is tried again */
+
+    /* UNLINKs of the mover's fenced slots, or of a joining node. */
+    unsigned unlinks; /* calls out */
+    bool unlink_failed;
+
+    struct probe_call sweep_call;
+    uint64_t sweep_cursor, sweep_moves;
+    bool sweeping;
+    bool cannot_scan; /* the node refuses SCAN; told */
+    bool swept;       /* all of it has been seen; its last UNLINKs are out */
+};
+
+enum move_stage { MOVE_REST, MOVE_PART, MOVE_FENCE };
+
+struct mover {
+    uint16_t *owner, *target, *home; /* owned; by slot: a node's number or CONTROL_NO_NODE */
+    uint8_t *fenced;                 /* owned; by slot */
+    uint32_t fenced_count;
+    uint8_t stage;     /* enum move_stage */
+    uint64_t barrier;  /* the view that all workers have to adopt before it goes on */
+    uint64_t moves;    /* how often slots were given to others */
+    uint64_t moved_at; /* ns: when it last came to rest with nothing fenced */
+    bool home_is_old;  /* the members are others than those `home` was made of */
+    bool republish;    /* the last view could not be handed out */
+    bool stale_view; /* what it says of nodes, beside where they are in the ring, is out of date */
+    struct timer timer; /* tidy, retry */
+};
+
+/* A node that has left. Should it come back as it was, what it holds is old. */
+struct departed {
+    char name[VIEW_NODE_NAME_MAX];
+    char run_id[PROBE_RUN_ID_MAX];
+    uint64_t left_at; /* ns; 0: nobody */
+};
+
+enum { DEPARTED_MAX = 256 };
+
+struct control {
+    const struct control_settings *settings;
+    struct control_ops ops;
+    struct log *log;
+    struct loop loop;
+    struct mailbox mailbox;
+    struct rng rng;
+    struct chunk_pool chunks;
+    struct list dirty; /* probes to be flushed */
+    unsigned worker_count;
+    uint64_t *adopted;           /* owned; by worker: the newest view it works by */
+    uint64_t version;            /* of the newest view */
+    struct control_node **nodes; /* owned; by number; NULL: free */
+    uint32_t node_room;          /* numbers used so far */
+    struct departed *departed;   /* owned; DEPARTED_MAX */
+    struct mover mover;
+    struct journal journal;
+    struct timer members_timer; /* when the next member's grace is over */
+    struct control_metrics metrics;
+    bool stopping;
+    bool began; /* the first members have come */
+};
+
+static inline uint64_t control_now(const struct control *c)
+{
+    return c->loop.now;
+}
+
+/* Comes back to what it waits for (cleaner_on_wait) after so many ns, if not sooner. */
+static inline void node_retry(struct control_node *n, uint64_t after)
+{
+    if (!timer_is_set(&n->wait))
+        timer_set(&n->wait, control_now(n->control) + after);
+}
+
+static inline bool node_is_in_ring(const struct control_node *n)
+{
+    return (n->state == NODE_NEW || n->state == NODE_UP) && !n->leaving;
+}
+
+/* The node of a number, or NULL. */
+static inline struct control_node *control_node(const struct control *c, uint32_t number)
+{
+    return number < c->node_room ? c->nodes[number] : NULL;
+}
+
+/* ---- health.c ---- */
+extern const struct probe_events HEALTH_PROBE_EVENTS;
+void health_start(struct control_node *n); /* a new node: it is asked soon */
+void health_trouble(struct control_node *n, enum trouble what, const char *why);
+void health_eject(struct control_node *n, bool soft, const char *why);
+void health_admit(struct control_node *n); /* JOINING → UP */
+void health_on_check_time(struct timer *t);
+void health_on_look_time(struct timer *t);
+const char *node_state_name(enum node_state s);
+
+/* ---- mover.c ---- */
+int mover_init(struct mover *m, struct control *c) MUST_CHECK;
+void mover_fini(struct mover *m);
+/* Who is in the ring, or how heavy, has changed. */
+void mover_retarget(struct control *c);
+/* The members have changed: the first time, the ring over all of them is everybody's home. */
+void mover_members_changed(struct control *c);
+/* A worker has adopted a view, a node has been cleaned: goes on as far as it can. */
+void mover_step(struct control *c);
+/* Publishes the present state anew (a node's address or state has changed); soon: with others. */
+void mover_publish(struct control *c);
+void mover_publish_soon(struct control *c);
+void mover_note(struct control *c, const struct written *w);
+void mover_overflow(struct control *c);
+void mover_forget_node(struct control *c, uint32_t number);
+/* The ring over all members, by slot. 0 or -ENOMEM. */
+int mover_home(const struct control *c, uint16_t *ret_home) MUST_CHECK;
+
+/* ---- cleaner.c ---- */
+void cleaner_join(struct control_node *n);   /* begins with the first step */
+void cleaner_unjoin(struct control_node *n); /* it is out again */
+/* UNLINKs at `n` the journal's keys of its fenced slots, unless it is under way. True: there is
+ * nothing left to be done there. */
+bool cleaner_clean(struct control_node *n);
+void cleaner_settle(struct control_node *n); /* kills ghosts, if there are any and it is ready */
+bool cleaner_is_settled(const struct control_node *n);
+void cleaner_on_wait(struct timer *t);
+/* All UNLINKs that were out for it have been answered, or lost. */
+void cleaner_unlinked(struct control_node *n);
+
+/* ---- unlinker.c ---- */
+struct unlink_batch {
+    struct control_node *node; /* its probe is ready */
+    struct buf keys;           /* encoded: "$3\r\nabc\r\n" … */
+    uint32_t count;
+    uint64_t sent; /* keys */
+    bool failed;   /* out of memory: not all were sent */
+};
+void unlink_add(struct unlink_batch *b, struct str key);
+void unlink_send(struct unlink_batch *b); /* what is left in it */
+
+/* ---- sweeper.c ---- */
+void sweeper_go_on(struct control_node *n); /* or begins */
+void sweeper_ends(struct control_node *n);  /* all of it was seen, and what was to go has gone */
+void sweeper_tidy(struct control *c);       /* now and then, at rest */

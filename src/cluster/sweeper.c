@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is cleared away when slots have come to rest:
+ *
+ *   tidy     the journal's keys are UNLINKed at nodes that had them meanwhile, and leave it
+ *   sweep    a node is gone through by SCAN for keys of slots that are not its own: because the
+ *            members have changed, or because the journal did not know all
+ *   home     when all have been swept, where slots are now becomes their home
+ */
+#include "base/must.h"
+#include "base/nsec.h"
+#include "cluster/control_internal.h"
+#include "ring/key_hash.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SWEEP_REST = 4 }; /* a sweep leaves a node alone for so many times what a step took */
+
+#define RETRY (10 * NSEC_MS)
+
+/* ---- sweeping ---- */
+
+void sweeper_ends(struct control_node *n)
+{
+    struct control *c = n->control;
+    struct mover *m = &c->mover;
+    n->sweeping = n->swept = false;
+    if (m->moves != n->sweep_moves)
+        return; /* it lost slots meanwhile, whose keys may have been passed over: again */
+    n->lost = n->to_sweep = false;
+    metric_add(&c->metrics.sweeps, 1);
+    log_event(c->log, LOG_INFO, "node-swept", "node=%s", n->member.name);
+    for (uint32_t i = 0; i < MAGLEV_SLOTS && c->journal.count > 0; i++)
+        for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next)
+            if (m->owner[i] != n->number)
+                journal_entry_forget(e, (uint16_t)n->number);
+}
+
+/* "*2 $cursor *keys" in one piece, as the frame has found it to be. */
+static bool take_line(struct str *s, char type, uint64_t *ret)
+{
+    const char *eol = s->len > 3 && s->p[0] == type ? memchr(s->p, '\r', s->len) : NULL;
+    int64_t value;
+    if (!eol || str_to_i64((struct str){s->p + 1, (size_t)(eol - s->p - 1)}, &value) != 0 ||
+        value < 0)
+        return false;
+    size_t used = (size_t)(eol - s->p) + 2;
+    *s = (struct str){s->p + used, s->len - used};
+    *ret = (uint64_t)value;
+    return true;
+}
+
+static bool take_bulk(struct str *s, struct str *ret)
+{
+    uint64_t len;
+    if (!take_line(s, '$', &len) || s->len < len + 2)
+        return false;
+    *ret = (struct str){s->p, (size_t)len};
+    *s = (struct str){s->p + len + 2, s->len - len - 2};
+    return true;
+}
+
+/* UNLINKs those that are not its own. False: it is not what SCAN answers. */
+static bool take_scanned(struct control_node *n, struct str s)
+{
+    struct control *c = n->control;
+    const struct mover *m = &c->mover;
+    uint64_t two, count, cursor = 0;
+    struct str text, key;
+    if (!take_line(&s, '*', &two) || two != 2 || !take_bulk(&s, &text) ||
+        !take_line(&s, '*', &count))
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        cursor = cursor * 10 + (uint64_t)(text.p[i] - '0');
+    struct unlink_batch b = {.node = n};
+    buf_init(&b.keys);
+    for (uint64_t i = 0; i < count && !b.failed; i++) {
+        if (!take_bulk(&s, &key)) {
+            buf_clear(&b.keys, &c->chunks);
+            return false;
+        }
+        uint32_t slot = maglev_slot(key_hash(key, c->settings->hash_tags));
+        bool ours = str_eq(key, STR(CONTROL_LOCK_KEY)) || str_eq(key, STR(CONTROL_MARK_KEY));
+        if (ours || (m->owner[slot] == n->number && !m->fenced[slot]))
+            continue;
+        metric_add(&c->metrics.swept_keys, 1);
+        unlink_add(&b, key);
+    }
+    unlink_send(&b);
+    if (!b.failed)
+        n->sweep_cursor = cursor;
+    return !b.failed;
+}
+
+/* Who cannot be gone through and must be, is flushed instead, by the way out and back. */
+static void scan_refused(struct control_node *n, struct str text)
+{
+    char why[CONTROL_WHY_MAX];
+    snprintf(why, sizeof(why), "SCAN: %.*s", (int)(text.len < 80 ? text.len : 80), text.p);
+    n->sweeping = false;
+    if (!n->cannot_scan)
+        log_event(n->control->log, LOG_ERROR, "node-cannot-scan", "node=%s reason=\"%s\"",
+                  n->member.name, why);
+    n->cannot_scan = true;
+    if (n->lost)
+        health_eject(n, false, why);
+}
+
+static void swept(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = container_of(call, struct control_node, sweep_call);
+    if (r && r->type == '-') {
+        scan_refused(n, r->text);
+        return;
+    }
+    if (!r || r->type != '*' || !take_scanned(n, r->whole)) {
+        n->sweeping = false; /* from the beginning, later */
+        return;
+    }
+    if (n->sweep_cursor == 0) {
+        n->swept = true;
+        if (n->unlinks == 0)
+            cleaner_unlinked(n);
+    } else if (n->lost && n->control->mover.fenced_count > 0) {
+        sweeper_go_on(n); /* somebody waits for it */
+    } else {
+        node_retry(n, SWEEP_REST * (n->latency + NSEC_MS));
+    }
+}
+
+void sweeper_go_on(struct control_node *n)
+{
+    if (!list_empty(&n->sweep_call.link) || n->swept || !probe_is_ready(&n->probe))
+        return;
+    if (!n->sweeping) {
+        if (!cleaner_is_settled(n)) {
+            cleaner_settle(n);
+            node_retry(n, RETRY);
+            return;
+        }
+        n->sweeping = true;
+        n->swept = false;
+        n->sweep_cursor = 0;
+        n->sweep_moves = n->control->mover.moves;
+    }
+    char cursor[24];
+    int len = snprintf(cursor, sizeof(cursor), "%" PRIu64, n->sweep_cursor);
+    struct str words[] = {STR("SCAN"), {cursor, (size_t)len}, STR("COUNT"), STR("1000")};
+    n->sweep_call.done = swept;
+    if (probe_send_words(&n->probe, &n->sweep_call, words, 4) != 0)
+        n->sweeping = false;
+}
+
+/* ---- tidying ---- */
+
+/* Every key that a node holds of slots that are not its own has been swept: where a slot is now is
+ * its home, if that is where it belongs when all are well. */
+static void settle_home(struct control *c)
+{
+    struct mover *m = &c->mover;
+    bool rest = false, moved = false;
+    uint16_t *wanted CLEANUP(freep) = calloc(MAGLEV_SLOTS, sizeof(*wanted));
+    if (!wanted || mover_home(c, wanted) != 0)
+        return;
+    for (uint32_t i = 0; i < MAGLEV_SLOTS; i++) {
+        struct control_node *was = control_node(c, m->home[i]);
+        if (m->home[i] == wanted[i])
+            continue;
+        if (m->owner[i] != wanted[i]) {
+            rest = true;
+            continue;
+        }
+        if (was && !node_is_in_ring(was))
+            was->lost = true; /* it was not swept */
+        m->home[i] = wanted[i];
+        moved = true;
+    }
+    m->home_is_old = rest;
+    if (!moved && rest)
+        return; /* while a node is out, its slots cannot be at home; asked again and again */
+    log_event(c->log, LOG_INFO, "home-moved", "complete=%s", rest ? "no" : "yes");
+    mover_publish(c);
+}
+
+static bool sweep_all(struct control *c)
+{
+    bool done = true;
+    for (uint32_t i = 0; i < c->node_room; i++) {
+        struct control_node *n = c->nodes[i];
+        if (!n || !node_is_in_ring(n) || !n->to_sweep)
+            continue;
+        done = false;
+        if (!n->sweeping && !n->cannot_scan)
+            sweeper_go_on(n);
+    }
+    return done;
+}
+
+struct tidy {
+    struct control *control;
+    uint32_t slot;
+};
+
+/* The first holder of it that is not its owner, can be told, and is settled. */
+static struct control_node *left_behind(struct control *c, uint32_t slot,
+                                        const struct journal_entry *e)
+{
+    for (unsigned i = 0; i < JOURNAL_HOLDERS; i++) {
+        struct control_node *n = control_node(c, e->holders[i]);
+        if (n && n->number != c->mover.owner[slot] && node_is_in_ring(n) &&
+            probe_is_ready(&n->probe) && cleaner_is_settled(n))
+            return n;
+    }
+    return NULL;
+}
+
+struct tidy_call {
+    struct probe_call call;
+    struct control *control;
+    uint32_t node, slot;
+    uint64_t moves, hash;
+};
+
+static void tidied(struct probe_call *call, const struct probe_reply *r)
+{
+    struct tidy_call *t = container_of(call, struct tidy_call, call);
+    struct control *c = t->control;
+    if (r && r->type == ':' && c->mover.moves == t->moves)
+        for (struct journal_entry *e = journal_slot(&c->journal, t->slot); e; e = e->next)
+            if (e->hash == t->hash)
+                journal_entry_forget(e, (uint16_t)t->node);
+    free(t);
+}
+
+static void send_tidy(struct control_node *n, uint32_t slot, const struct journal_entry *e)
+{
+    struct tidy_call *t = malloc(sizeof(*t));
+    if (!t)
+        return;
+    *t = (struct tidy_call){.call.done = tidied,
+                            .control = n->control,
+                            .node = n->number,
+                            .slot = slot,
+                            .moves = n->control->mover.moves,
+                            .hash = e->hash};
+    struct str words[] = {STR("UNLINK"), {e->key, e->len}};
+    if (probe_send_words(&n->probe, &t->call, words, 2) != 0)
+        free(t);
+}
+
+static bool is_tidy(void *owner, struct journal_entry *e)
+{
+    const struct tidy *t = owner;
+    const struct mover *m = &t->control->mover;
+    return m->owner[t->slot] == m->home[t->slot] && !journal_entry_is_anywhere(e);
+}
+
+void sweeper_tidy(struct control *c)
+{
+    enum { AT_ONCE = 2000 };
+    struct mover *m = &c->mover;
+    /* A write that was on its way when slots moved has been answered by now, or counts as
+     * unsettled. */
+    if (control_now(c) < m->moved_at + 2 * c->settings->request_timeout)
+        return;
+    unsigned sent = 0;
+    for (uint32_t i = 0; i < MAGLEV_SLOTS && c->journal.count > 0; i++) {
+        struct tidy t = {c, i};
+        journal_drop(&c->journal, i, is_tidy, &t);
+        for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next) {
+            struct control_node *n = sent < AT_ONCE ? left_behind(c, i, e) : NULL;
+            if (!n)
+                continue;
+            send_tidy(n, i, e);
+            sent++;
+        }
+    }
+    if (sweep_all(c) && m->home_is_old)
+        settle_home(c);
+}
