@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "answer.h"
+#include "base/nsec.h"
 #include "base/str.h"
 #include "cluster/view.h"
 #include "io_sim.h"
@@ -19,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHECK_VIEWS_MAX = 64, CHECK_MESSAGE_MAX = 2600 };
+enum { CHECK_GONE_MAX = 4, CHECK_MESSAGE_MAX = 4000 };
 
 enum check_kind {
     /* Sent to nodes. */
@@ -113,8 +114,8 @@ struct check_command {
     uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
     uint64_t reply_read;                     /* how many those are */
     uint64_t aside_then;                     /* checker.aside when they began */
-    bool out_of_turn; /* … before it was the next one to be answered, so all of it may be read */
     struct stale_span span;
+    bool out_of_turn; /* … before it was the next one to be answered, so all of it may be read */
     uint32_t part_count;
     struct check_part *parts; /* owned */
 };
@@ -145,9 +146,10 @@ struct checker {
     char message[CHECK_MESSAGE_MAX];
 
     struct check_client clients[SIM_CLIENTS_MAX + 1]; /* the last: who looks whether all is well */
-    struct check_view views[CHECK_VIEWS_MAX];
-    uint32_t view_count;
-    uint64_t step; /* grows with each execution */
+    struct check_view *views; /* owned; those that may still matter, oldest first */
+    uint32_t view_count, view_room;
+    bool views_differ; /* there was more than one ring */
+    uint64_t step;     /* grows with each execution */
     struct stale stale;
     struct check_order order[SIM_CLIENTS_MAX + 1][SIM_NODES_MAX];
     /* Nodes that sent a reply nobody asked for while a request may have been on its way: the proxy
@@ -205,6 +207,12 @@ void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struc
 static inline uint64_t check_command_len(const struct check_command *c)
 {
     return c->end_offset - c->begin_offset;
+}
+
+/* How long a worker may go on by a view after the next one was posted. */
+static inline uint64_t checker_view_lag(const struct checker *k)
+{
+    return k->options->adopt_max + k->options->pause_max + NSEC_MS;
 }
 
 /* Are there large and small ones in this run, so that requests go different ways to one node? */

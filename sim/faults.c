@@ -6,7 +6,8 @@
 enum { CONNECTIONS_MAX = 64, CUT_WITHIN = 2000 };
 
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
-                 struct redis_model **nodes, struct client_model **clients, struct io **workers)
+                 struct redis_model **nodes, struct client_model **clients, struct io **workers,
+                 struct io *control)
 {
     uint64_t now = io_sim_now(world);
     *f = (struct faults){.world = world,
@@ -14,6 +15,7 @@ void faults_init(struct faults *f, struct io_sim *world, const struct sim_option
                          .nodes = nodes,
                          .clients = clients,
                          .workers = workers,
+                         .control = control,
                          .next_at =
                              options->fault_interval ? now + options->fault_interval : NSEC_NEVER,
                          .end_at = now + options->end_of_faults};
@@ -162,6 +164,9 @@ void faults_run(struct faults *f)
     }
     for (unsigned i = 0; i < o->clients; i++)
         hurt_client(f, f->clients[i]);
+    if (f->control && io_sim_chance(f->world, o->control_pause))
+        io_sim_freeze(f->world, io_sim_host_number(f->control),
+                      now + io_sim_between(f->world, 1, o->control_pause_max));
     for (unsigned i = 0; i < o->workers; i++) {
         unsigned host = io_sim_host_number(f->workers[i]);
         if (io_sim_chance(f->world, o->accept_fail))

@@ -10,6 +10,7 @@ struct faults {
     struct redis_model **nodes;    /* loan; options->nodes of them */
     struct client_model **clients; /* loan; options->clients of them */
     struct io **workers;           /* loan; options->workers of them */
+    struct io *control;            /* loan; NULL: there is none */
     uint64_t next_at;              /* NSEC_NEVER: no more */
     uint64_t end_at;
     uint64_t count;
@@ -18,7 +19,8 @@ struct faults {
 };
 
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
-                 struct redis_model **nodes, struct client_model **clients, struct io **workers);
+                 struct redis_model **nodes, struct client_model **clients, struct io **workers,
+                 struct io *control);
 
 /* When it wants to be called next; it is no host, so whoever runs the world asks. */
 uint64_t faults_next(const struct faults *f);

@@ -109,11 +109,11 @@ static bool owner_is_victim(const struct judgement *j, const struct check_part *
     for (uint32_t i = 0; i < j->k->view_count; i++) {
         const struct check_view *cv = &j->k->views[i];
         if (cv->superseded_at != NSEC_NEVER &&
-            cv->superseded_at + o->pause_max + NSEC_MS < j->c->sent_at)
+            cv->superseded_at + checker_view_lag(j->k) < j->c->sent_at)
             continue;
-        if (cv->posted_at + o->pause_max <= j->c->sent_at && cv->view->ring)
+        if (cv->posted_at + o->pause_max + o->adopt_max <= j->c->sent_at && cv->view->ring)
             had_view = true;
-        if (!cv->view->ring)
+        if (!cv->view->ring || view_flags(cv->view, hash) & (VIEW_PARTING | VIEW_FENCED))
             return true;
         int node = cv->node_of[maglev_lookup(cv->view->ring, hash)];
         if (o->victims & (1U << node))
@@ -351,7 +351,10 @@ static void judge_map(const struct judgement *j, char type3)
     if (!j->k->options->proxy.hash_tags)
         return;
     if (a->item_count == 0) {
-        if (p->outcome != OUTCOME_EMPTY && !may_be_masked(j, p))
+        bool masked = false; /* each of the keys of SUNION may be the reason */
+        for (uint32_t i = 0; i < j->c->part_count; i++)
+            masked = masked || may_be_masked(j, &j->c->parts[i]);
+        if (p->outcome != OUTCOME_EMPTY && !masked)
             wrong(j, "empty, but the node did not say so");
         if (p->outcome != OUTCOME_EMPTY)
             j->c->failed = true;

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "base/nsec.h"
+#include "sources.h"
 
 enum { STARVED_BYTES = 256 * 1024 };
 
@@ -90,6 +91,56 @@ static void draw_times(struct proxy_settings *p, struct rng *r)
     p->hash_tags = !one_in(r, 8);
     p->reads = one_in(r, 2) ? ON_FAILURE_MISS : ON_FAILURE_ERROR;
     p->value_max = 1024 * 1024; /* what a malformed command asks for is more */
+}
+
+/* Quicker than in earnest, for a run takes a second or two of virtual time. */
+/* With TTLs of some ten ms; the virtual DNS's own are whole seconds. */
+static void draw_sources(struct sim_options *o, struct rng *r)
+{
+    struct lookup_settings *l = &o->lookup;
+    l->refresh_min = between(r, 2, 20) * NSEC_MS;
+    l->refresh_max = l->refresh_min + between(r, 0, 80) * NSEC_MS;
+    l->refresh = between(r, 5, 50) * NSEC_MS;
+    l->retry_min = between(r, 1, 20) * NSEC_MS;
+    l->retry_max = l->retry_min * between(r, 1, 8);
+    if (o->calm || !one_in(r, 3)) /* nobody can be asked before DNS has answered once */
+        return;
+    o->sources = (uint8_t)between(r, SOURCES_DNS, SOURCES_SRV);
+    o->dns_fail = maybe(r, 2, 500);
+    o->dns_fault_max = between(r, 5, one_in(r, 2) ? 50 : 400) * NSEC_MS;
+    if (one_in(r, 2))
+        o->view_changes = (uint16_t)between(r, 1, 200);
+    if (o->sources == SOURCES_SRV) /* one whose address is not known yet is in the ring */
+        o->victims = (1U << o->nodes) - 1;
+}
+
+static void draw_control(struct sim_options *o, struct rng *r)
+{
+    struct control_settings *s = &o->control;
+    *s = control_settings_default();
+    o->has_control = !one_in(r, 5);
+    s->interval = between(r, 20, 300) * NSEC_MS;
+    s->interval_out = between(r, 3, 40) * NSEC_MS;
+    s->timeout = between(r, 20, 200) * NSEC_MS;
+    s->unhealthy = (uint32_t)between(r, 1, 3);
+    s->healthy = (uint32_t)between(r, 1, 3);
+    s->eject_after = between(r, 20, 250) * NSEC_MS;
+    s->eject_misses = (uint32_t)between(r, 1, 4);
+    s->max_ejected = (uint32_t)between(r, 0, 100);
+    s->hold_min = between(r, 1, 40) * NSEC_MS;
+    s->hold_max = s->hold_min * between(r, 1, 4);
+    s->on_return = one_in(r, 4) ? ON_RETURN_FLUSH : ON_RETURN_REPLAY;
+    s->flush_interval = between(r, 1, 50) * NSEC_MS;
+    s->grace = between(r, 0, 100) * NSEC_MS;
+    s->request_timeout = o->proxy.request_timeout;
+    s->journal_max = one_in(r, 4) ? between(r, 0, 2000) : 1024 * 1024;
+    s->hash_tags = o->proxy.hash_tags;
+    draw_sources(o, r);
+    if (one_in(r, 3))
+        return;
+    o->adopt_max = between(r, 1, one_in(r, 2) ? 10 : 120) * NSEC_MS;
+    o->control_pause = maybe(r, 2, 300);
+    o->control_pause_max = between(r, 1, 60) * NSEC_MS;
 }
 
 /* Readers so slow, and pipes so narrow, that the proxy is left with what it owes. */
@@ -304,11 +355,13 @@ static void draw_all(struct sim_options *o, uint64_t seed)
 void sim_options_draw(struct sim_options *o, uint64_t seed)
 {
     draw_all(o, seed);
+    struct rng rng = {seed ^ UINT64_C(0x636f6e74726f6c31)};
+    rng_next(&rng);
+    draw_control(o, &rng);
     /* Large values through narrow pipes take many round trips: that alone may pass a deadline. */
     if (o->value_max > o->weather.buffer_min) {
         o->victims = (1U << o->nodes) - 1;
         o->calm = false;
     }
-    /* Where nodes fail, what keeps reads from being stale is still to be made: sim --stale. */
-    o->stale_checked = o->calm;
+    o->stale_checked = o->calm || o->has_control;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one simulated run is made of. Drawn from the seed (options.c), or set by a scenario. */
 #pragma once
+#include "cluster/control.h"
+#include "cluster/lookup.h"
 #include "io_sim.h"
 #include "proxy/settings.h"
 
@@ -16,6 +18,12 @@ enum { CHECK_KEYS_FEW = 6, CHECK_KEYS_MANY = 60, CHECK_KEYS_MAX = 64 };
 struct sim_options {
     uint32_t workers, nodes, clients;
     struct proxy_settings proxy;
+    bool has_control; /* the control plane judges nodes; else views are posted by hand */
+    struct control_settings control;
+    uint8_t sources;               /* enum sources_kind */
+    struct lookup_settings lookup; /* of what DNS names */
+    uint16_t dns_fail;             /* of the draws: a question fails for a while */
+    uint64_t dns_fault_max;        /* ns between two draws; answers take as long at most */
     struct io_sim_weather weather;
 
     uint64_t end_of_faults; /* ns from the start: after it, nothing goes wrong any more */
@@ -35,7 +43,10 @@ struct sim_options {
     /* Clients and workers. */
     uint16_t client_reset, client_clog, accept_fail, worker_pause;
     uint64_t pause_max; /* ns a worker may be kept from running */
-    uint64_t view_at;   /* ns from the start: workers have no view before */
+    uint64_t adopt_max; /* ns a view may take to a worker */
+    uint16_t control_pause;
+    uint64_t control_pause_max; /* ns the control plane may be kept from running */
+    uint64_t view_at;           /* ns from the start: workers have no view before */
     uint16_t view_changes;
     uint64_t drain_at; /* ns from the start, clients or no clients; 0: at the end */
 

@@ -186,6 +186,19 @@ static bool do_set(struct order *x)
     return true;
 }
 
+static bool do_pttl(struct order *x)
+{
+    if (x->m->arg_count != 2 || !is_note(&x->m->args[1]))
+        return wrong(x, "no note of the proxy's");
+    const struct redis_note *note = find_note(x, &x->m->args[1]);
+    int64_t ms = !note ? -2
+                 : note->expires_at == NSEC_NEVER
+                     ? -1
+                     : (int64_t)((note->expires_at - x->now) / NSEC_MS);
+    bytes_print(&x->c->out, ":%" PRId64 "\r\n", ms);
+    return true;
+}
+
 /* ---- keys ---- */
 
 static bool do_unlink(struct order *x)
@@ -288,7 +301,7 @@ static const struct {
     {"client", do_client, true, false},     {"info", do_info, true, false},
     {"get", do_get, false, true},           {"set", do_set, false, true},
     {"unlink", do_unlink, false, true},     {"scan", do_scan, false, true},
-    {"flushall", do_flushall, false, true},
+    {"flushall", do_flushall, false, true}, {"pttl", do_pttl, false, true},
 };
 
 bool redis_control(struct redis_model *m, struct redis_connection *c, uint64_t now,

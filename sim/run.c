@@ -23,6 +23,7 @@ enum {
     UNSENT_MAX = 64 * 1024,    /* of a reply that is passed on: then its node is not read */
     INSPECTIONS_PER_WORKER = 3,
     COMMANDS_PER_INSPECTION = 25,
+    VIEW_CHANGES_MAX = 60,
 };
 
 static void log_sink(void *owner, const char *line, size_t len)
@@ -37,12 +38,52 @@ static struct addr node_addr(unsigned i)
     return (struct addr){.family = ADDR_V4, .port = NODE_PORT, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
 }
 
+static int publish(void *owner, struct view *v)
+{
+    struct sim *s = owner;
+    int node_of[SIM_NODES_MAX + CHECK_GONE_MAX] = {0};
+    must(v->node_count <= SIM_NODES_MAX);
+    for (uint32_t i = 0; i < v->node_count; i++)
+        node_of[i] = (int)sources_node_of(v->nodes[i].name);
+    s->view_version = v->version;
+    sources_check_view(&s->sources, v);
+    checker_view_posted(&s->checker, v, node_of);
+    view_post_send(&s->view_post, v);
+    return 0;
+}
+
+static void dropped(void *owner, const char *name)
+{
+    sources_dropped(owner, name);
+}
+
+static void make_control(struct sim *s)
+{
+    struct control_ops ops = {
+        .publish = publish, .owner = s, .dropped = dropped, .dropped_owner = &s->sources};
+    s->control_io = io_sim_host(s->world);
+    io_sim_shelter(s->control_io);
+    if (!s->options.has_control) {
+        io_sim_freeze(s->world, s->options.workers, NSEC_NEVER);
+        return;
+    }
+    int err = control_new(&s->options.control, &ops, s->control_io, &s->log, s->options.workers,
+                          &s->control);
+    must(err == 0);
+}
+
+/* Workers are the first hosts, the control plane is the one behind them. */
 static void make_workers(struct sim *s)
 {
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        struct worker_config config = {
-            .settings = &s->options.proxy, .log = &s->log, .index = i, .count = s->options.workers};
+    for (unsigned i = 0; i < s->options.workers; i++)
         s->worker_ios[i] = io_sim_host(s->world);
+    make_control(s);
+    for (unsigned i = 0; i < s->options.workers; i++) {
+        struct worker_config config = {.settings = &s->options.proxy,
+                                       .log = &s->log,
+                                       .index = i,
+                                       .count = s->options.workers,
+                                       .control = s->control};
         int err = worker_new(&config, s->worker_ios[i], &s->workers[i]);
         must(err == 0);
     }
@@ -63,6 +104,7 @@ struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *prin
     s->world = io_sim_new(seed, &s->trace);
     io_sim_set_weather(s->world, &options->weather);
     checker_init(&s->checker, s->world, &s->options);
+    view_post_init(&s->view_post, s->world, &s->options, s->workers);
     s->log.sink = log_sink;
     s->log.owner = s;
     atomic_init(&s->log.level, print ? LOG_DEBUG : LOG_WARN);
@@ -80,7 +122,9 @@ struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *prin
         s->clients[i] = client_model_new(io_sim_host(s->world), &s->checker, i, &s->proxy_addr);
     s->inspector =
         client_model_new(io_sim_host(s->world), &s->checker, SIM_CLIENTS_MAX, &s->proxy_addr);
-    faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios);
+    faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios,
+                s->control ? s->control_io : NULL);
+    sources_init(&s->sources, s->world, &s->options, &s->checker, s->control, &s->log);
     s->view_at = s->started_at + options->view_at;
     s->drain_at = options->drain_at ? s->started_at + options->drain_at : NSEC_NEVER;
     return s;
@@ -92,11 +136,16 @@ struct sim *sim_free(struct sim *s)
         return NULL;
     for (unsigned i = 0; i < s->options.workers; i++)
         worker_free(s->workers[i]);
+    sources_fini(&s->sources);
+    if (s->control)
+        loop_end_turn(control_loop(s->control));
+    control_free(s->control);
     for (unsigned i = 0; i < s->options.nodes; i++)
         redis_model_free(s->nodes[i]);
     for (unsigned i = 0; i < s->options.clients; i++)
         client_model_free(s->clients[i]);
     client_model_free(s->inspector);
+    view_post_fini(&s->view_post);
     checker_fini(&s->checker);
     io_sim_free(s->world);
     trace_fini(&s->trace);
@@ -108,8 +157,11 @@ struct sim *sim_free(struct sim *s)
 
 void sim_post_view(struct sim *s)
 {
+    if (s->control) {
+        sources_set(&s->sources, s->node_present, s->node_weight);
+        return;
+    }
     struct view_node nodes[SIM_NODES_MAX] = {0};
-    int node_of[SIM_NODES_MAX] = {0};
     uint32_t count = 0;
     for (unsigned i = 0; i < s->options.nodes; i++) {
         if (!s->node_present[i])
@@ -119,18 +171,13 @@ void sim_post_view(struct sim *s)
         char text[ADDR_TEXT_MAX];
         snprintf(nodes[count].name, sizeof(nodes[count].name), "%s",
                  addr_print(&nodes[count].addr, text));
-        node_of[count++] = (int)i;
+        count++;
     }
     struct view *v;
-    int err = view_new(++s->view_version, nodes, count, &v);
+    int err = view_new(s->view_version + 1, nodes, count, &v);
     must(err == 0);
-    checker_view_posted(&s->checker, v, node_of);
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        if (s->worker_ended[i])
-            continue;
-        err = worker_post_view(s->workers[i], v);
-        must(err == 0);
-    }
+    err = publish(s, v);
+    must(err == 0);
     view_unref(v);
 }
 
@@ -150,13 +197,14 @@ static void change_view(struct sim *s)
     }
     sim_post_view(s);
     s->view_at = NSEC_NEVER;
-    if (s->options.view_changes && now < s->faults.end_at &&
-        s->view_version + 2 < CHECK_VIEWS_MAX && rng_below(r, 1000) >= s->options.view_changes / 2)
+    if (s->options.view_changes && now < s->faults.end_at && ++s->view_changes < VIEW_CHANGES_MAX &&
+        rng_below(r, 1000) >= s->options.view_changes / 2)
         s->view_at = now + io_sim_between(s->world, 0, 200 * NSEC_MS);
 }
 
 static void restore_view(struct sim *s)
 {
+    sources_heal(&s->sources);
     for (unsigned i = 0; i < s->options.nodes; i++)
         s->node_present[i] = true;
     sim_post_view(s);
@@ -277,12 +325,18 @@ static void run_host(struct sim *s, unsigned host)
         bool more = worker_turn(s->workers[at], NSEC_NEVER);
         if (!more) {
             s->worker_ended[at] = true;
+            view_post_close(&s->view_post, at);
             io_sim_freeze(s->world, host, NSEC_NEVER);
         }
         check_worker(s, at);
         return;
     }
     at -= o->workers;
+    if (at == 0) {
+        (void)control_turn(s->control, NSEC_NEVER);
+        return;
+    }
+    at--;
     if (at < o->nodes) {
         redis_model_turn(s->nodes[at]);
         return;
@@ -299,7 +353,9 @@ static bool is_ours(const struct sim *s, unsigned host)
 {
     if (host < s->options.workers)
         return !s->worker_ended[host];
-    return host <= s->options.workers + s->options.nodes + s->options.clients;
+    if (host == s->options.workers)
+        return s->control != NULL;
+    return host <= s->options.workers + 1 + s->options.nodes + s->options.clients;
 }
 
 static void time_moved(struct sim *s)
@@ -307,6 +363,10 @@ static void time_moved(struct sim *s)
     uint64_t now = io_sim_now(s->world);
     if (now >= faults_next(&s->faults))
         faults_run(&s->faults);
+    if (now >= sources_next(&s->sources))
+        sources_run(&s->sources);
+    if (now >= view_post_next(&s->view_post))
+        view_post_run(&s->view_post);
     if (now >= s->view_at)
         change_view(s);
     if (now >= s->drain_at)
@@ -316,6 +376,14 @@ static void time_moved(struct sim *s)
         check_owed(s, s->clients[i]);
     }
     client_model_check(s->inspector);
+}
+
+/* Of all that is no host. */
+static uint64_t next_event(const struct sim *s)
+{
+    uint64_t next = nsec_min(faults_next(&s->faults), view_post_next(&s->view_post));
+    next = nsec_min(next, sources_next(&s->sources));
+    return nsec_min(next, nsec_min(s->view_at, s->drain_at));
 }
 
 bool sim_step(struct sim *s, uint64_t limit)
@@ -331,9 +399,7 @@ bool sim_step(struct sim *s, uint64_t limit)
         run_host(s, pick);
         check_progress(s, pick);
     } else {
-        limit =
-            nsec_min(limit, nsec_min(faults_next(&s->faults), nsec_min(s->view_at, s->drain_at)));
-        io_sim_advance(s->world, limit);
+        io_sim_advance(s->world, nsec_min(limit, next_event(s)));
         time_moved(s);
     }
     if (++s->steps > STEPS_MAX)
@@ -405,7 +471,6 @@ static bool inspect(struct sim *s)
     s->options.tight = s->options.closes = false;
     s->options.big_chance = 0;
     s->options.split_max = 3;
-    s->options.slow_chance = s->options.drip_chance = 0;
     /* Limits that would refuse even one client's ordinary commands; workers see the change. */
     s->options.proxy.split_request_max = proxy_settings_default().split_request_max;
     s->options.proxy.client_output_max = proxy_settings_default().client_output_max;
@@ -507,6 +572,24 @@ static bool wait_for_drain(struct sim *s, uint64_t posted_at)
     return true;
 }
 
+/* Nodes that are well are admitted, and slots come to rest, however often things went wrong. */
+static bool wait_for_control(struct sim *s)
+{
+    const struct control_settings *o = &s->options.control;
+    uint64_t most = 4 * (o->hold_max + o->timeout + o->flush_interval + o->grace) +
+                    2 * (o->healthy + 2) * (o->interval_out + o->timeout) + 30 * NSEC_S;
+    uint64_t limit = io_sim_now(s->world) + most;
+    while (s->control && !(control_is_calm(s->control) && sources_are_complete(&s->sources))) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "liveness: the control plane does not come to rest");
+            return false;
+        }
+    }
+    return true;
+}
+
 bool sim_conclude(struct sim *s)
 {
     if (!s->checker.failed && s->faults.end_at != NSEC_NEVER) {
@@ -514,7 +597,13 @@ bool sim_conclude(struct sim *s)
         faults_run(&s->faults);
     }
     restore_view(s);
+    s->options.slow_chance = s->options.drip_chance = 0; /* the control plane asks on, meanwhile */
     uint64_t calm_at = io_sim_now(s->world) + recovery_time(&s->options);
+    if (!wait_for_control(s))
+        return false;
+    /* The last views have been posted, and are yet to be adopted. */
+    uint64_t adopted_at = io_sim_now(s->world) + checker_view_lag(&s->checker);
+    calm_at = calm_at > adopted_at ? calm_at : adopted_at;
     if (!sim_run_until(s, calm_at) || !inspect(s))
         return false;
     if (!sim_run_until(s, io_sim_now(s->world) + recovery_time(&s->options)) || !check_debts(s) ||

@@ -6,6 +6,8 @@
 #pragma once
 #include "faults.h"
 #include "proxy/worker.h"
+#include "sources.h"
+#include "view_post.h"
 
 struct sim {
     uint64_t seed;
@@ -20,6 +22,9 @@ struct sim {
     struct worker *workers[SIM_WORKERS_MAX];
     struct io *worker_ios[SIM_WORKERS_MAX];
     bool worker_ended[SIM_WORKERS_MAX];
+    struct control *control; /* NULL: there is none */
+    struct io *control_io;
+    struct sources sources;
     uint64_t turns_without_progress[IO_SIM_HOSTS_MAX];
     uint64_t bytes_at_progress, time_at_progress;
     uint64_t connects_checked[SIM_WORKERS_MAX];
@@ -28,7 +33,9 @@ struct sim {
     bool node_present[SIM_NODES_MAX]; /* in the view */
     uint32_t node_weight[SIM_NODES_MAX];
     uint64_t view_version;
+    struct view_post view_post;
     uint64_t view_at; /* when the next view is posted */
+    unsigned view_changes;
 
     struct client_model *clients[SIM_CLIENTS_MAX];
     struct client_model *inspector; /* the strict one */
@@ -42,7 +49,8 @@ struct sim {
 struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *print, bool keep);
 struct sim *sim_free(struct sim *s);
 
-/* Posts a view of the nodes that are present. */
+/* From now on the nodes that are present are the members; without a control plane: posts a view of
+ * them. */
 void sim_post_view(struct sim *s);
 
 /* One turn of somebody who can run, or time moves on, at most to `limit`. False: a check failed. */

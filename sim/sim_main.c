@@ -2,12 +2,13 @@
 /*
  * sim SEED [COUNT] [-v] [--twice] [--stale] [--counters]: runs COUNT seeds from SEED on. -v prints
  * the trace; --twice runs every seed twice and compares; --stale wants no read to be stale in any
- * run, not only where all is calm; --counters shows what the workers counted in all, to see what
+ * run, not only where all is calm; --counters shows what the proxies counted in all, to see what
  * the runs have met and what they never do. Ends with 1 at the first seed that fails, and says how
  * to repeat it.
  */
 #include "base/must.h"
 #include "base/nsec.h"
+#include "cluster/control_metrics.h"
 #include "run.h"
 
 #include <inttypes.h>
@@ -21,8 +22,8 @@
 enum { SEED_SECONDS_MAX = 120 };
 
 struct totals {
-    uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps;
-    uint64_t *counters; /* owned; as METRIC_INFO */
+    uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps, dns_failures;
+    uint64_t *counters; /* owned; as METRIC_INFO, and behind them CONTROL_METRIC_INFO */
 };
 
 /* For the signal handler alone, which has no other way to know. */
@@ -59,6 +60,22 @@ static void show_options(const struct sim_options *o, FILE *to)
         p->bulk_max, p->client_min_rate, o->value_max);
 }
 
+static void count_metrics(const struct sim *s, struct totals *t)
+{
+    for (unsigned m = 0; m < METRIC_COUNT; m++) {
+        for (unsigned i = 0; i < s->options.workers; i++) {
+            const char *at = (const char *)worker_metrics(s->workers[i]) + METRIC_INFO[m].offset;
+            t->counters[m] += metric_get((const atomic_uint_least64_t *)(const void *)at);
+        }
+    }
+    for (unsigned m = 0; s->control && m < CONTROL_METRIC_COUNT; m++) {
+        const char *at = (const char *)control_metrics(s->control) + CONTROL_METRIC_INFO[m].offset;
+        t->counters[METRIC_COUNT + m] +=
+            metric_get((const atomic_uint_least64_t *)(const void *)at);
+    }
+    t->dns_failures += s->sources.failures;
+}
+
 /* One run. Returns its trace's hash. */
 static uint64_t run(uint64_t seed, bool stale, FILE *print, bool keep, bool *ret_ok,
                     struct totals *t)
@@ -80,12 +97,7 @@ static uint64_t run(uint64_t seed, bool stale, FILE *print, bool keep, bool *ret
     t->faults += s->faults.count;
     t->steps += s->steps;
     t->virtual_ns += io_sim_now(s->world) - s->started_at;
-    for (unsigned i = 0; i < options.workers; i++) {
-        for (unsigned m = 0; m < METRIC_COUNT; m++) {
-            const char *at = (const char *)worker_metrics(s->workers[i]) + METRIC_INFO[m].offset;
-            t->counters[m] += metric_get((const atomic_uint_least64_t *)(const void *)at);
-        }
-    }
+    count_metrics(s, t);
     if (keep) {
         trace_show(&s->trace, stderr);
         fprintf(stderr, "failed: %s\nsim %" PRIu64 "%s # version %s\n", s->checker.message, seed,
@@ -105,6 +117,10 @@ static void show_totals(const struct totals *t, uint64_t seeds, bool counters)
            (double)t->virtual_ns / 1e9);
     for (unsigned m = 0; m < METRIC_COUNT && counters; m++)
         printf("%-26s %12" PRIu64 "\n", METRIC_INFO[m].name, t->counters[m]);
+    for (unsigned m = 0; m < CONTROL_METRIC_COUNT && counters; m++)
+        printf("%-26s %12" PRIu64 "\n", CONTROL_METRIC_INFO[m].name, t->counters[METRIC_COUNT + m]);
+    if (counters)
+        printf("%-26s %12" PRIu64 "\n", "dns questions made to fail", t->dns_failures);
 }
 
 static int usage(void)
@@ -139,8 +155,9 @@ int main(int argc, char **argv)
     signal(SIGSEGV, on_crash);
     signal(SIGFPE, on_crash);
     signal(SIGALRM, on_crash);
-    struct totals t = {.counters = calloc(METRIC_COUNT, sizeof(uint64_t))};
-    struct totals ignored = {.counters = calloc(METRIC_COUNT, sizeof(uint64_t))};
+    struct totals t = {.counters = calloc(METRIC_COUNT + CONTROL_METRIC_COUNT, sizeof(uint64_t))};
+    struct totals ignored = {.counters =
+                                 calloc(METRIC_COUNT + CONTROL_METRIC_COUNT, sizeof(uint64_t))};
     must(t.counters && ignored.counters);
     int status = 0;
     for (uint64_t seed = numbers[0]; seed < numbers[0] + numbers[1] && status == 0; seed++) {

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps the table of settings in docs/operations.md as the program has it.
+"""Keeps the tables of settings and counters in docs/operations.md as the program has them.
 
-  tools/gen_config_doc.py [--build DIR]           writes the table into the document
-  tools/gen_config_doc.py [--build DIR] --check   only says whether it is up to date (status 1: no)
-  tools/gen_config_doc.py [--build DIR] --print   writes the table to standard output
+  tools/gen_config_doc.py [--build DIR]           writes the tables into the document
+  tools/gen_config_doc.py [--build DIR] --check   only says whether they are up to date (status 1: no)
+  tools/gen_config_doc.py [--build DIR] --print   writes the tables to standard output
 
-The table stands between the lines BEGIN and END below. What it says comes from
-`sumcache --print-config`: lines `name: value  # range; meaning`, indented inside a section.
+Each stands between two lines: `<!-- NAME: written by tools/gen_config_doc.py -->` and
+`<!-- end of NAME -->`. What the settings say comes from `sumcache --print-config`: lines `name: value
+# range; meaning`, indented inside a section. Counters come from the METRIC(…) lists of the headers.
 """
 import argparse
 import pathlib
@@ -17,12 +18,15 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "operations.md"
-BEGIN = "<!-- settings: written by tools/gen_config_doc.py -->"
-END = "<!-- end of settings -->"
+COUNTERS = {
+    "counters of the data plane": ROOT / "src" / "proxy" / "metrics.h",
+    "counters of the control plane": ROOT / "src" / "cluster" / "control_metrics.h",
+}
 
 SECTION = re.compile(r"^(\w+):$")
 SETTING = re.compile(r"^( *)(\w+): *(.*?) *# (.*?); (.*)$")
 ITEM = re.compile(r'^ *- "(.*)"$')
+METRIC = re.compile(r'METRIC\((\w+), (COUNTER|GAUGE),[\s\\]*"([^"]*)"\)')
 
 
 def settings(config):
@@ -54,11 +58,22 @@ def table(rows):
     return "\n".join(lines) + "\n"
 
 
-def replaced(text, new):
-    begin, end = text.find(BEGIN), text.find(END)
+def counters(header):
+    found = METRIC.findall(header.read_text(encoding="utf-8"))
+    if len(found) != len(re.findall(r"METRIC\(\w+, [A-Z]", header.read_text(encoding="utf-8"))):
+        sys.exit(f"gen_config_doc: a counter of {header} is of no known form")
+    lines = ["| counter | kind | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {kind.lower()} | {meaning} |" for name, kind, meaning in found]
+    return "\n".join(lines) + "\n"
+
+
+def replaced(text, name, new):
+    begin_line = f"<!-- {name}: written by tools/gen_config_doc.py -->"
+    end_line = f"<!-- end of {name} -->"
+    begin, end = text.find(begin_line), text.find(end_line)
     if begin < 0 or end < begin:
-        sys.exit(f"gen_config_doc: {DOCUMENT} lacks the lines\n{BEGIN}\n{END}")
-    return text[: begin + len(BEGIN)] + "\n" + new + text[end:]
+        sys.exit(f"gen_config_doc: {DOCUMENT} lacks the lines\n{begin_line}\n{end_line}")
+    return text[: begin + len(begin_line)] + "\n" + new + text[end:]
 
 
 def main():
@@ -70,17 +85,20 @@ def main():
     options = parser.parse_args()
     command = [str(pathlib.Path(options.build) / "sumcache"), "--print-config"]
     config = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    new = table(settings(config))
+    tables = {"settings": table(settings(config))}
+    tables.update({name: counters(header) for name, header in COUNTERS.items()})
     if options.print:
-        sys.stdout.write(new)
+        sys.stdout.write("\n".join(tables.values()))
         return 0
-    text = DOCUMENT.read_text(encoding="utf-8")
-    if replaced(text, new) == text:
+    text = new = DOCUMENT.read_text(encoding="utf-8")
+    for name, lines in tables.items():
+        new = replaced(new, name, lines)
+    if new == text:
         return 0
     if options.check:
-        print("docs/operations.md: its table is out of date: run tools/gen_config_doc.py")
+        print("docs/operations.md: its tables are out of date: run tools/gen_config_doc.py")
         return 1
-    DOCUMENT.write_text(replaced(text, new), encoding="utf-8")
+    DOCUMENT.write_text(new, encoding="utf-8")
     return 0
 
 

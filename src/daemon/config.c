@@ -23,10 +23,10 @@ void config_init(struct config *c)
 {
     *c = (struct config){
         .proxy = proxy_settings_default(),
+        .control = control_settings_default(),
         .log_level = LOG_INFO,
         .local_memory = UINT64_C(64) << 20,
         .node_family = LOOKUP_AUTO,
-        .node_grace = 10 * NSEC_S,
         .dns = {.timeout = 2 * NSEC_S,
                 .min_refresh = NSEC_S,
                 .max_refresh = 30 * NSEC_S,

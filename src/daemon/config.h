@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cluster/control.h"
 #include "cluster/lookup.h"
 #include "cluster/view.h"
 #include "proxy/settings.h"
@@ -28,6 +29,8 @@ enum {
     CONFIG_NAMES_MAX = 32, /* names to look nodes up by; of each kind */
     CONFIG_SERVERS_MAX = 8,
     CONFIG_DNS_PORT = 53,
+    CONFIG_WORD_MAX = 128,
+    CONFIG_PASSWORD_MAX = 512,
     CONFIG_ERROR_MAX = 400,
 };
 
@@ -62,6 +65,7 @@ struct config_dns {
 
 struct config {
     struct proxy_settings proxy;
+    struct control_settings control;
     uint32_t failed_writes; /* on_failure.writes; `error` is its only value */
     uint32_t log_level;     /* enum log_level */
     uint32_t workers;       /* 0: auto */
@@ -74,7 +78,8 @@ struct config {
     struct config_names node_names;    /* nodes.dns: "host:port" */
     struct config_names node_services; /* nodes.srv */
     uint32_t node_family;              /* enum lookup_family */
-    uint64_t node_grace;               /* ns */
+    char node_user[CONFIG_WORD_MAX];
+    char node_password_file[CONFIG_WORD_MAX];
     struct config_dns dns;
     /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */
     struct config_mark mark[CONFIG_ROWS_MAX];

@@ -12,18 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KB       (UINT64_C(1) << 10)
-#define MB       (UINT64_C(1) << 20)
-#define GB       (UINT64_C(1) << 30)
-#define TB       (UINT64_C(1) << 40)
-#define MINUTE   (60 * NSEC_S)
-#define AT(m)    offsetof(struct config, m)
-#define PROXY(m) offsetof(struct config, proxy.m)
+#define KB         (UINT64_C(1) << 10)
+#define MB         (UINT64_C(1) << 20)
+#define GB         (UINT64_C(1) << 30)
+#define TB         (UINT64_C(1) << 40)
+#define MINUTE     (60 * NSEC_S)
+#define AT(m)      offsetof(struct config, m)
+#define PROXY(m)   offsetof(struct config, proxy.m)
+#define CONTROL(m) offsetof(struct config, control.m)
 
 static const char *const LEVELS[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
 static const char *const READS[] = {"miss", "error", NULL};                   /* enum on_failure */
 static const char *const WRITES[] = {"error", NULL};
-static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL}; /* enum lookup_family */
+static const char *const RETURNS[] = {"replay", "flush", "keep", NULL}; /* enum on_return */
+static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL};       /* enum lookup_family */
 
 /* clang-format off */
 const struct config_row CONFIG_ROWS[] = {
@@ -37,8 +39,12 @@ const struct config_row CONFIG_ROWS[] = {
      "names of SRV records; each target is a node, known in the ring by its name"},
     {"nodes", "family", CONFIG_CHOICE, false, AT(node_family), 0, 0, FAMILIES,
      "addresses to look up; auto: IPv4 where a name has any, else IPv6"},
-    {"nodes", "grace", CONFIG_DURATION, true, AT(node_grace), NSEC_MS, 60 * MINUTE, NULL,
+    {"nodes", "grace", CONFIG_DURATION, true, CONTROL(grace), NSEC_MS, 60 * MINUTE, NULL,
      "a node that is gone from DNS but well is kept for so long"},
+    {"nodes", "user", CONFIG_WORD, false, AT(node_user), 0, CONFIG_WORD_MAX - 1, NULL,
+     "who we are at the nodes (AUTH); none: their default user"},
+    {"nodes", "password_file", CONFIG_WORD, false, AT(node_password_file), 0, CONFIG_WORD_MAX - 1,
+     NULL, "the file whose first line is our password at the nodes; none: no AUTH"},
     {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
      "threads that serve clients; auto: one per CPU this process may use"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
@@ -78,6 +84,33 @@ const struct config_row CONFIG_ROWS[] = {
     {"on_failure", "writes", CONFIG_CHOICE, false, AT(failed_writes), 0, 0, WRITES,
      "what a write gets when its node failed"},
 
+    {"health", "interval", CONFIG_DURATION, false, CONTROL(interval), 10 * NSEC_MS, 10 * MINUTE,
+     NULL, "between two checks (PING) of a node that is well"},
+    {"health", "interval_out", CONFIG_DURATION, false, CONTROL(interval_out), 10 * NSEC_MS,
+     10 * MINUTE, NULL, "between two checks of one that is not"},
+    {"health", "timeout", CONFIG_DURATION, false, CONTROL(timeout), NSEC_MS, MINUTE, NULL,
+     "of one check, connecting included"},
+    {"health", "unhealthy", CONFIG_COUNT, false, CONTROL(unhealthy), 1, 1000, NULL,
+     "silent checks in a row after which a node is ejected; a refusal ejects at once"},
+    {"health", "healthy", CONFIG_COUNT, false, CONTROL(healthy), 1, 1000, NULL,
+     "good checks in a row before it may come back"},
+    {"health", "eject_after", CONFIG_DURATION, false, CONTROL(eject_after), NSEC_MS, 10 * MINUTE,
+     NULL, "a node that gives no byte for so long while requests wait is ejected, if …"},
+    {"health", "eject_misses", CONFIG_COUNT, false, CONTROL(eject_misses), 1, 1000000, NULL,
+     "… so many of them missed their deadline and none was answered since"},
+    {"health", "max_ejected", CONFIG_COUNT, true, CONTROL(max_ejected), 1, 100, NULL,
+     "percent of the nodes that may be out for silence alone; at least one may"},
+    {"health", "hold_min", CONFIG_DURATION, true, CONTROL(hold_min), NSEC_MS, 60 * MINUTE, NULL,
+     "an ejected node stays out for so long at least; doubles each time it flaps"},
+    {"health", "hold_max", CONFIG_DURATION, true, CONTROL(hold_max), NSEC_MS, 60 * MINUTE, NULL,
+     "… up to this"},
+    {"health", "on_return", CONFIG_CHOICE, false, CONTROL(on_return), 0, 0, RETURNS,
+     "what a returning node is made to forget: keys written meanwhile, everything, nothing"},
+    {"health", "flush_interval", CONFIG_DURATION, true, CONTROL(flush_interval), NSEC_MS,
+     60 * MINUTE, NULL, "no node is flushed twice within"},
+
+    {"limits", "journal", CONFIG_SIZE, true, CONTROL(journal_max), 64 * KB, TB, NULL,
+     "bytes to remember keys that were written away from home; above, nodes are flushed"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,
@@ -129,6 +162,7 @@ const unsigned CONFIG_ROW_COUNT = sizeof(CONFIG_ROWS) / sizeof(CONFIG_ROWS[0]);
 _Static_assert(sizeof(CONFIG_ROWS) / sizeof(CONFIG_ROWS[0]) <= CONFIG_ROWS_MAX,
                "struct config has a mark for every row");
 _Static_assert(sizeof(enum on_failure) == sizeof(uint32_t), "a choice is stored as uint32_t");
+_Static_assert(sizeof(enum on_return) == sizeof(uint32_t), "a choice is stored as uint32_t");
 
 const struct config_row *config_row_find(const char *section, struct str name)
 {
@@ -156,6 +190,11 @@ static uint64_t *member64(const struct config_row *row, const struct config *c)
 static struct config_names *member_names(const struct config_row *row, const struct config *c)
 {
     return (struct config_names *)((uintptr_t)c + row->offset);
+}
+
+static char *member_word(const struct config_row *row, const struct config *c)
+{
+    return (char *)((uintptr_t)c + row->offset);
 }
 
 static bool *member_bool(const struct config_row *row, const struct config *c)
@@ -226,6 +265,9 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     case CONFIG_CHOICE:
         print_choices(row, to);
         break;
+    case CONFIG_WORD:
+        snprintf(to, CONFIG_TEXT_MAX, "at most %.8s printable bytes", max);
+        break;
     case CONFIG_COUNT:
     case CONFIG_AUTO:
     case CONFIG_DURATION:
@@ -249,6 +291,10 @@ char *config_row_value(const struct config_row *row, const struct config *c,
         return to;
     case CONFIG_CHOICE:
         snprintf(to, CONFIG_TEXT_MAX, "%s", row->choices[*member32(row, c)]);
+        return to;
+    case CONFIG_WORD:
+        snprintf(to, CONFIG_TEXT_MAX, "%s%s%s", *member_word(row, c) ? "" : "\"",
+                 member_word(row, c), *member_word(row, c) ? "" : "\"");
         return to;
     case CONFIG_AUTO:
         if (*member32(row, c) == 0) {
@@ -481,6 +527,22 @@ static int add_server(const struct config_row *row, struct config *c, struct str
     return 0;
 }
 
+/* What YAML would take for something else, were it printed as it is, is refused. */
+static int set_word(const struct config_row *row, struct config *c, struct str value,
+                    char error[CONFIG_ERROR_MAX])
+{
+    char range[CONFIG_TEXT_MAX];
+    bool good = value.len <= row->max;
+    for (size_t i = 0; i < value.len; i++)
+        good = good && value.p[i] > ' ' && value.p[i] <= '~' &&
+               !strchr("\"'#:,[]{}&*!|>%@`", value.p[i]);
+    if (!good)
+        return refuse(row, value, error, "expected %s without blanks and \"'#:,[]{}&*!|>%%@`",
+                      config_row_range(row, range));
+    str_fill(member_word(row, c), CONFIG_WORD_MAX, value);
+    return 0;
+}
+
 int config_row_set(const struct config_row *row, struct config *c, struct str value,
                    char error[CONFIG_ERROR_MAX])
 {
@@ -510,6 +572,8 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
             return 0;
         }
         return refuse(row, value, error, "expected %s", config_row_range(row, range));
+    case CONFIG_WORD:
+        return set_word(row, c, value, error);
     case CONFIG_AUTO:
     case CONFIG_COUNT:
         if (row->kind != CONFIG_AUTO || !str_eq(value, STR("auto")))

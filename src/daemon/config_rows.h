@@ -21,6 +21,7 @@ enum config_kind {
     CONFIG_SIZE,     /* uint64_t, bytes */
     CONFIG_SWITCH,   /* bool, `off` and `on` */
     CONFIG_CHOICE,   /* uint32_t or an enum: index into `choices` */
+    CONFIG_WORD,     /* char[CONFIG_WORD_MAX]; empty: none */
 };
 
 struct config_row {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads: the main thread (here) starts all, waits for signals and looks after local nodes; one
- * thread per worker; one for names to look up, if there are any (cluster/membership).
+ * thread per worker; one for the control plane (control_thread.h).
  */
 #include "daemon/daemon.h"
 
 #include "base/buf.h"
 #include "base/must.h"
 #include "base/nsec.h"
-#include "cluster/membership.h"
+#include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
+#include "os/file.h"
 #include "os/host.h"
 #include "os/io_epoll.h"
 #include "os/process.h"
@@ -26,6 +27,10 @@
 /* Where `--local` looks for a port when 6379 is taken. */
 enum { LOCAL_PORT_FIRST = 6380, LOCAL_PORT_LAST = 6399 };
 
+enum {
+    NODES_OF_A_NAME = 32
+}; /* room for so many is made for each name of nodes.dns and nodes.srv */
+
 #define LOCAL_WAIT      (2 * NSEC_S) /* for local nodes to answer; then we start without */
 #define LOCAL_WAIT_STEP (10 * NSEC_MS)
 #define DRAIN_GRACE     NSEC_S /* over timeouts.drain, for workers to see that it is over */
@@ -39,6 +44,8 @@ struct daemon_worker {
 
 struct daemon {
     const struct config *config;
+    struct proxy_settings proxy; /* of the configuration, with who we are at the nodes */
+    char password[CONFIG_PASSWORD_MAX];
     FILE *out, *err;
     struct log log;
     struct thread_lock log_lock; /* one line at a time; guards log_lost */
@@ -47,7 +54,7 @@ struct daemon {
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
     struct local_nodes *local;
-    struct membership *membership;
+    struct control_thread *control;
     unsigned worker_count;
     struct daemon_worker *workers; /* owned */
     struct worker **all;           /* owned; what worker_meet() is given */
@@ -90,19 +97,22 @@ static int raise_file_limit(struct daemon *d)
 {
     uint32_t clients = d->config->proxy.clients_max;
     /* Per worker, node and RESP version one shared upstream and the bulk ones, which surprises may
-     * double (lanes.c); per worker its listeners, epoll and wake-up; 64 for what is left, from
-     * standard input to the resolver's sockets. */
-    uint64_t per_node = 2 * (1 + 2 * (uint64_t)d->config->proxy.bulk_max);
-    uint64_t need = (uint64_t)clients + (uint64_t)node_count(d) * d->worker_count * per_node +
-                    (uint64_t)d->worker_count * (d->config->listen_count + 2) + 64;
+     * double (lanes.c), and per node its probe; per worker its listeners, epoll and wake-up; 100
+     * for what is left, from standard input to the resolver's sockets. How many nodes a name will
+     * bring is not known yet. */
+    uint64_t per_node = 2 * (1 + 2 * (uint64_t)d->config->proxy.bulk_max) * d->worker_count + 1;
+    uint64_t names = d->config->node_names.count + d->config->node_services.count;
+    uint64_t nodes = node_count(d) + names * NODES_OF_A_NAME;
+    uint64_t need = (uint64_t)clients + nodes * per_node +
+                    (uint64_t)d->worker_count * (d->config->listen_count + 2) + 100;
     uint64_t limit = 0;
     int err = process_raise_file_limit(need, &limit);
     if (err == -EPERM)
         return fail(d,
-                    "%" PRIu32 " clients (limits.clients), %" PRIu32 " nodes and %u workers need "
+                    "%" PRIu32 " clients (limits.clients), %" PRIu64 " nodes and %u workers need "
                     "%" PRIu64 " open files, but the hard limit is %" PRIu64
                     ": raise it (ulimit -Hn, LimitNOFILE=) or lower limits.clients",
-                    clients, node_count(d), d->worker_count, need, limit);
+                    clients, nodes, d->worker_count, need, limit);
     return err ? fail(d, "cannot read the limit of open files: %s", strerror(-err)) : 0;
 }
 
@@ -159,7 +169,11 @@ static int start_local_nodes(struct daemon *d)
 static int new_worker(struct daemon *d, unsigned index)
 {
     struct daemon_worker *w = &d->workers[index];
-    struct worker_config config = {&d->config->proxy, &d->log, index, d->worker_count};
+    struct worker_config config = {.settings = &d->proxy,
+                                   .log = &d->log,
+                                   .index = index,
+                                   .count = d->worker_count,
+                                   .control = control_thread_control(d->control)};
     w->daemon = d;
     int err = io_epoll_new(&w->io);
     if (err)
@@ -226,21 +240,39 @@ static int publish(void *owner, struct view *v)
     return 0;
 }
 
-static int start_membership(struct daemon *d)
+/* Once, at the start: a password has no business in the settings, which are printed. */
+static int read_password(struct daemon *d)
 {
-    const struct membership_ops ops = {publish, process_now_ns, host_resolve, d};
-    const struct config *c = d->config;
-    struct membership_node *nodes CLEANUP(freep) = calloc(node_count(d), sizeof(*nodes));
-    char(*names)[ADDR_TEXT_MAX] CLEANUP(freep) = calloc(c->local_nodes + 1, sizeof(*names));
-    if (!nodes || !names)
-        return fail(d, "out of memory");
-    for (uint32_t i = 0; i < c->node_count; i++)
-        nodes[i] = (struct membership_node){c->nodes[i].name, c->nodes[i].addr};
-    for (uint32_t i = 0; i < c->local_nodes; i++) {
-        const struct addr *at = local_nodes_addr(d->local, i);
-        nodes[c->node_count + i] = (struct membership_node){addr_print(at, names[i]), *at};
-    }
-    int err = membership_new(nodes, node_count(d), &ops, &d->log, &d->membership);
+    const char *path = d->config->node_password_file;
+    char *bytes CLEANUP(freep) = NULL;
+    size_t len = 0;
+    d->proxy = d->config->proxy;
+    d->proxy.node_user = str_of(d->config->node_user);
+    if (path[0] == '\0')
+        return 0;
+    int err = file_read(path, CONFIG_PASSWORD_MAX - 1, &bytes, &len);
+    if (err)
+        return fail(d, "cannot read nodes.password_file %s: %s", path, strerror(-err));
+    const char *eol = memchr(bytes, '\n', len);
+    str_fill(d->password, sizeof(d->password),
+             (struct str){bytes, eol ? (size_t)(eol - bytes) : len});
+    memset(bytes, 0, len);
+    if (d->password[0] == '\0')
+        return fail(d, "nodes.password_file %s: its first line is empty", path);
+    d->proxy.node_password = str_of(d->password);
+    return 0;
+}
+
+static int new_control(struct daemon *d)
+{
+    int err =
+        control_thread_new(d->config, &d->proxy, &d->log, d->worker_count, publish, d, &d->control);
+    return err ? fail(d, "cannot start the control plane: %s", strerror(-err)) : 0;
+}
+
+static int begin_control(struct daemon *d)
+{
+    int err = control_thread_begin(d->control, d->local);
     return err ? fail(d, "cannot build the ring: %s", strerror(-err)) : 0;
 }
 
@@ -265,7 +297,7 @@ static int start_threads(struct daemon *d)
             return fail(d, "cannot start a thread: %s", strerror(-err));
         }
     }
-    int err = membership_run(d->membership);
+    int err = control_thread_start(d->control);
     return err ? fail(d, "cannot start a thread: %s", strerror(-err)) : 0;
 }
 
@@ -315,12 +347,12 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = raise_file_limit(d)) || (err = choose_listen(d)) || (err = start_local_nodes(d)) ||
-        (err = new_workers(d)))
+    if ((err = read_password(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
+        (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;
-    if ((err = start_membership(d)) || (err = start_threads(d)))
+    if ((err = begin_control(d)) || (err = start_threads(d)))
         return err;
     announce(d);
     return 0;
@@ -404,8 +436,9 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
         fflush(out);
         process_exit_now((int)status);
     }
-    membership_stop(d.membership);
+    control_thread_stop(d.control);
     free_workers(&d);
+    control_thread_free(d.control);
     local_nodes_stop(d.local, false);
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);

@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/lanes.h"
+#include "proxy/retry.h"
 #include "proxy/router.h"
 #include "proxy/upload.h"
 #include "proxy/worker_internal.h"
@@ -635,7 +636,9 @@ static void drop_parts(struct client *c)
         request_free(list_first(&c->requests, struct request, link));
     list_for_each_safe (link, &c->parts) {
         struct part *p = list_item(link, struct part, of_client);
-        if (!p->upstream && !list_empty(&p->queue))
+        if (!p->node)
+            retry_abandon(p);
+        else if (!p->upstream && !list_empty(&p->queue))
             part_leave(c->worker, p);
     }
     if (c->paused)

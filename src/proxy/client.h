@@ -34,6 +34,8 @@ struct client {
     uint32_t pending;         /* requests */
     uint32_t apart;           /* parts that are not on their node's shared upstream */
     uint32_t held_parts;      /* parts that wait for others of its own */
+    uint32_t retry_round;     /* of the worker, in which one of them could not be sent */
+    uint32_t retries;         /* parts that wait to be sent again: what came later waits for them */
     struct request *upload;   /* it is in the middle of sending it, and it is sent on; NULL: none */
     struct upstream *paused;  /* not read until this client has taken more; NULL: none */
     uint32_t batch;           /* counts reads */

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "proxy/lanes.h"
+#include "proxy/settle.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -32,9 +33,10 @@ struct fanout {
 static struct fanout *fanout_new(const uint32_t *node_of_key, size_t key_count, uint32_t node_count)
 {
     struct fanout *f = calloc(1, sizeof(*f));
-    uint32_t *result_of_node = calloc(node_count, sizeof(*result_of_node)); /* plus one; 0: none */
+    /* Plus one; 0: none. The last is for FANOUT_NOBODY. */
+    uint32_t *result_of_node = calloc(node_count + 1, sizeof(*result_of_node));
     if (f) {
-        size_t results_max = key_count < node_count ? key_count : node_count;
+        size_t results_max = key_count < node_count + 1 ? key_count : node_count + 1;
         f->results = calloc(results_max, sizeof(*f->results));
         f->result_of_key = calloc(key_count, sizeof(*f->result_of_key));
     }
@@ -49,7 +51,8 @@ static struct fanout *fanout_new(const uint32_t *node_of_key, size_t key_count, 
     }
     f->key_count = key_count;
     for (size_t i = 0; i < key_count; i++) {
-        uint32_t *index = &result_of_node[node_of_key[i]];
+        bool nobody = node_of_key[i] == FANOUT_NOBODY;
+        uint32_t *index = &result_of_node[nobody ? node_count : node_of_key[i]];
         if (*index == 0) {
             f->results[f->result_count].node = node_of_key[i];
             *index = ++f->result_count;
@@ -72,6 +75,14 @@ void fanout_free(struct worker *w, struct fanout *f)
     free(f->results);
     free(f->result_of_key);
     free(f);
+}
+
+bool fanout_has_answers(const struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->result_count; i++)
+        if (f->results[i].type != 0)
+            return true;
+    return false;
 }
 
 /* ---- taking apart ---- */
@@ -121,6 +132,11 @@ static void start_part(struct request *r, uint32_t index)
 {
     struct worker *w = r->client->worker;
     struct result *result = &r->fanout->results[index];
+    if (result->node == FANOUT_NOBODY) {
+        buf_clear(&result->reply, &w->chunks);
+        fanout_part_failed(r, index, FAILURE_MOVING, NULL);
+        return;
+    }
     struct upstream_node *node = w->upstreams.nodes[result->node];
     struct upstream *u = upstream_node_shared(node, r->proto);
     struct buf bytes = result->reply;
@@ -135,9 +151,10 @@ static void start_part(struct request *r, uint32_t index)
         return;
     }
     result->part = p;
+    p->writes = !(r->command->flags & COMMAND_READ);
     part_enter(p, len);
     p->size = len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
-    if (lanes_is_plain(r->client, p->size)) {
+    if (lanes_is_plain(r->client, p->size) && (!p->writes || settle_allows(u))) {
         buf_move_all(upstream_target(u, p), &bytes);
         upstream_enqueue(u, p);
     } else {

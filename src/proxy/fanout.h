@@ -8,6 +8,9 @@
 struct client;
 struct fanout;
 
+/* In node_of_key: the key is on its way from one node to another, so nobody is asked. */
+#define FANOUT_NOBODY UINT32_MAX
+
 /* The present request (worker.args, its keys in worker.keys) concerns several nodes. */
 void fanout_start(struct client *c, const struct command *command, const uint32_t *node_of_key);
 
@@ -16,5 +19,8 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
 void fanout_part_answered(struct request *r, uint32_t index, struct buf *head, const void *tail,
                           size_t tail_len, uint8_t type);
 void fanout_part_failed(struct request *r, uint32_t index, enum failure f, const char *node_name);
+
+/* Has any of its nodes answered? */
+bool fanout_has_answers(const struct fanout *f);
 
 void fanout_free(struct worker *w, struct fanout *f);

@@ -2,6 +2,7 @@
 #include "proxy/info.h"
 
 #include "base/nsec.h"
+#include "cluster/control_metrics.h"
 #include "proxy/worker_internal.h"
 
 #include <inttypes.h>
@@ -91,19 +92,54 @@ static void add_cluster(struct text *t, struct worker *w)
     add(t, "# Cluster\r\ncluster_enabled:0\r\n");
 }
 
+/* What a node said may hold anything. */
+static void clean_text(const char *from, char *to, size_t size)
+{
+    size_t len = 0;
+    for (; len < size - 1 && from[len]; len++)
+        to[len] = (char)(from[len] < ' ' || from[len] > '~' || from[len] == ',' ? ' ' : from[len]);
+    to[len] = '\0';
+}
+
+/* `upstream` is as this worker sees it. */
+static void add_node(struct text *t, const struct worker *w, uint32_t i)
+{
+    const struct upstream_node *n = w->upstreams.nodes[i];
+    const struct view_node *v = &w->view->nodes[i];
+    const struct upstream *u = n->shared[LANE_RESP2];
+    const struct pulse *p = n->pulse;
+    char why[VIEW_WHY_MAX];
+    clean_text(v->why, why, sizeof(why));
+    uint64_t now = worker_now(w), since = now > v->since ? now - v->since : 0;
+    uint64_t check = p ? atomic_load_explicit(&p->check_ns, memory_order_relaxed) : 0;
+    add(t,
+        "node%u:name=%s,state=%s,since_ms=%" PRIu64 ",slots=%u,in_flight=%" PRIu64
+        ",check_us=%" PRIu64 ",upstream=%s,reason=%s\r\n",
+        i, n->name, view_state_name((enum view_state)v->state), since / NSEC_MS, v->slots,
+        p ? pulse_in_flight(p) : n->requests, check / NSEC_US,
+        u ? upstream_state_name(u->state) : "idle", why);
+}
+
+static void add_metrics(struct text *t, const void *metrics, const struct metric_info *info,
+                        unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const char *at = (const char *)metrics + info[i].offset;
+        add(t, "%s:%" PRIu64 "\r\n", info[i].name,
+            metric_get((const atomic_uint_least64_t *)(const void *)at));
+    }
+}
+
 static void add_sumcache(struct text *t, struct worker *w)
 {
     add(t, "# Sumcache\r\nworkers:%u\r\nview_version:%" PRIu64 "\r\nnodes:%u\r\n", w->all_count,
         w->view ? w->view->version : 0, w->upstreams.count);
     for (unsigned i = 0; i < METRIC_COUNT; i++)
         add(t, "%s:%" PRIu64 "\r\n", METRIC_INFO[i].name, sum(w, METRIC_INFO[i].offset));
-    /* As this worker sees them. */
-    for (uint32_t i = 0; i < w->upstreams.count; i++) {
-        const struct upstream_node *n = w->upstreams.nodes[i];
-        const struct upstream *u = n->shared[LANE_RESP2];
-        add(t, "node%u:name=%s,state=%s,in_flight=%u\r\n", i, n->name,
-            u ? upstream_state_name(u->state) : "idle", n->requests);
-    }
+    if (w->control)
+        add_metrics(t, control_metrics(w->control), CONTROL_METRIC_INFO, CONTROL_METRIC_COUNT);
+    for (uint32_t i = 0; w->view && i < w->upstreams.count; i++)
+        add_node(t, w, i);
 }
 
 struct section {

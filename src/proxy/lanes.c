@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/settle.h"
 #include "proxy/upload.h"
 #include "proxy/worker_internal.h"
 
@@ -72,7 +73,7 @@ static struct upstream *find_free(struct upstream_node *n, enum lane lane)
     return NULL;
 }
 
-static void set_apart(struct part *p)
+void lanes_set_part_apart(struct part *p)
 {
     if (p->apart)
         return;
@@ -83,7 +84,7 @@ static void set_apart(struct part *p)
 void lanes_set_apart(struct client *c)
 {
     list_for_each (link, &c->parts)
-        set_apart(list_item(link, struct part, of_client));
+        lanes_set_part_apart(list_item(link, struct part, of_client));
 }
 
 static void fail_part(struct part *p, enum failure f)
@@ -99,7 +100,7 @@ static void hold(struct part *p)
     if (p->held)
         return;
     metric_add(&p->client->worker->metrics.requests_held, 1);
-    set_apart(p);
+    lanes_set_part_apart(p);
     p->held = true;
     p->client->held_parts++;
     list_push_tail(&p->node->held, &p->queue);
@@ -112,15 +113,32 @@ static void release_held(struct part *p)
     p->held = false;
     p->client->held_parts--;
     list_remove(&p->queue);
+    if (p->behind_retry) { /* that was not its client's doing */
+        p->behind_retry = false;
+        part_set_early(p);
+        return;
+    }
     /* What came before was its client's own: its time begins now. */
     p->deadline = worker_now(p->client->worker) + p->client->worker->settings->request_timeout;
+}
+
+/* A write that could be done before an earlier one of somebody else is not sent: that one was given
+ * up, but it may yet be done. True: it is gone. */
+static bool fails_unsettled(struct part *p, struct upstream *u)
+{
+    if (!p->writes || settle_allows(u))
+        return false;
+    metric_add(&u->worker->metrics.requests_unsettled, 1);
+    release_held(p);
+    fail_part(p, FAILURE_TIMED_OUT);
+    return true;
 }
 
 static void put_on(struct part *p, struct upstream *u)
 {
     release_held(p);
     if (u->bulk)
-        set_apart(p);
+        lanes_set_part_apart(p);
     struct buf *to = upstream_target(u, p);
     if (to != &p->bytes)
         buf_move_all(to, &p->bytes);
@@ -131,7 +149,7 @@ static void put_in_line(struct part *p)
 {
     struct worker *w = p->client->worker;
     release_held(p);
-    set_apart(p);
+    lanes_set_part_apart(p);
     w->next_deadline = nsec_min(w->next_deadline, p->deadline);
     metric_add(&w->metrics.requests_bulk, 1);
     list_push_tail(line_of(p), &p->queue);
@@ -154,7 +172,8 @@ static void place_freely(struct part *p)
         return;
     }
     if (p->size == PART_SMALL) {
-        put_on(p, u);
+        if (!fails_unsettled(p, u))
+            put_on(p, u);
         return;
     }
     if (p->size == PART_LARGE && p->guess > 0 && !goes_out_at_once(p)) {
@@ -193,6 +212,12 @@ static bool only_tombstones_before(const struct part *p)
 
 void lanes_place(struct part *p)
 {
+    if (p->client->retries > 0 && !p->again) { /* what came before it is to be sent again first */
+        p->behind_retry = !p->held || p->behind_retry;
+        hold(p);
+        return;
+    }
+    p->behind_retry = p->behind_retry && p->held;
     struct part *q = before(p);
     if (!q) {
         place_freely(p);
@@ -200,6 +225,8 @@ void lanes_place(struct part *p)
     }
     struct upstream *u = q->upstream;
     bool may_follow = u && u->proto == p->proto && p->size != PART_UPLOAD;
+    if (may_follow && fails_unsettled(p, u))
+        return;
     if (may_follow && p->size == PART_SMALL) {
         put_on(p, u);
     } else if (!u || !only_tombstones_before(p)) {
@@ -317,7 +344,7 @@ void lanes_promote(struct upstream *u)
     add_to_pool(u);
     metric_add(&w->metrics.upstreams_promoted, 1);
     list_for_each (link, &u->sent)
-        set_apart(list_item(link, struct part, queue));
+        lanes_set_part_apart(list_item(link, struct part, queue));
     instead = upstream_node_shared(n, u->proto);
     if (instead) /* else it is made with the next request */
         upstream_start(instead);
@@ -370,6 +397,8 @@ static void serve_line(struct upstream_node *n, enum lane lane)
             open_more(n, lane);
         if (!u)
             break;
+        if (fails_unsettled(p, u))
+            continue;
         list_remove(&p->queue);
         /* Its client still sends it: no deadline until that is done. */
         if (p->size == PART_UPLOAD && p->request->uploading) {
@@ -449,11 +478,13 @@ static void fail_list(struct list *parts, enum failure f)
         fail_part(list_first(parts, struct part, queue), f);
 }
 
-void lanes_close(struct upstream_node *n)
+void lanes_close(struct upstream_node *n, bool but_streams)
 {
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        while (!list_empty(&n->bulk[lane])) {
-            struct upstream *u = list_first(&n->bulk[lane], struct upstream, pool);
+        list_for_each_safe (link, &n->bulk[lane]) {
+            struct upstream *u = list_item(link, struct upstream, pool);
+            if (but_streams && u->streaming)
+                continue;
             take_from_pool(u);
             upstream_close(u);
         }

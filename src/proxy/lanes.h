@@ -30,6 +30,9 @@ static inline bool lanes_is_plain(const struct client *c, enum part_size size)
  * now, or waits, or fails: then it is gone. */
 void lanes_place(struct part *p);
 
+/* The part takes a way of its own: lanes_is_plain() is no until it has left. */
+void lanes_set_part_apart(struct part *p);
+
 /* From now on lanes_is_plain() is no for this client until the parts that it has are gone: what it
  * sends next takes another upstream (it speaks the other RESP version). */
 void lanes_set_apart(struct client *c);
@@ -60,5 +63,6 @@ void lanes_run(struct worker *w);
 /* Fails what waits for a bulk upstream past its deadline. → the next deadline, ns */
 uint64_t lanes_expire(struct upstream_node *n);
 
-/* The node goes: fails what waits, closes its bulk upstreams. */
-void lanes_close(struct upstream_node *n);
+/* The node goes: fails what waits, closes its bulk upstreams. `but_streams`: not those in the
+ * middle of a large reply. */
+void lanes_close(struct upstream_node *n, bool but_streams);

@@ -30,6 +30,11 @@
     METRIC(requests_timed_out, COUNTER, "no first byte before the deadline")                       \
     METRIC(requests_node_down, COUNTER, "answered at once: the node is down")                      \
     METRIC(requests_node_closed, COUNTER, "the node closed the connection")                        \
+    METRIC(requests_moving, COUNTER,                                                               \
+           "answered at once: their keys were on the way to another node")                         \
+    METRIC(requests_retried, COUNTER, "reads sent again, because their upstream broke")            \
+    METRIC(requests_unsettled, COUNTER,                                                            \
+           "writes answered at once: earlier ones of others may yet be done by the node")          \
     METRIC(requests_node_limit, COUNTER, "answered at once: limits.node_requests or node_bytes")   \
     METRIC(requests_masked, COUNTER, "failed reads answered as a miss: on_failure.reads")          \
     METRIC(requests_split_limit, COUNTER, "refused: limits.max_split_request")                     \
@@ -41,6 +46,13 @@
     METRIC(replies_streamed, COUNTER, "passed on before their last byte was there")                \
     METRIC(replies_absorbed, COUNTER, "read whole for a slow client, to free an upstream")         \
     METRIC(memory_limit_hits, COUNTER, "refused: limits.memory")                                   \
+    METRIC(replies_loading, COUNTER, "nodes answered -LOADING")                                    \
+    METRIC(replies_busy, COUNTER, "nodes answered -BUSY")                                          \
+    METRIC(replies_masterdown, COUNTER, "nodes answered -MASTERDOWN")                              \
+    METRIC(replies_oom, COUNTER, "nodes answered -OOM: maxmemory without eviction")                \
+    METRIC(replies_misconf, COUNTER, "nodes answered -MISCONF: they cannot write their snapshot")  \
+    METRIC(replies_readonly, COUNTER, "nodes answered -READONLY: they are replicas")               \
+    METRIC(replies_moved, COUNTER, "nodes answered -MOVED: they are of a Redis Cluster")           \
     METRIC(late_replies, COUNTER, "replies dropped because their request had timed out or gone")   \
     METRIC(upstreams_opened, COUNTER, "connects to nodes begun")                                   \
     METRIC(upstreams_ready, GAUGE, "upstreams ready")                                              \

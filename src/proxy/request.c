@@ -2,8 +2,10 @@
 #include "proxy/request.h"
 
 #include "base/must.h"
+#include "base/nsec.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
+#include "proxy/retry.h"
 #include "proxy/worker_internal.h"
 
 #include <string.h>
@@ -185,12 +187,18 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_NO_NODE:
         reply_error(o, "ERR sumcache: no node is known");
         return;
+    case FAILURE_ALL_OUT:
+        reply_error(o, "ERR sumcache: no node is up");
+        return;
     case FAILURE_MEMORY:
         reply_error(o, "ERR sumcache: out of buffer memory (limits.memory)");
         return;
     case FAILURE_SLOW_BODY:
         reply_error(o, "ERR sumcache: the request came too slowly (timeouts.client_stall, "
                        "limits.client_min_rate)");
+        return;
+    case FAILURE_MOVING:
+        reply_error(o, "ERR sumcache: the key is moving to another node");
         return;
     case FAILURE_NONE:
         break;
@@ -207,6 +215,7 @@ void failure_count(struct worker *w, enum failure f)
         return;
     case FAILURE_DOWN:
     case FAILURE_NO_NODE:
+    case FAILURE_ALL_OUT:
         metric_add(&m->requests_node_down, 1);
         return;
     case FAILURE_CLOSED:
@@ -221,6 +230,9 @@ void failure_count(struct worker *w, enum failure f)
         return;
     case FAILURE_SLOW_BODY:
         metric_add(&m->requests_too_slow, 1);
+        return;
+    case FAILURE_MOVING:
+        metric_add(&m->requests_moving, 1);
         return;
     case FAILURE_NONE:
         break;
@@ -277,6 +289,16 @@ struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index
     return p;
 }
 
+void part_set_early(struct part *p)
+{
+    struct worker *w = p->client->worker;
+    if (p->early)
+        return;
+    p->early = true;
+    list_push_tail(&w->early, &p->early_link);
+    w->next_deadline = nsec_min(w->next_deadline, p->deadline);
+}
+
 void part_enter(struct part *p, size_t len)
 {
     p->len = len;
@@ -299,6 +321,8 @@ void part_free(struct worker *w, struct part *p)
     must(!p->request);
     list_remove(&p->queue);
     list_remove(&p->of_client);
+    if (p->early)
+        list_remove(&p->early_link);
     buf_clear(&p->bytes, &w->chunks);
     lanes_release(p, p->reserved);
     if (p->apart)
@@ -353,9 +377,8 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
 
 void part_fail(struct worker *w, struct part *p, enum failure f)
 {
-    (void)w;
     struct request *r = p->request;
-    if (!r)
+    if (!r || retry_take(w, p, f))
         return;
     p->request = NULL;
     r->part = NULL;

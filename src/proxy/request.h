@@ -13,6 +13,9 @@
  * for the next free bulk upstream. waiting: for the upstream to be ready. When a part's deadline
  * passes after it was sent, it is cut off from its request and stays in the upstream's queue as a
  * tombstone, so that the late reply finds its place and is dropped there.
+ *
+ * A short read whose upstream broke is sent once more (retry.h): a new part of it stands in
+ * worker.retries, at no node, until it is known where to send it.
  */
 #pragma once
 #include "base/buf.h"
@@ -36,9 +39,11 @@ enum failure {
     FAILURE_CLOSED,     /* the upstream broke while the part was on it */
     FAILURE_BAD_REPLY,  /* the node sent what is not RESP, or not what the command answers */
     FAILURE_NODE_LIMIT, /* limits.node_requests or node_bytes */
-    FAILURE_NO_NODE,    /* the ring is empty */
+    FAILURE_NO_NODE,    /* the ring is empty: there are no nodes, or … */
+    FAILURE_ALL_OUT,    /* … none of them is well */
     FAILURE_MEMORY,     /* limits.memory: ours, not a node's; never masked */
     FAILURE_SLOW_BODY,  /* its client sent the request too slowly; never masked */
+    FAILURE_MOVING,     /* its key is on the way to another node */
 };
 
 struct request {
@@ -66,6 +71,9 @@ enum part_size {
     PART_UPLOAD, /* a long request whose end has not come yet */
 };
 
+/* Bytes of a read that are kept, so that it can be sent again: most keys of a GET fit. */
+enum { PART_COPY_MAX = 96 };
+
 struct part {
     struct list queue;       /* see above */
     struct list of_client;   /* in client.parts, in the order of requests */
@@ -85,6 +93,15 @@ struct part {
     uint8_t proto;              /* RESP version of its reply */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
     bool held;                  /* in node.held: counts in client.held_parts */
+    bool writes;                /* it changes what the node holds, or may */
+    bool unsettled;             /* … and its request was answered without it: pulse.unsettled */
+    bool again;                 /* it is the second try */
+    bool behind_retry;          /* held because of one of its client's */
+    bool early; /* its deadline may be before those of parts in front of it: in worker.early */
+    uint8_t copy_len; /* 0: it is not sent again */
+    uint64_t hash;    /* of the key, for the ring; if there is a copy */
+    struct list early_link;
+    uint8_t copy[PART_COPY_MAX];
 };
 
 /* At the end of its client's queue, not done. NULL: out of memory. */
@@ -117,6 +134,8 @@ void failure_count(struct worker *w, enum failure f);
 /* A part of `r` for node `n`, with its deadline. In no queue yet, and not counted against the node.
  * NULL: out of memory. The caller notes it in r->part or the fanout. */
 struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index);
+/* From now on its deadline is looked after apart from its queue. */
+void part_set_early(struct part *p);
 /* Counts it, `len` bytes, against its node. */
 void part_enter(struct part *p, size_t len);
 /* For one that never entered. */

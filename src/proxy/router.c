@@ -5,6 +5,8 @@
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
+#include "proxy/retry.h"
+#include "proxy/settle.h"
 #include "proxy/worker_internal.h"
 #include "ring/key_hash.h"
 
@@ -122,24 +124,71 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         client_close(c);
 }
 
-/* `size_id`: of what is asked, in the size table; 0: it is not looked up. */
-static void forward(struct request *r, uint32_t node, uint64_t size_id, struct buf *from)
+/* No node has any slot. *ret_name: if there is but one node, it is to blame. */
+static enum failure no_node(const struct worker *w, const char **ret_name)
+{
+    *ret_name = NULL;
+    if (w->upstreams.count == 1) {
+        *ret_name = w->upstreams.nodes[0]->name;
+        return FAILURE_DOWN;
+    }
+    return w->upstreams.count == 0 ? FAILURE_NO_NODE : FAILURE_ALL_OUT;
+}
+
+/* ---- slots that are not as usual ---- */
+
+/* The key of a write goes to a node that is not its home or will not keep it: the control plane is
+ * told. False: out of memory. */
+static bool note_written(struct worker *w, struct str key, uint64_t hash)
+{
+    const struct view_node *node = &w->view->nodes[maglev_lookup(w->view->ring, hash)];
+    if (!w->control || !node->pulse)
+        return true;
+    if (!w->written)
+        w->written = written_new(w->view->version);
+    if (!w->written)
+        return false;
+    written_add(w->written, maglev_slot(hash), node->pulse->node, key);
+    return true;
+}
+
+/* May a request be sent for a key whose slot has these flags (VIEW_…)? Notes what it writes. */
+static bool passes(struct worker *w, const struct command *command, uint8_t flags, struct str key,
+                   uint64_t hash)
+{
+    if (command->flags & COMMAND_READ)
+        return !(flags & (VIEW_PARTING | VIEW_FENCED));
+    if (flags & VIEW_FENCED && !command_is_blind(command, &w->args))
+        return false;
+    return note_written(w, key, hash);
+}
+
+/* ---- one node ---- */
+
+/* `size_id`: of what is asked, in the size table; 0: it is not looked up. `hash`: of its only key;
+ * NULL: it has not just one. */
+static void forward(struct request *r, uint32_t node, uint64_t size_id, const uint64_t *hash,
+                    struct buf *from)
 {
     struct client *c = r->client;
     struct worker *w = c->worker;
     struct upstream_node *n = w->upstreams.nodes[node];
     struct upstream *u = upstream_node_shared(n, r->proto);
     size_t len = w->args.frame_len;
+    bool reads = r->command->flags & COMMAND_READ;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
     struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
     if (!p) {
         request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n->name);
         return;
     }
+    p->writes = !reads;
+    if (reads && hash)
+        retry_keep(w, p, *hash);
     p->size_id = size_id;
     p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
-    bool plain = lanes_is_plain(c, p->size);
+    bool plain = lanes_is_plain(c, p->size) && (reads || settle_allows(u));
     if (forward_bytes(w, plain ? upstream_target(u, p) : &p->bytes, from) != 0) {
         p->request = NULL;
         part_free(w, p);
@@ -180,11 +229,16 @@ static void forward_by_key(struct client *c, const struct command *command, stru
     }
     struct key_hashes hash = hash_key(w, key);
     maglev_prefetch(w->view->ring, hash.ring);
+    uint8_t flags = view_flags(w->view, hash.ring);
+    if (flags && !passes(w, command, flags, key, hash.ring)) {
+        fail_at_once(c, command, FAILURE_MOVING);
+        return;
+    }
     struct request *r = request_new(c, command, w->args.count);
     uint64_t size_id =
         command->flags & COMMAND_READ ? size_table_id(hash.whole, command->id) | 1 : 0;
     if (r)
-        forward(r, maglev_lookup(w->view->ring, hash.ring), size_id, from);
+        forward(r, maglev_lookup(w->view->ring, hash.ring), size_id, &hash.ring, from);
     else
         client_close(c);
 }
@@ -194,7 +248,7 @@ static void forward_to_node(struct client *c, const struct command *command, uin
 {
     struct request *r = request_new(c, command, c->worker->args.count);
     if (r)
-        forward(r, node, 0, from);
+        forward(r, node, 0, NULL, from);
     else
         client_close(c);
 }
@@ -205,8 +259,9 @@ static uint32_t node_of(const struct worker *w, struct str key)
 }
 
 /* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
- * -ENOMEM */
-static int find_nodes(struct worker *w)
+ * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to FANOUT_NOBODY.
+ */
+static int find_nodes(struct worker *w, const struct command *command)
 {
     struct command_keys_found *k = &w->keys;
     if (k->count > w->node_of_key_room) {
@@ -221,7 +276,14 @@ static int find_nodes(struct worker *w)
         struct str key = args_str(&w->args, k->index[i]);
         if (!key.p && args_len(&w->args, k->index[i]) > 0)
             return -ENOMEM;
-        w->node_of_key[i] = node_of(w, key);
+        uint64_t hash = key_hash(key, w->settings->hash_tags);
+        uint8_t flags = view_flags(w->view, hash);
+        w->node_of_key[i] = maglev_lookup(w->view->ring, hash);
+        if (flags && !passes(w, command, flags, key, hash)) {
+            if (command->way != COMMAND_SPLIT || !(command->flags & COMMAND_READ))
+                return -EBUSY;
+            w->node_of_key[i] = FANOUT_NOBODY;
+        }
         if (w->node_of_key[i] != w->node_of_key[0])
             different = 2;
     }
@@ -239,7 +301,13 @@ static void route_by_keys(struct client *c, const struct command *command, struc
 {
     struct worker *w = c->worker;
     if (!w->view || !w->view->ring) {
-        fail_at_once(c, command, FAILURE_NO_NODE);
+        struct request *r = request_new(c, command, w->args.count);
+        const char *name;
+        enum failure f = no_node(w, &name);
+        if (r)
+            request_fail(r, f, name);
+        else
+            client_close(c);
         return;
     }
     if (command->keys == KEYS_RANGE && command->first == command->last) {
@@ -257,9 +325,11 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         forward_to_node(c, command, node_for_keyless(w), from);
         return;
     }
-    int different = err ? err : find_nodes(w);
+    int different = err ? err : find_nodes(w, command);
     if (different < 0) {
-        fail_at_once(c, command, FAILURE_MEMORY);
+        fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
+    } else if (different == 1 && w->node_of_key[0] == FANOUT_NOBODY) {
+        fail_at_once(c, command, FAILURE_MOVING);
     } else if (different == 1) {
         forward_to_node(c, command, w->node_of_key[0], from);
     } else if (command->way == COMMAND_SPLIT) {
@@ -333,15 +403,22 @@ static void begin_upload(struct client *c, const struct command *command)
     c->upload = r;
     struct str key = args_str(&w->args, (size_t)command->first);
     enum failure f = FAILURE_NONE;
+    const char *name = NULL;
     if (!w->view || !w->view->ring)
-        f = FAILURE_NO_NODE;
+        f = no_node(w, &name);
     else if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
         f = FAILURE_MEMORY;
     struct upstream_node *n = NULL;
     uint64_t len = c->frame.len + c->frame.body_left; /* as far as it is known */
     uint64_t size_id = 0;
+    struct key_hashes hash = {0};
     if (f == FAILURE_NONE) {
-        struct key_hashes hash = hash_key(w, key);
+        hash = hash_key(w, key);
+        uint8_t flags = view_flags(w->view, hash.ring);
+        if (flags && !passes(w, command, flags, key, hash.ring))
+            f = FAILURE_MOVING;
+    }
+    if (f == FAILURE_NONE) {
         n = w->upstreams.nodes[maglev_lookup(w->view->ring, hash.ring)];
         struct upstream *u = upstream_node_shared(n, r->proto);
         /* What is only announced costs the node nothing yet; limits.bulk_max bounds the rest. */
@@ -352,11 +429,12 @@ static void begin_upload(struct client *c, const struct command *command)
     struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
     if (!p) {
         buf_clear(&c->in, &w->chunks);
-        request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n ? n->name : NULL);
+        request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n ? n->name : name);
         return;
     }
     r->part = p;
     p->size = PART_UPLOAD;
+    p->writes = !(command->flags & COMMAND_READ);
     p->size_id = size_id;
     p->guess = len;
     part_enter(p, c->in.len);

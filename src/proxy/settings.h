@@ -5,12 +5,15 @@
  * bytes. Limits that are meant for the whole process are divided among the workers by worker_new().
  */
 #pragma once
+#include "base/str.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 enum on_failure { ON_FAILURE_MISS, ON_FAILURE_ERROR };
 
 struct proxy_settings {
+    struct str node_user, node_password; /* loans; empty: none */
     bool hash_tags;
     enum on_failure reads; /* what a client gets when the node of a read has failed */
 

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Long: connecting, sending, reading and failing all turn on one thing, the order of the parts that
+ * were sent, and on one state. What a greeting says, how a large reply goes on, how a large request
+ * is sent and what becomes of a write without an answer are in files of their own.
+ */
 #include "proxy/upstream.h"
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/greeting.h"
 #include "proxy/lanes.h"
+#include "proxy/node_error.h"
 #include "proxy/reply_stream.h"
+#include "proxy/settle.h"
 #include "proxy/upload.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -53,6 +63,13 @@ static void upstream_enter(struct upstream *u, enum upstream_state to)
 
 /* ---- parts ---- */
 
+static void tell_in_flight(struct upstream *u)
+{
+    if (u->node->pulse)
+        atomic_store_explicit(&u->node->pulse->of[u->worker->index].in_flight, u->node->requests,
+                              memory_order_relaxed);
+}
+
 static void fail_all(struct upstream *u, struct list *parts, enum failure f)
 {
     if (parts == &u->sent)
@@ -63,12 +80,15 @@ static void fail_all(struct upstream *u, struct list *parts, enum failure f)
         part_fail(u->worker, p, f);
         part_leave(u->worker, p);
     }
+    tell_in_flight(u); /* there may be no more reads or writes that do */
 }
 
 enum failure upstream_admits(const struct upstream *u, size_t len)
 {
     const struct worker *w = u->worker;
     const struct upstream_node *n = u->node;
+    if (n->out)
+        return FAILURE_DOWN;
     bool may_wait = u->failures == 0 && u->state != UPSTREAM_CLOSED && n->addr.family != ADDR_NONE;
     if (u->state != UPSTREAM_READY && (!may_wait || upstream_node_is_down(n)))
         return FAILURE_DOWN;
@@ -109,28 +129,61 @@ void upstream_enqueue(struct upstream *u, struct part *p)
     upstream_start(u);
 }
 
+void upstream_give_up(struct part *p)
+{
+    if (p->upstream->state == UPSTREAM_READY) /* else it is not sent, and will not be */
+        settle_later(p->upstream, p);
+}
+
+static void tell_trouble(struct upstream *u, enum trouble what, const char *why)
+{
+    if (u->worker->control && u->node->pulse)
+        control_tell_trouble(u->worker->control, u->node->pulse, what, why);
+}
+
+/* No byte has come from the node since this part began to wait, or since the last one came. */
+static void note_miss(struct upstream *u, const struct part *p)
+{
+    if (!u->node->pulse)
+        return;
+    uint64_t began = p->deadline - u->worker->settings->request_timeout;
+    pulse_miss(u->node->pulse, u->worker->index, began);
+}
+
 uint64_t upstream_expire(struct upstream *u)
 {
-    uint64_t now = worker_now(u->worker);
+    uint64_t now = worker_now(u->worker), next = NSEC_NEVER;
+    bool missed = false;
     /* What was not sent is not sent any more: a client that was told of a time-out does not want
      * its command to be executed later. */
-    while (!list_empty(&u->waiting)) {
+    while (!list_empty(&u->waiting) && next == NSEC_NEVER) {
         struct part *p = list_first(&u->waiting, struct part, queue);
-        if (p->deadline > now)
-            return p->deadline;
+        if (p->deadline > now) {
+            next = p->deadline;
+            break;
+        }
         list_remove(&p->queue);
+        note_miss(u, p);
+        missed = true;
         part_fail(u->worker, p, FAILURE_TIMED_OUT);
         part_leave(u->worker, p);
     }
     /* What was sent keeps its place for the late reply. */
     while (u->undecided != &u->sent) {
         struct part *p = list_item(u->undecided, struct part, queue);
-        if (p->deadline > now)
-            return p->deadline;
+        if (p->deadline > now) {
+            next = nsec_min(next, p->deadline);
+            break;
+        }
         u->undecided = u->undecided->next;
+        note_miss(u, p);
+        missed = true;
+        settle_later(u, p);
         part_fail(u->worker, p, FAILURE_TIMED_OUT);
     }
-    return NSEC_NEVER;
+    if (missed)
+        tell_trouble(u, TROUBLE_MISSED, "");
+    return next;
 }
 
 static void send_waiting(struct upstream *u)
@@ -167,8 +220,11 @@ static void drop_connection(struct upstream *u)
     conn_close(&u->conn);
     buf_clear(&u->in, &u->worker->chunks);
     frame_reset(&u->frame);
-    u->dropping = u->out_of_memory = u->streaming = u->absorbing = u->pressed = u->hung_up = false;
+    settle_by_ghost(u);
+    u->dropping = u->out_of_memory = u->streaming = u->absorbing = u->pressed = u->hung_up =
+        u->at_end = false;
     u->upload = NULL;
+    u->client_id = 0;
     if (u->paused_for)
         take_ptr(u->paused_for)->paused = NULL;
     timer_clear(&u->timer);
@@ -180,6 +236,9 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
 {
     struct worker *w = u->worker;
     bool was_ready = u->state == UPSTREAM_READY;
+    /* Of a reply that has begun nothing is to be expected a second time. */
+    if (was_ready && u->frame.len > 0)
+        list_first(&u->sent, struct part, queue)->copy_len = 0;
     drop_connection(u);
     /* One that keeps being closed soon after it was ready is not tried in a tight loop. */
     if (!was_ready || worker_now(w) - u->ready_since < w->settings->backoff_min)
@@ -197,6 +256,16 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     if (blame)
         fail_all(u, &u->waiting, FAILURE_DOWN);
     lanes_changed(u->node);
+    w->retry_due = true;
+}
+
+/* It never became READY, because nobody is there. (Of one that is only late nothing is told: the
+ * deadlines that are missed are, if anybody waits.) */
+static void fail_refused(struct upstream *u, const char *why)
+{
+    u->node->refused = u->worker->control != NULL; /* first, for what fails may wait for that */
+    fail(u, FAILURE_DOWN, true, why);
+    tell_trouble(u, TROUBLE_REFUSED, why);
 }
 
 static void begin_connect(struct upstream *u)
@@ -207,6 +276,13 @@ static void begin_connect(struct upstream *u)
     struct io *io = w->loop.io;
     int handle = io->ops->connect(io->ctx, &u->node->addr, &w->node_options);
     int err = handle < 0 ? handle : conn_open(&u->conn, handle);
+    if (!err && !u->ghost && w->control) {
+        u->ghost = malloc(sizeof(*u->ghost));
+        if (!u->ghost) {
+            conn_close(&u->conn);
+            err = -ENOMEM;
+        }
+    }
     /* A connect that fails at once is dealt with by the timer: who called us may hold a part that
      * must not fail under its hands. */
     u->connect_error = err;
@@ -226,14 +302,11 @@ static void step_connecting(struct upstream *u)
     if (err == -EAGAIN)
         return;
     if (err) {
-        fail(u, FAILURE_DOWN, true, strerror(-err));
+        fail_refused(u, strerror(-err));
         return;
     }
     upstream_enter(u, UPSTREAM_GREETING);
-    static const char PING[] = "*1\r\n$4\r\nPING\r\n";
-    static const char HELLO[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
-    const char *greeting = u->proto == 3 ? HELLO : PING;
-    if (buf_append_urgent(&u->conn.out, &u->worker->chunks, greeting, strlen(greeting)) != 0) {
+    if (greeting_append(u) != 0) {
         fail(u, FAILURE_MEMORY, true, "limits.memory");
         return;
     }
@@ -243,28 +316,27 @@ static void step_connecting(struct upstream *u)
 static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
 {
     struct worker *w = u->worker;
-    bool ok = u->proto == 3 ? u->frame.type == '%' : len == 7 && memcmp(reply, "+PONG\r\n", 7) == 0;
-    if (!ok) {
-        /* -LOADING, -NOAUTH, a server without HELLO: it may be well later. The text is the node's.
-         */
-        char why[80] = "unexpected greeting: ";
-        size_t n = strlen(why);
-        for (size_t i = 0; i < len && n < sizeof(why) - 1 && reply[i] >= ' '; i++)
-            why[n++] = (char)(reply[i] == '"' || reply[i] > '~' ? '?' : reply[i]);
-        why[n] = '\0';
+    char why[GREETING_WHY_MAX];
+    if (!greeting_take(u, reply, len, why)) {
         fail(u, FAILURE_DOWN, true, why);
+        if (u->proto == 2) /* one that has no HELLO serves RESP2 clients all the same */
+            tell_trouble(u, TROUBLE_UNREADY, why);
         return;
     }
+    if (u->greetings_left > 0)
+        return;
     if (u->failures > 0)
         log_event(w->log, LOG_INFO, "upstream-back", "node=%s worker=%u resp=%u failed=%u",
                   u->node->name, w->index, u->proto, u->failures);
     upstream_enter(u, UPSTREAM_READY);
+    u->node->refused = false;
     u->failures = 0;
     u->ready_since = u->last_byte = worker_now(w);
     timer_clear(&u->timer);
     send_waiting(u);
     if (u->bulk)
         lanes_changed(u->node);
+    w->retry_due = true;
 }
 
 static void step_silence(struct upstream *u)
@@ -315,7 +387,7 @@ static void on_time(struct timer *t)
     case UPSTREAM_BACKOFF:
         /* Of bulk ones only those that somebody waits for. What the others know of the node will be
          * out of date when they are needed. */
-        if (u->bulk && !lanes_is_wanted(u)) {
+        if (u->node->out || (u->bulk && !lanes_is_wanted(u))) {
             u->failures = 0;
             upstream_enter(u, UPSTREAM_IDLE);
         } else {
@@ -395,8 +467,11 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint
     struct part *p = list_first(&u->sent, struct part, queue);
     bool was_upload = p == u->upload;
     list_remove(&p->queue);
+    settle_now(u, p);
     bool failed = u->out_of_memory;
     u->dropping = u->out_of_memory = false;
+    if (type == '-' && node_error_count(&w->metrics, &u->in, tail, len))
+        tell_trouble(u, TROUBLE_UNREADY, "");
     if (p->size_id)
         note_size(u, p, u->in.len + len, type);
     if (u->streaming)
@@ -502,13 +577,22 @@ static void read_node(struct upstream *u)
             return;
         if (n <= 0) {
             metric_add(&w->metrics.upstreams_closed_by_node, 1);
-            fail(u, FAILURE_CLOSED, false, n == 0 ? "closed by the node" : strerror((int)-n));
+            bool was_ready = u->state == UPSTREAM_READY;
+            u->at_end = n == 0;
+            const char *why = n == 0 ? "closed by the node" : strerror((int)-n);
+            if (was_ready)
+                fail(u, FAILURE_CLOSED, false, why);
+            else
+                fail_refused(u, why);
             return;
         }
         metric_add(&w->metrics.bytes_from_nodes, (uint64_t)n);
         u->last_byte = worker_now(w);
+        if (u->node->pulse)
+            pulse_beat(u->node->pulse, w->index, u->last_byte);
         if (!feed(u, w->upstream_scratch, (size_t)n))
             return;
+        tell_in_flight(u);
         if (n < UPSTREAM_READ_BYTES && !u->hung_up)
             return;
         if (!u->hung_up) { /* more may be there; others first */
@@ -584,6 +668,7 @@ void upstream_upload_ends(struct upstream *u)
 
 void upstream_flush(struct upstream *u)
 {
+    tell_in_flight(u);
     ssize_t n = conn_flush(&u->conn);
     if (n > 0)
         sent_bytes(u, (size_t)n);
@@ -624,7 +709,9 @@ struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint
 
 static void bury(struct grave *g)
 {
-    free(container_of(g, struct upstream, grave));
+    struct upstream *u = container_of(g, struct upstream, grave);
+    free(u->ghost);
+    free(u);
 }
 
 void upstream_close(struct upstream *u)

@@ -14,6 +14,10 @@
  * PING (RESP2) or HELLO 3 (RESP3) and carries requests only after the answer. While the node is
  * believed to be well (no failure since it last was READY), requests wait for that within their
  * deadlines; once it has failed they are answered at once until it is READY again.
+ *
+ * The greeting also asks for the CLIENT ID. When the connection is lost with writes on it, the node
+ * may yet execute them, so they are unsettled (pulse.h), and a ghost of the connection goes to the
+ * control plane, which kills it by that id (cluster/cleaner.c).
  */
 #pragma once
 #include "net/conn.h"
@@ -29,6 +33,7 @@ enum upstream_state {
     UPSTREAM_CLOSED, /* for good: the node left the view, or the worker ends */
 };
 
+struct control_ghost;
 struct upstream_node;
 
 struct upstream {
@@ -47,16 +52,21 @@ struct upstream {
     uint64_t last_byte;   /* ns: when the node last gave a byte, or the queue began to fill */
     uint64_t ready_since; /* ns */
     int connect_error;    /* -errno of a connect that failed at once; 0: none */
-    uint32_t failures;    /* in a row, since it was last READY */
-    uint8_t state;        /* enum upstream_state; only upstream_enter() writes it */
-    uint8_t proto;        /* 2 or 3 */
-    bool bulk;            /* in its node's pool */
-    bool hung_up;         /* the node closed its side: read to the end */
-    bool dropping;        /* the incomplete reply is not kept: nobody wants it, or no memory */
-    bool out_of_memory;   /* the incomplete reply did not fit limits.memory */
-    bool streaming;       /* the incomplete reply is passed on while it comes: reply_stream.h */
-    bool absorbing;       /* … and read on, though its client does not take it yet */
-    bool pressed;         /* … because others wait behind it */
+    uint64_t client_id;   /* of this connection at the node; 0: not known */
+    uint32_t unsettled;   /* tombstones in `sent` that are writes */
+    struct control_ghost *ghost; /* owned; made before it may be needed; NULL: none */
+    uint8_t greetings_left;      /* replies of the greeting that are to come */
+    uint32_t failures;           /* in a row, since it was last READY */
+    uint8_t state;               /* enum upstream_state; only upstream_enter() writes it */
+    uint8_t proto;               /* 2 or 3 */
+    bool bulk;                   /* in its node's pool */
+    bool hung_up;                /* the node closed its side: read to the end */
+    bool at_end;                 /* … and that was the end: what it has not done it never will */
+    bool dropping;      /* the incomplete reply is not kept: nobody wants it, or no memory */
+    bool out_of_memory; /* the incomplete reply did not fit limits.memory */
+    bool streaming;     /* the incomplete reply is passed on while it comes: reply_stream.h */
+    bool absorbing;     /* … and read on, though its client does not take it yet */
+    bool pressed;       /* … because others wait behind it */
     struct client *paused_for; /* not read until this client has taken more; NULL: it is read */
     struct part *upload;       /* whose client still sends it; the last in `sent`; NULL: none */
     uint64_t window_began;     /* ns: since when what its client moves is counted … */
@@ -90,6 +100,9 @@ bool upstream_client_is_slow(struct upstream *u);
 
 /* Fails the parts whose deadline has passed. Returns the next deadline (ns; NSEC_NEVER: none). */
 uint64_t upstream_expire(struct upstream *u);
+
+/* A part on it will be answered without its reply, before its turn in the queue comes. */
+void upstream_give_up(struct part *p);
 
 /* Sends what is to be sent; a broken connection ends as usual. */
 void upstream_flush(struct upstream *u);

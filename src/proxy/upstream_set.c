@@ -17,15 +17,24 @@ void upstream_set_init(struct upstream_set *s, struct worker *w)
 
 static void bury_node(struct grave *g)
 {
-    free(container_of(g, struct upstream_node, grave));
+    struct upstream_node *n = container_of(g, struct upstream_node, grave);
+    pulse_unref(n->pulse);
+    free(n);
+}
+
+/* What is under way there fails, or is sent to another node. `but_streams`: a large reply that is
+ * coming may come to its end. */
+static void close_upstreams(struct upstream_node *n, bool but_streams)
+{
+    lanes_close(n, but_streams);
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+        if (n->shared[lane] && !(but_streams && n->shared[lane]->streaming))
+            upstream_close(take_ptr(n->shared[lane]));
 }
 
 static void node_close(struct worker *w, struct upstream_node *n)
 {
-    lanes_close(n);
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
-        if (n->shared[lane])
-            upstream_close(take_ptr(n->shared[lane]));
+    close_upstreams(n, false);
     must(n->requests == 0 && n->bytes == 0);
     /* Its upstreams are buried first: they were put on the pile before, but nothing of the node is
      * looked at when they are freed, so the order does not matter. */
@@ -48,6 +57,8 @@ static struct upstream_node *node_new(struct worker *w, const struct view_node *
         return NULL;
     memcpy(n->name, v->name, sizeof(n->name));
     n->addr = v->addr;
+    n->pulse = pulse_ref(v->pulse);
+    n->out = v->out;
     n->worker = w;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
         list_init(&n->bulk[lane]);
@@ -65,7 +76,8 @@ static struct upstream_node *take_same(struct upstream_set *s, const struct view
 {
     for (uint32_t i = 0; i < s->count; i++) {
         struct upstream_node *n = s->nodes[i];
-        if (n && strcmp(n->name, v->name) == 0 && addr_eq(&n->addr, &v->addr)) {
+        if (n && strcmp(n->name, v->name) == 0 && addr_eq(&n->addr, &v->addr) &&
+            n->pulse == v->pulse) {
             s->nodes[i] = NULL;
             return n;
         }
@@ -85,18 +97,24 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
             err = -ENOMEM;
     }
     if (err) {
-        for (uint32_t i = 0; made && i < v->node_count; i++)
+        for (uint32_t i = 0; made && i < v->node_count; i++) {
+            if (made[i])
+                pulse_unref(made[i]->pulse);
             free(made[i]);
+        }
         free(made);
         free(nodes);
         return err;
     }
     for (uint32_t i = 0; i < v->node_count; i++) {
         nodes[i] = take_same(s, &v->nodes[i]);
-        if (nodes[i])
+        if (nodes[i]) {
+            pulse_unref(made[i]->pulse);
             free(made[i]);
-        else
+            nodes[i]->out = v->nodes[i].out;
+        } else {
             nodes[i] = made[i];
+        }
     }
     for (uint32_t i = 0; i < s->count; i++)
         if (s->nodes[i])
@@ -106,6 +124,10 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
     s->nodes = nodes;
     s->count = v->node_count;
     for (uint32_t i = 0; i < s->count; i++) {
+        if (s->nodes[i]->out) {
+            close_upstreams(s->nodes[i], true);
+            continue;
+        }
         struct upstream *u = upstream_node_shared(s->nodes[i], 2);
         if (u) /* else it is made with the first request */
             upstream_start(u);

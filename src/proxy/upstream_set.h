@@ -22,6 +22,9 @@ struct upstream_node {
     struct worker *worker; /* loan */
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
+    struct pulse *pulse; /* one reference; NULL: nobody looks at it */
+    bool out;            /* ejected: nothing is sent to it */
+    bool refused;        /* nobody was there, and the control plane was told: it will be out soon */
     struct upstream *shared[LANE_COUNT]; /* owned; NULL: not needed yet */
     struct list bulk[LANE_COUNT];        /* owned upstreams, by upstream.pool */
     uint32_t bulk_count[LANE_COUNT];
@@ -43,7 +46,8 @@ struct upstream_set {
 void upstream_set_init(struct upstream_set *s, struct worker *w);
 void upstream_set_fini(struct upstream_set *s);
 
-/* Takes over `v`: new nodes are connected to, those that left (or have another address) closed.
+/* Takes over `v`: new nodes are connected to, those that left (or have another address) closed, and
+ * so are the upstreams of those that are out.
  * 0, or -ENOMEM and nothing has changed. */
 int upstream_set_adopt(struct upstream_set *s, const struct view *v) MUST_CHECK;
 

@@ -5,6 +5,7 @@
 #include "base/nsec.h"
 #include "os/process.h"
 #include "proxy/lanes.h"
+#include "proxy/retry.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -131,8 +132,16 @@ int worker_listen(struct worker *w, const struct addr *at)
 
 struct view_message {
     struct message message;
-    struct view *view; /* one reference */
+    struct view *view;               /* one reference */
+    struct control_adopted *adopted; /* owned: the answer, made beforehand so that it can't fail */
 };
+
+/* What was written under this view is known before anybody hears that the next one is adopted. */
+static void tell_written(struct worker *w)
+{
+    if (w->written)
+        control_tell_written(w->control, take_ptr(w->written));
+}
 
 static void deliver_view(struct message *m, void *receiver)
 {
@@ -143,8 +152,16 @@ static void deliver_view(struct message *m, void *receiver)
         log_event(w->log, LOG_ERROR, "view-refused", "worker=%u version=%" PRIu64 " reason=\"%s\"",
                   w->index, v->view->version, strerror(-err));
     } else {
+        tell_written(w);
         view_unref(w->view);
         w->view = view_ref(v->view);
+        w->retry_due = true;
+    }
+    if (v->adopted) {
+        v->adopted->worker = w->index;
+        v->adopted->version = v->view->version;
+        v->adopted->refused = err != 0;
+        control_tell_adopted(w->control, v->adopted);
     }
     view_unref(v->view);
     free(v);
@@ -153,9 +170,14 @@ static void deliver_view(struct message *m, void *receiver)
 int worker_post_view(struct worker *w, struct view *v)
 {
     struct view_message *m = malloc(sizeof(*m));
-    if (!m)
+    struct control_adopted *adopted = w->control ? malloc(sizeof(*adopted)) : NULL;
+    if (!m || (w->control && !adopted)) {
+        free(m);
+        free(adopted);
         return -ENOMEM;
-    *m = (struct view_message){.message.deliver = deliver_view, .view = view_ref(v)};
+    }
+    *m = (struct view_message){
+        .message.deliver = deliver_view, .view = view_ref(v), .adopted = adopted};
     mailbox_post(&w->mailbox, &m->message);
     return 0;
 }
@@ -234,7 +256,7 @@ static void expire_deadlines(struct worker *w)
 {
     /* Kept low by parts that have been answered long since; then this finds the real one. */
     if (w->next_deadline <= worker_now(w))
-        w->next_deadline = upstream_set_expire(&w->upstreams);
+        w->next_deadline = nsec_min(upstream_set_expire(&w->upstreams), retry_expire(w));
 }
 
 static void close_stalled(struct worker *w)
@@ -271,7 +293,8 @@ static void close_idle(struct worker *w)
 static uint64_t next_due(const struct worker *w)
 {
     /* A flush, which comes after lanes_run(), may have freed what somebody waits for. */
-    if (!list_empty(&w->reviewed) || !list_empty(&w->changed_nodes))
+    if (!list_empty(&w->reviewed) || !list_empty(&w->changed_nodes) ||
+        (w->retry_due && !list_empty(&w->retries)))
         return worker_now(w);
     uint64_t due = w->next_deadline;
     due = nsec_min(due, w->gathered_at);
@@ -342,6 +365,8 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     expire_deadlines(w);
     close_stalled(w);
     close_idle(w);
+    if (w->retry_due)
+        retry_run(w);
     lanes_run(w);
     return called;
 }
@@ -375,6 +400,7 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns)
         (void)poll_and_answer(w, 0); /* a second nothing would be no news */
     flush_clients(w, true);
     flush_upstreams(w);
+    tell_written(w);
     loop_end_turn(&w->loop);
 
     if (!timer_is_set(&w->trim_timer) && chunk_pool_has_spares(&w->chunks))
@@ -412,6 +438,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
         return -ENOMEM;
     w->settings = config->settings;
     w->log = config->log;
+    w->control = config->control;
     w->index = config->index;
     w->count = config->count;
     w->client_scratch = malloc(CLIENT_READ_BYTES);
@@ -443,6 +470,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->blocked);
     list_init(&w->reviewed);
     list_init(&w->changed_nodes);
+    list_init(&w->retries);
+    list_init(&w->early);
     w->next_deadline = NSEC_NEVER;
     w->gathered_at = NSEC_NEVER;
     list_init(&w->dirty_clients);
@@ -466,6 +495,8 @@ struct worker *worker_free(struct worker *w)
     list_for_each_safe (link, &w->clients)
         client_close(list_item(link, struct client, link));
     upstream_set_fini(&w->upstreams);
+    retry_drop(w);
+    written_free(w->written);
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_close(&w->listeners[i]);
     timer_unmake(&w->drain_timer);

@@ -19,10 +19,14 @@
 
 struct worker; /* opaque outside proxy/ */
 
+struct control; /* cluster/control.h */
+
 struct worker_config {
     const struct proxy_settings *settings; /* loan: outlives the worker */
     struct log *log;                       /* loan: outlives the worker */
     unsigned index, count;                 /* this worker's place among all */
+    struct control *control; /* loan: outlives the worker; what it sees of nodes and which views it
+                                has adopted is told to it. NULL: to nobody */
 };
 
 /* `io` is a loan that outlives the worker. -ENOMEM. The caller owns *ret_worker. */

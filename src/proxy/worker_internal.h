@@ -3,6 +3,8 @@
 #pragma once
 #include "base/pool.h"
 #include "base/rng.h"
+#include "cluster/control.h"
+#include "cluster/written.h"
 #include "net/listener.h"
 #include "net/mailbox.h"
 #include "proxy/client.h"
@@ -42,7 +44,13 @@ struct worker {
     struct chunk_pool chunks;
     struct pool clients_pool, requests_pool, parts_pool;
 
-    struct view *view; /* one reference; NULL before the first */
+    struct view *view;       /* one reference; NULL before the first */
+    struct control *control; /* loan; NULL: there is nobody to tell */
+    struct written *written; /* keys to be told to it; NULL: none yet */
+    struct list retries;     /* parts: see retry.h */
+    struct list early;       /* parts whose deadlines are not in the order of their queues */
+    bool retry_due;          /* something that they wait for may have come */
+    uint32_t retry_round;    /* counts retry_run() */
     struct upstream_set upstreams;
     struct size_table sizes;
     uint64_t reserved; /* bytes that large replies on their way may have to be kept in */

@@ -11,6 +11,7 @@ import shutil
 
 import pytest
 
+import dns_servers
 import processes
 
 _prefix = itertools.count()
@@ -45,6 +46,17 @@ class Starter:
 
     def nodes(self, count, **options):
         return [self.node(**options) for _ in range(count)]
+
+    def nodes_of_a_name(self, count):
+        """Nodes that differ in their addresses only, as those of a DNS name do."""
+        for _ in range(20):
+            port, hosts = processes.free_port(), [f"127.0.1.{i + 1}" for i in range(count)]
+            if not any(processes.is_open(port, host) for host in hosts):
+                return [self.node(port=port, host=host) for host in hosts]
+        raise RuntimeError("no free port")
+
+    def dns(self, port=None):
+        return self._keep(dns_servers.Dnsmasq(self.directory, port))
 
     def proxy(self, nodes, settings=None, **options):
         return self._keep(processes.Proxy(self.directory, nodes, settings, **options))
@@ -82,6 +94,11 @@ def start(tmp_path):
     starter = Starter(tmp_path)
     yield starter
     starter.end()
+
+
+@pytest.fixture
+def dns(start):
+    return start.dns()
 
 
 @pytest.fixture(scope="session")

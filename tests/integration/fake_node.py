@@ -2,8 +2,9 @@
 """A node that does what a test tells it, down to the bytes.
 
 It answers the proxy's greeting properly (PING, or HELLO 3 for clients that speak RESP3) unless told
-otherwise, and hands every other request to `answer(connection, args)`, which sends what it likes with
-`connection.send()` and may close the connection. To misbehave inside a request, a test sets
+otherwise, and so the checks of the control plane, whose connection does not count among the others. It hands
+every other request to `answer(connection, args)`, which sends what it likes with `connection.send()` and may
+close the connection. To misbehave inside a request, a test sets
 `before_body(connection, args, size)`: it is called when the length of a long argument has come, and may
 wait_for() some of its bytes, send, close, or read nothing for a while.
 """
@@ -24,6 +25,7 @@ class Connection:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.open = True
+        self.is_control = False
 
     def send(self, data):
         try:
@@ -89,7 +91,11 @@ class Connection:
         try:
             while self.open:
                 args = self.request()
-                if self.node.greets and args[0].upper() in (b"PING", b"HELLO", b"CLIENT"):
+                if args[:3] == [b"CLIENT", b"SETNAME", b"sumcache-control"]:
+                    self.become_control()
+                if self.is_control and args[0] not in (b"PING", b"CLIENT"):
+                    self.send(b"$0\r\n\r\n" if args[0] == b"INFO" else b":0\r\n")
+                elif self.node.greets and args[0].upper() in (b"PING", b"HELLO", b"CLIENT"):
                     self.node.greet(self, args)
                 else:
                     self.node.requests.append(args)
@@ -100,8 +106,15 @@ class Connection:
             pass
         finally:
             self.open = False
-            self.node.connections.remove(self)
+            if not self.is_control:
+                self.node.connections.remove(self)
             self.socket.close()
+
+    def become_control(self):
+        self.is_control = True
+        self.node.accepted -= 1
+        self.node.connections.remove(self)
+        self.node.controls.append(self)
 
 
 class FakeNode:
@@ -120,6 +133,7 @@ class FakeNode:
         self.before_body = lambda connection, args, size: None
         self.accepted = 0
         self.connections = []
+        self.controls = []
         self.requests = []
         self.complaints = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -153,6 +167,6 @@ class FakeNode:
         except OSError:
             pass
         self.listener.close()
-        for connection in list(self.connections):
+        for connection in self.connections + self.controls:
             connection.close()
         assert not self.complaints, self.complaints

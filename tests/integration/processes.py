@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -43,9 +44,9 @@ def free_port():
     raise RuntimeError("no free port")
 
 
-def is_open(port):
+def is_open(port, host=HOST):
     try:
-        socket.create_connection((HOST, port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
         return True
     except OSError:
         return False
@@ -127,24 +128,26 @@ class Process:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def redis_argv(port, directory, memory="2gb"):
-    return ["redis-server", "--port", port, "--bind", HOST, "--save", "", "--appendonly", "no", "--maxmemory", memory,
+def redis_argv(port, directory, memory="2gb", host=HOST):
+    return ["redis-server", "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--maxmemory", memory,
             "--maxmemory-policy", "allkeys-lru", "--maxclients", "5000", "--loglevel", "notice", "--dir", directory]
 
 
 class Node(Process):
-    """A real redis-server with the settings of a cache."""
+    """A real redis-server with the settings of a cache. `host`: an address of loopback, for nodes
+    that share a port, as those of one DNS name do."""
 
-    def __init__(self, directory, port=None, memory="2gb"):
+    def __init__(self, directory, port=None, memory="2gb", host=HOST):
         self.directory = pathlib.Path(directory)
         self.memory = memory
+        self.host = host
         self.port = port or free_port()
         self._start()
 
     def _start(self):
-        super().__init__(redis_argv(self.port, self.directory, self.memory),
-                         self.directory / f"node-{self.port}.log")
-        resp.eventually(lambda: self.popen.poll() is not None or is_open(self.port),
+        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host),
+                         self.directory / f"node-{self.host}-{self.port}.log")
+        resp.eventually(lambda: self.popen.poll() is not None or is_open(self.port, self.host),
                         within=10 * SLOWNESS, what="redis-server accepts")
         if self.popen.poll() is not None:
             raise RuntimeError("redis-server ended:\n" + self.log())
@@ -154,13 +157,13 @@ class Node(Process):
 
     @property
     def name(self):
-        return f"{HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def connect(self, **options):
-        return resp.Connection(self.port, **options)
+        return resp.Connection(self.port, host=self.host, **options)
 
     def ask(self, *args):
-        return resp.ask(self.port, *args)
+        return resp.ask(self.port, *args, host=self.host)
 
 
 def to_yaml(settings, indent=0):
@@ -185,6 +188,7 @@ class Proxy(Process):
         self.directory = pathlib.Path(directory)
         self.port = port or free_port()
         self.nodes = list(nodes)
+        self.settings = settings or {}
         names = [node if isinstance(node, str) else node.name for node in self.nodes]
         log = self.directory / f"proxy-{self.port}.log"
         if STAND_IN:
@@ -194,7 +198,7 @@ class Proxy(Process):
             config = self.directory / f"proxy-{self.port}.yaml"
             everything = {"listen": [f"{HOST}:{self.port}"], "nodes": {"static": names},
                           "workers": workers, "log_level": "debug"}
-            everything.update(settings or {})
+            everything.update(self.settings)
             config.write_text(to_yaml(everything))
             argv = [BINARY, "--config", config, *options]
         super().__init__(argv, log, nofile=nofile)
@@ -228,6 +232,19 @@ class Proxy(Process):
 
     def counter(self, name):
         return self.counters()[name]
+
+    def node_lines(self):
+        """{name: {"state": …, "reason": …, …}} of INFO's line per node."""
+        lines = re.findall(r"^node\d+:name=(\S+?),(.*)\r$", self.ask("INFO").decode(), re.M)
+        return {name: dict(item.split("=", 1) for item in rest.split(",")) for name, rest in lines}
+
+    def state_of(self, node):
+        """The state of a Node or of a name; None: it is no member."""
+        return self.node_lines().get(node if isinstance(node, str) else node.name, {}).get("state")
+
+    def events(self, name):
+        """The log's lines of that event."""
+        return [line for line in self.log().splitlines() if f" {name} " in line + " "]
 
     def end(self):
         code = super().end()

@@ -43,8 +43,9 @@ def three(start):
 
 
 def test_frozen_node(start, three):
+    """One that may not be ejected (with so many misses allowed): what it costs until it is."""
     nodes, keys = three
-    proxy = start.proxy(nodes)
+    proxy = start.proxy(nodes, {"health": {"eject_misses": 1000000, "interval": "10m"}})
     frozen, well = nodes[0], nodes[1]
     with proxy.connect() as client, proxy.connect() as strict, proxy.connect() as other:
         assert strict.ask("SUMCACHE.FAILURES", "error") == "OK"
@@ -180,17 +181,16 @@ def test_killed_node(start, three):
             assert all(reply.value in (None, b"v") for reply in client.replies(100))
             eventually(lambda: client.ask("GET", key) is None, within=1)
             took = sorted(timed(client, "GET", key)[1] for _ in range(200))
-            assert took[100] < 0.005 * SLOWNESS, "a node that is down is answered at once"
+            assert took[100] < 0.005 * SLOWNESS, "a node that is down is answered for at once"
             assert took[-1] < DEADLINE + MARGIN
-            error = client.ask("SET", key, "w")
-            assert str(error).startswith(f"ERR sumcache: node {victim.name} "), error
-            assert "down" in str(error) or "closed" in str(error)
-            assert proxy.counter("requests_node_down") > 100
-            victim.start_again()
-            began = time.monotonic()
-            eventually(lambda: client.ask("SET", key, "w") == "OK", within=2 * SLOWNESS)
-            assert time.monotonic() - began < 1 + 1 * SLOWNESS
+            eventually(lambda: client.ask("SET", key, "w") == "OK", within=0.2 * SLOWNESS, what="another node has its keys")
             assert client.ask("GET", key) == b"w"
+            assert proxy.counter("nodes_out") == 1
+            victim.start_again()
+            eventually(lambda: proxy.counter("slots_away") + proxy.counter("slots_fenced") == 0, within=5 * SLOWNESS,
+                       what="it is admitted")
+            assert client.ask("GET", key) is None and client.ask("SET", key, "x") == "OK"
+            assert victim.ask("GET", key) == b"x"
     finally:
         over.set()
         thread.join(20)
@@ -211,7 +211,7 @@ def test_all_nodes_down(start):
             took.append(seconds)
         assert statistics.median(took) < 0.005 * SLOWNESS
         answer = client.ask("SET", "a", "1")
-        assert isinstance(answer, Error) and str(answer).endswith(("is down", "closed the connection")), answer
+        assert isinstance(answer, Error) and str(answer).endswith(("is down", "closed the connection", "no node is up")), answer
         assert client.ask("MGET", "a", "b", "c", "d") == [None] * 4
         answer, seconds = timed(client, "MSET", *[x for i in range(300) for x in (i, i)])
         assert isinstance(answer, Error) and seconds < 0.1 * SLOWNESS
@@ -269,7 +269,7 @@ def test_nodes_killed_again_and_again(start, three):
     """Traffic of many clients while nodes are killed and started: every client stays connected and
     every reply is right, a miss or an error that says which node."""
     nodes, keys = three
-    proxy = start.proxy(nodes, {"timeouts": {"backoff_max": "100ms"}})
+    proxy = start.proxy(nodes, {"timeouts": {"backoff_max": "100ms"}, "health": {"hold_max": "100ms", "interval_out": "50ms"}})
     over = threading.Event()
     mistakes = []
 
@@ -284,7 +284,7 @@ def test_nodes_killed_again_and_again(start, three):
                     except (Closed, OSError) as error:
                         mistakes.append(repr(error))
                         return
-                    if not (one == "OK" or "sumcache: node" in str(one)) or two not in (None, key.encode()) or \
+                    if not (one == "OK" or "ERR sumcache: " in str(one)) or two not in (None, key.encode()) or \
                             three[0] not in (None, key.encode()) or three[1] is not None:
                         mistakes.append((key, one, two, three))
 
@@ -294,11 +294,9 @@ def test_nodes_killed_again_and_again(start, three):
     try:
         for i in range(9):
             nodes[i % 3].kill()
-            down = proxy.counter("requests_node_down")
-            eventually(lambda down=down: proxy.counter("requests_node_down") > down + 20 or mistakes, within=3 * SLOWNESS)
+            eventually(lambda: proxy.counter("nodes_out") > 0 or mistakes, within=3 * SLOWNESS)
             nodes[i % 3].start_again()
-            key = keys[nodes[i % 3].name][0]
-            eventually(lambda key=key: proxy.ask("SET", key, "1") == "OK", within=1 + 2 * SLOWNESS)
+            eventually(lambda: proxy.counter("nodes_out") == 0 or mistakes, within=3 + 2 * SLOWNESS)
     finally:
         over.set()
         for thread in threads:

@@ -91,13 +91,6 @@ def discover(start):
         assert code == 0 and log.endswith("ended\n"), log[-2000:]
 
 
-@pytest.fixture
-def dns(start, tmp_path):
-    server = dns_servers.Dnsmasq(tmp_path)
-    start.started.append(server)
-    return server
-
-
 def at(server):
     return f"server={HOST}:{server.port}"
 

@@ -33,7 +33,7 @@ struct sim_options story_options(void)
 
 void story_begin(struct story *t, const struct sim_options *options)
 {
-    *t = (struct story){.s = sim_new(1, options, NULL, true)};
+    *t = (struct story){.s = sim_new(1, options, getenv("STORY_PRINT") ? stderr : NULL, true)};
     story_run(t, 10 * NSEC_MS);
 }
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control plane's thread: the control plane itself, discovery, and the resolver that it asks,
+ * on one loop. Made and freed by the main thread.
+ */
+#pragma once
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "cluster/control.h"
+#include "daemon/config.h"
+#include "daemon/local_nodes.h"
+
+struct control_thread; /* opaque */
+
+/* `config`, `proxy` (for what both planes have to agree on) and `log` are loans that outlive it.
+ * `publish` is called with `owner`, by whoever calls control_thread_begin() and then by its own
+ * thread. -errno. */
+int control_thread_new(const struct config *config, const struct proxy_settings *proxy,
+                       struct log *log, unsigned worker_count,
+                       int (*publish)(void *owner, struct view *v), void *owner,
+                       struct control_thread **ret) MUST_CHECK;
+
+/* For workers, who tell it what they see; lives until control_thread_free(). */
+struct control *control_thread_control(struct control_thread *t);
+
+/* Begins to discover: the first view, of the nodes that are given by address or name, is published
+ * before it returns. `local` may be NULL. Workers must have been made. -errno. */
+int control_thread_begin(struct control_thread *t, const struct local_nodes *local) MUST_CHECK;
+
+int control_thread_start(struct control_thread *t) MUST_CHECK; /* the thread; -errno */
+/* Ends the thread. Workers may still tell things; nobody listens. Fine if it was not started. */
+void control_thread_stop(struct control_thread *t);
+/* Workers must be gone. NULL is fine; always returns NULL. */
+struct control_thread *control_thread_free(struct control_thread *t);

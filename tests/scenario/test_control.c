@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes that go out and come back, one story each: nobody is ever given an old value, and what was
+ * under way when a node broke is dealt with (docs/decisions/0007). Times are quicker than in
+ * earnest.
+ */
+#include "cluster/control_metrics.h"
+#include "ring/key_hash.h"
+#include "story.h"
+
+#include "base/nsec.h"
+
+static struct sim_options options(void)
+{
+    struct sim_options o = story_options();
+    struct control_settings *c = &o.control;
+    o.has_control = true;
+    *c = control_settings_default();
+    c->interval = 200 * NSEC_MS;
+    c->interval_out = 20 * NSEC_MS;
+    c->timeout = 100 * NSEC_MS;
+    c->healthy = 2;
+    c->hold_min = 20 * NSEC_MS;
+    c->hold_max = 100 * NSEC_MS;
+    c->max_ejected = 100;
+    c->flush_interval = 0;
+    c->grace = 20 * NSEC_MS;
+    return o;
+}
+
+static void begin(struct story *t, const struct sim_options *o)
+{
+    story_begin(t, o);
+    for (int i = 0; i < 100 && !control_is_calm(t->s->control); i++)
+        story_run(t, 10 * NSEC_MS);
+    assert_true(control_is_calm(t->s->control));
+    /* One that is lost soon after it was ready is not connected again at once. */
+    story_run(t, o->proxy.backoff_min);
+}
+
+static uint64_t count_of(const struct story *t, const char *name)
+{
+    for (unsigned m = 0; m < CONTROL_METRIC_COUNT; m++) {
+        const char *at = (const char *)control_metrics(t->s->control);
+        if (strcmp(CONTROL_METRIC_INFO[m].name, name) == 0)
+            return metric_get(
+                (const atomic_uint_least64_t *)(const void *)(at + CONTROL_METRIC_INFO[m].offset));
+    }
+    fail_msg("no metric %s", name);
+    return 0;
+}
+
+static const struct view *newest(const struct story *t)
+{
+    return t->s->checker.views[t->s->checker.view_count - 1].view;
+}
+
+static uint8_t state_of(const struct story *t, unsigned node)
+{
+    const struct view *v = newest(t);
+    for (uint32_t i = 0; i < v->node_count; i++) {
+        if (v->nodes[i].addr.ip[3] == node + 1)
+            return v->nodes[i].state;
+    }
+    return VIEW_LEAVING;
+}
+
+static unsigned owner_of(const struct story *t, const char *key)
+{
+    const struct check_view *cv = &t->s->checker.views[t->s->checker.view_count - 1];
+    return (unsigned)cv->node_of[maglev_lookup(cv->view->ring, key_hash(str_of(key), true))];
+}
+
+static void wait_for(struct story *t, unsigned node, enum view_state state)
+{
+    for (int i = 0; i < 20000 && state_of(t, node) != state; i++)
+        story_run(t, NSEC_MS / 2);
+    assert_int_equal(state_of(t, node), state);
+}
+
+/* All are in the ring, slots are open, and what was left behind is cleared away. */
+static void wait_for_rest(struct story *t)
+{
+    for (int i = 0; i < 2000; i++) {
+        story_run(t, 10 * NSEC_MS);
+        if (control_is_calm(t->s->control) && count_of(t, "slots_away") == 0 &&
+            count_of(t, "journal_keys") == 0)
+            return;
+    }
+    fail_msg("it does not come to rest");
+}
+
+static void freeze(struct story *t, unsigned node, uint64_t ns)
+{
+    io_sim_freeze(t->s->world, io_sim_host_number(t->s->nodes[node]->io),
+                  io_sim_now(t->s->world) + ns);
+}
+
+static void thaw(struct story *t, unsigned node)
+{
+    io_sim_freeze(t->s->world, io_sim_host_number(t->s->nodes[node]->io), 0);
+}
+
+/* The n-th value of that key. */
+static const char *value(const char *key, unsigned n, char to[32])
+{
+    snprintf(to, 32, "%s.c0.q%u.i0.", key, n);
+    return to;
+}
+
+static void say_set(struct story *t, unsigned client, const char *key, unsigned n)
+{
+    char text[32];
+    story_print(t, client, "SET %s %s\r\n", key, value(key, n, text));
+}
+
+static void set(struct story *t, unsigned client, const char *key, unsigned n)
+{
+    say_set(t, client, key, n);
+    story_hear(t, client, "+OK\r\n", 5 * NSEC_MS);
+}
+
+static void get(struct story *t, unsigned client, const char *key, unsigned n)
+{
+    char text[32], reply[64];
+    value(key, n, text);
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(text), text);
+    story_print(t, client, "GET %s\r\n", key);
+    story_hear(t, client, reply, 5 * NSEC_MS);
+}
+
+static void miss(struct story *t, unsigned client, const char *key)
+{
+    story_print(t, client, "GET %s\r\n", key);
+    story_hear(t, client, "$-1\r\n", 5 * NSEC_MS);
+}
+
+/* Does the node hold anything under that key? */
+static bool holds(const struct story *t, unsigned node, const char *key)
+{
+    return t->s->nodes[node]->values[0][atoi(key + 1)].exists;
+}
+
+/* Requests that wait in vain, so that it is found to hang. */
+static void eject_hung(struct story *t, unsigned node, const char *key)
+{
+    unsigned c = story_connect(t);
+    for (int i = 0; i < 3; i++)
+        story_print(t, c, "GET %s\r\n", key);
+    wait_for(t, node, VIEW_OUT);
+    story_leave(t, c);
+}
+
+static void cut_off(struct story *t, unsigned node, uint64_t ns)
+{
+    redis_model_crash(t->s->nodes[node], io_sim_now(t->s->world) + ns, false, 0);
+    wait_for(t, node, VIEW_OUT);
+}
+
+static void restart(struct story *t, unsigned node, uint64_t ns)
+{
+    redis_model_crash(t->s->nodes[node], io_sim_now(t->s->world) + ns, true, 0);
+    wait_for(t, node, VIEW_OUT);
+}
+
+/* Until its slots have an owner and are open again. */
+static void wait_for_move(struct story *t)
+{
+    for (int i = 0; i < 1000 && count_of(t, "slots_fenced") > 0; i++)
+        story_run(t, NSEC_MS);
+    assert_int_equal(count_of(t, "slots_fenced"), 0);
+}
+
+/* ---- requests under way ---- */
+
+static void reset_connections(struct story *t, unsigned node)
+{
+    int handles[16];
+    unsigned n =
+        io_sim_connections(t->s->world, io_sim_host_number(t->s->nodes[node]->io), handles, 16);
+    for (unsigned i = 0; i < n; i++)
+        io_sim_reset(t->s->world, handles[i]);
+}
+
+static void test_a_client_may_leave_while_its_read_waits_to_be_sent_again(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, b, key, 1);
+    freeze(&t, 0, 30 * NSEC_MS);
+    story_print(&t, a, "GET %s\r\n", key);
+    story_print(&t, b, "GET %s\r\n", key);
+    story_run(&t, 5 * NSEC_MS);
+    reset_connections(&t, 0);
+    story_run(&t, 5 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "requests_retried"), 2);
+    story_leave(&t, a);
+    char text[32], reply[64];
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(value(key, 1, text)), text);
+    story_hear(&t, b, reply, 60 * NSEC_MS);
+    story_end(&t);
+}
+
+static void test_a_read_that_is_sent_again_keeps_its_deadline(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.eject_after = NSEC_S; /* it stays */
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, a, key, 1);
+    freeze(&t, 0, 160 * NSEC_MS);
+    uint64_t asked_at = io_sim_now(t.s->world);
+    story_print(&t, a, "GET %s\r\n", key);
+    story_run(&t, 60 * NSEC_MS);
+    reset_connections(&t, 0);
+    story_hear(&t, a, "$-1\r\n", 60 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "requests_retried"), 1);
+    assert_in_range(io_sim_now(t.s->world) - asked_at, 99 * NSEC_MS, 102 * NSEC_MS);
+    story_end(&t);
+}
+
+/* A write of the same client behind it must not be seen by the read before it. */
+static void test_a_read_that_is_sent_again_keeps_its_clients_order(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, a, key, 1);
+    freeze(&t, 0, 30 * NSEC_MS);
+    story_print(&t, a, "GET %s\r\n", key);
+    story_run(&t, 5 * NSEC_MS);
+    reset_connections(&t, 0);
+    story_run(&t, 2 * NSEC_MS);
+    say_set(&t, a, key, 2);
+    char text[32], reply[64];
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n+OK\r\n", strlen(value(key, 1, text)), text);
+    story_hear(&t, a, reply, 60 * NSEC_MS);
+    assert_int_equal(story_metric(&t, "requests_retried"), 1);
+    get(&t, a, key, 2);
+    story_end(&t);
+}
+
+/* ---- never stale ---- */
+
+static void test_a_node_that_thaws_does_not_execute_what_was_given_up(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.proxy.stall_timeout = 100 * NSEC_MS; /* its upstream is given up too */
+    begin(&t, &o);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, a, key, 1);
+    freeze(&t, 0, 60 * NSEC_S);
+    say_set(&t, a, key, 2); /* lies in its socket's buffer */
+    eject_hung(&t, 0, key);
+    story_hear(&t, a, "-ERR sumcache: node 10.0.0.1:7000 timed out\r\n", NSEC_MS);
+    wait_for_move(&t);
+    assert_int_not_equal(owner_of(&t, key), 0);
+    set(&t, b, key, 3);
+    get(&t, a, key, 3);
+    thaw(&t, 0);
+    for (int i = 0; i < 2000 && state_of(&t, 0) != VIEW_UP; i++) {
+        story_run(&t, NSEC_MS);
+        story_print(&t, b, "GET %s\r\n", key);
+        story_run(&t, NSEC_MS);
+        char old1[32], old2[32];
+        *bytes_room(&t.got[b], 1) = '\0';
+        const char *heard = (const char *)bytes_at(&t.got[b]);
+        assert_null(strstr(heard, value(key, 1, old1)));
+        assert_null(strstr(heard, value(key, 2, old2)));
+        t.got[b].head = t.got[b].len = 0;
+    }
+    wait_for_rest(&t);
+    assert_int_equal(owner_of(&t, key), 0);
+    miss(&t, b, key);
+    for (unsigned n = 0; n < 3; n++)
+        assert_false(holds(&t, n, key));
+    story_end(&t);
+}
+
+static void test_a_write_while_its_node_was_out_is_not_undone_by_its_return(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *set_key = story_key(&t, 0, 0), *deleted = story_key(&t, 0, 1),
+               *untouched = story_key(&t, 0, 2);
+    set(&t, a, set_key, 1);
+    set(&t, a, deleted, 1);
+    set(&t, a, untouched, 1);
+    cut_off(&t, 0, 300 * NSEC_MS);
+    wait_for_move(&t);
+    set(&t, a, set_key, 2);
+    story_print(&t, a, "DEL %s\r\n", deleted);
+    story_hear(&t, a, ":0\r\n", 5 * NSEC_MS);
+    miss(&t, a, untouched);
+    wait_for_rest(&t);
+    miss(&t, a, set_key);
+    miss(&t, a, deleted);
+    get(&t, a, untouched, 1);        /* what nobody wrote is still there */
+    for (unsigned n = 1; n < 3; n++) /* nothing is left behind for the next time */
+        assert_false(holds(&t, n, set_key));
+    story_end(&t);
+}
+
+/* Though the journal did not know all that it missed: another process has nothing old. */
+static void test_a_node_that_comes_back_empty_is_not_flushed(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, a, key, 1);
+    restart(&t, 0, 200 * NSEC_MS);
+    wait_for_move(&t);
+    set(&t, a, key, 2);
+    wait_for(&t, 0, VIEW_UP);
+    assert_int_equal(count_of(&t, "journal_overflows"), 1);
+    assert_int_equal(count_of(&t, "flushes"), 0);
+    wait_for_rest(&t);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
+/* Both orders of the return, and of the way out. */
+static void two_nodes(unsigned first_back, unsigned second_back)
+{
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *keys[2] = {story_key(&t, 0, 0), story_key(&t, 1, 0)};
+    set(&t, a, keys[0], 1);
+    set(&t, a, keys[1], 1);
+    unsigned n = 2;
+    cut_off(&t, 0, 60 * NSEC_S);
+    wait_for_move(&t);
+    set(&t, a, keys[0], n);
+    set(&t, a, keys[1], n++);
+    cut_off(&t, 1, 60 * NSEC_S);
+    wait_for_move(&t);
+    set(&t, a, keys[0], n);
+    set(&t, a, keys[1], n++);
+    const unsigned back[2] = {first_back, second_back};
+    for (int i = 0; i < 2; i++) {
+        redis_model_crash(t.s->nodes[back[i]], io_sim_now(t.s->world), false, 0);
+        wait_for(&t, back[i], VIEW_UP);
+        wait_for_move(&t);
+        story_run(&t, 10 * NSEC_MS);
+        for (int k = 0; k < 2; k++) {
+            if (owner_of(&t, keys[k]) == 2)
+                get(&t, a, keys[k], n - 1);
+            else
+                miss(&t, a, keys[k]);
+        }
+    }
+    wait_for_rest(&t);
+    for (int k = 0; k < 2; k++) {
+        miss(&t, a, keys[k]);
+        for (unsigned i = 0; i < 3; i++)
+            assert_false(holds(&t, i, keys[k]));
+    }
+    story_end(&t);
+}
+
+static void test_two_nodes_come_back_in_either_order(void **state)
+{
+    (void)state;
+    two_nodes(0, 1);
+    two_nodes(1, 0);
+}
+
+static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 2, 0);
+    set(&t, a, key, 1);
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    story_run(&t, 15 * NSEC_MS); /* its grace */
+    get(&t, a, key, 1);
+    story_run(&t, NSEC_S);
+    assert_int_equal(newest(&t)->node_count, 2);
+    set(&t, a, key, 2);
+    get(&t, a, key, 2);
+    t.s->node_present[2] = true;
+    sim_post_view(t.s);
+    wait_for(&t, 2, VIEW_UP);
+    wait_for_rest(&t);
+    assert_int_equal(owner_of(&t, key), 2);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
+static void weigh(struct story *t, unsigned node, uint32_t weight)
+{
+    t->s->node_weight[node] = weight;
+    sim_post_view(t->s);
+    story_run(t, 10 * NSEC_MS);
+    wait_for_move(t);
+}
+
+/* All are well, and slots move all the same: one node gets more weight, and less again. */
+static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned before[CHECK_KEYS_MAX], from = 0;
+    char key[8] = "";
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+        snprintf(key, sizeof(key), "s%u", i);
+        before[i] = owner_of(&t, key);
+    }
+    weigh(&t, 0, 3);
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+        snprintf(key, sizeof(key), "s%u", i);
+        from = before[i];
+        if (from != 0 && owner_of(&t, key) == 0)
+            break;
+    }
+    weigh(&t, 0, 1);
+    wait_for_rest(&t);
+    assert_int_equal(owner_of(&t, key), from);
+
+    unsigned a = story_connect(&t);
+    set(&t, a, key, 1);
+    weigh(&t, 0, 3);
+    miss(&t, a, key);
+    set(&t, a, key, 2);
+    get(&t, a, key, 2);
+    weigh(&t, 0, 1); /* before anything was swept: the old one still has what it had */
+    miss(&t, a, key);
+    set(&t, a, key, 3);
+    wait_for_rest(&t);
+    assert_false(holds(&t, 0, key));
+    weigh(&t, 0, 3);
+    miss(&t, a, key);
+    wait_for_rest(&t); /* … and now it has been swept */
+    assert_false(holds(&t, from, key));
+    story_end(&t);
+}
+
+static void test_a_journal_that_overflows_has_the_node_flushed(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0), *untouched = story_key(&t, 0, 1);
+    set(&t, a, key, 1);
+    set(&t, a, untouched, 1);
+    cut_off(&t, 0, 300 * NSEC_MS);
+    wait_for_move(&t);
+    set(&t, a, key, 2);
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_rest(&t);
+    assert_true(count_of(&t, "journal_overflows") > 0);
+    assert_int_equal(count_of(&t, "flushes"), 1);
+    miss(&t, a, key);
+    miss(&t, a, untouched);
+    assert_false(holds(&t, 0, untouched));
+    story_end(&t);
+}
+
+static void test_a_node_whose_cleaning_fails_stays_out(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, a, key, 1);
+    cut_off(&t, 0, 100 * NSEC_MS);
+    wait_for_move(&t);
+    set(&t, a, key, 2);
+    uint64_t replays = count_of(&t, "replays");
+    while (count_of(&t, "replays") == replays)
+        story_run(&t, 50 * NSEC_US);
+    freeze(&t, 0, 400 * NSEC_MS); /* before the UNLINK has come to it */
+    assert_true(holds(&t, 0, key));
+    for (int i = 0; i < 39; i++) {
+        story_run(&t, 10 * NSEC_MS);
+        assert_int_not_equal(state_of(&t, 0), VIEW_UP);
+        assert_int_not_equal(owner_of(&t, key), 0);
+        get(&t, a, key, 2);
+    }
+    wait_for_rest(&t);
+    assert_true(count_of(&t, "replays") > replays + 1);
+    miss(&t, a, key);
+    assert_false(holds(&t, 0, key));
+    story_end(&t);
+}
+
+/* One that timed out may yet be executed, at any time: a newer one by another way would be lost. */
+static void test_a_newer_write_waits_until_an_older_one_is_settled(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.workers = 2;
+    o.control.eject_after = 10 * NSEC_S; /* it stays in the ring */
+    o.control.timeout = NSEC_S;
+    o.proxy.stall_timeout = 10 * NSEC_S;
+    begin(&t, &o);
+    unsigned clients[4];
+    const char *key = story_key(&t, 0, 0);
+    for (int i = 0; i < 4; i++)
+        clients[i] = story_connect(&t);
+    for (int i = 0; i < 4; i++)
+        set(&t, clients[i], key, 1);
+    freeze(&t, 0, 180 * NSEC_MS);
+    say_set(&t, clients[0], key, 2);
+    story_hear(&t, clients[0], "-ERR sumcache: node 10.0.0.1:7000 timed out\r\n", 102 * NSEC_MS);
+    for (unsigned i = 1; i < 4; i++)
+        say_set(&t, clients[i], key, 2 + i);
+    story_run(&t, 200 * NSEC_MS);
+    uint64_t refused = story_metric(&t, "requests_unsettled");
+    assert_in_range(refused, 1, 3); /* those of the other worker */
+    for (unsigned i = 1; i < 4; i++)
+        t.got[clients[i]].head = t.got[clients[i]].len = 0;
+    set(&t, clients[1], key, 6);
+    for (int i = 0; i < 4; i++)
+        get(&t, clients[i], key, 6);
+    story_end(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_client_may_leave_while_its_read_waits_to_be_sent_again),
+        cmocka_unit_test(test_a_read_that_is_sent_again_keeps_its_deadline),
+        cmocka_unit_test(test_a_read_that_is_sent_again_keeps_its_clients_order),
+        cmocka_unit_test(test_a_node_that_thaws_does_not_execute_what_was_given_up),
+        cmocka_unit_test(test_a_write_while_its_node_was_out_is_not_undone_by_its_return),
+        cmocka_unit_test(test_a_node_that_comes_back_empty_is_not_flushed),
+        cmocka_unit_test(test_two_nodes_come_back_in_either_order),
+        cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
+        cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
+        cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
+        cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),
+        cmocka_unit_test(test_a_newer_write_waits_until_an_older_one_is_settled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
