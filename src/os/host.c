@@ -32,45 +32,6 @@ static socklen_t to_sockaddr(const struct addr *a, union host_sockaddr *to)
     return sizeof(to->v6);
 }
 
-/* The addresses of one family, behind the `count` there are. The new count. */
-static size_t take_family(const struct addrinfo *list, int family, uint16_t port,
-                          struct addr *addrs, size_t max, size_t count)
-{
-    for (const struct addrinfo *i = list; i && count < max; i = i->ai_next) {
-        if (i->ai_family != family)
-            continue;
-        struct addr a = {.family = family == AF_INET ? ADDR_V4 : ADDR_V6, .port = port};
-        if (family == AF_INET)
-            memcpy(a.ip, &((const struct sockaddr_in *)(const void *)i->ai_addr)->sin_addr, 4);
-        else
-            memcpy(a.ip, &((const struct sockaddr_in6 *)(const void *)i->ai_addr)->sin6_addr, 16);
-        addrs[count++] = a;
-    }
-    return count;
-}
-
-int host_resolve(const char *host, uint16_t port, struct addr *ret_addrs, size_t max,
-                 size_t *ret_count, const char **ret_reason)
-{
-    /* No AI_ADDRCONFIG: it would hide "localhost" on a machine that has no other address yet. */
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    int err = getaddrinfo(host, NULL, &hints, &list);
-    if (err) {
-        *ret_reason = gai_strerror(err);
-        return err == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH;
-    }
-    size_t count = take_family(list, AF_INET, port, ret_addrs, max, 0);
-    count = take_family(list, AF_INET6, port, ret_addrs, max, count);
-    freeaddrinfo(list);
-    if (count == 0) {
-        *ret_reason = "No IPv4 or IPv6 address";
-        return -EHOSTUNREACH;
-    }
-    *ret_count = count;
-    return 0;
-}
-
 /* A socket bound to `at`. The descriptor or -errno. */
 static int bind_socket(const struct addr *at)
 {
@@ -122,39 +83,110 @@ static bool is_ready(int fd, short what, uint64_t until)
     return poll(&p, 1, ms) == 1 && (p.revents & what);
 }
 
-static bool ask(int fd, struct str question, struct str answer, uint64_t until)
+/* Connected, and the question sent: 0 or -errno. A question is a few bytes and the socket is fresh:
+ * it fits its buffer in one call. */
+static int begin(int fd, const struct addr *at, struct str question, uint64_t until)
 {
+    union host_sockaddr sa;
+    socklen_t len = to_sockaddr(at, &sa), err_len = sizeof(int);
     int err = 0;
-    socklen_t len = sizeof(err);
-    if (!is_ready(fd, POLLOUT, until) || getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) || err)
-        return false;
-    /* A question is a few bytes and the socket is fresh: it fits its buffer in one call. */
-    if (send(fd, question.p, question.len, MSG_NOSIGNAL) != (ssize_t)question.len)
-        return false;
-    for (size_t at = 0; at < answer.len;) {
-        char got[64];
-        size_t want = answer.len - at < sizeof(got) ? answer.len - at : sizeof(got);
+    if (connect(fd, &sa.any, len) != 0 && errno != EINPROGRESS)
+        return -errno;
+    if (!is_ready(fd, POLLOUT, until))
+        return -ETIMEDOUT;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0)
+        return -errno;
+    if (err)
+        return -err;
+    ssize_t sent = send(fd, question.p, question.len, MSG_NOSIGNAL);
+    if (sent < 0)
+        return -errno;
+    return (size_t)sent == question.len ? 0 : -EMSGSIZE;
+}
+
+static int take_answer(int fd, uint64_t until,
+                       bool (*take)(void *owner, const char *bytes, size_t len), void *owner)
+{
+    char got[16 * 1024];
+    for (;;) {
         if (!is_ready(fd, POLLIN, until))
-            return false;
-        ssize_t n = read(fd, got, want);
-        if (n <= 0 || memcmp(got, answer.p + at, (size_t)n) != 0)
-            return false;
-        at += (size_t)n;
+            return -ETIMEDOUT;
+        ssize_t n = read(fd, got, sizeof(got));
+        if (n == 0)
+            return -ECONNRESET;
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        if (n > 0 && take(owner, got, (size_t)n))
+            return 0;
     }
-    return true;
+}
+
+int host_ask(const struct addr *at, struct str question, uint64_t timeout_ns,
+             bool (*take)(void *owner, const char *bytes, size_t len), void *owner)
+{
+    uint64_t until = process_now_ns() + timeout_ns;
+    int family = at->family == ADDR_V4 ? AF_INET : AF_INET6;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int err = begin(fd, at, question, until);
+    if (!err)
+        err = take_answer(fd, until, take, owner);
+    close(fd);
+    return err;
+}
+
+struct expected {
+    struct str rest;
+    bool same;
+};
+
+static bool compare(void *owner, const char *bytes, size_t len)
+{
+    struct expected *e = owner;
+    size_t n = len < e->rest.len ? len : e->rest.len;
+    e->same = memcmp(bytes, e->rest.p, n) == 0;
+    e->rest = (struct str){e->rest.p + n, e->rest.len - n};
+    return !e->same || e->rest.len == 0;
 }
 
 bool host_answers(const struct addr *at, struct str question, struct str answer,
                   uint64_t timeout_ns)
 {
-    uint64_t until = process_now_ns() + timeout_ns;
-    union host_sockaddr sa;
-    socklen_t len = to_sockaddr(at, &sa);
-    int fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return false;
-    bool same = (connect(fd, &sa.any, len) == 0 || errno == EINPROGRESS) &&
-                ask(fd, question, answer, until);
-    close(fd);
-    return same;
+    struct expected e = {answer, false};
+    return host_ask(at, question, timeout_ns, compare, &e) == 0 && e.same;
+}
+
+int host_find(struct str name, uint16_t port, struct addr *ret_at, const char **ret_why)
+{
+    char text[256];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    if (name.len >= sizeof(text)) {
+        *ret_why = "the name is too long";
+        return -ENOENT;
+    }
+    memcpy(text, name.p, name.len);
+    text[name.len] = '\0';
+    int err = getaddrinfo(text, NULL, &hints, &found);
+    if (err) {
+        *ret_why = gai_strerror(err);
+        return -ENOENT;
+    }
+    const struct addrinfo *a = found;
+    while (a && a->ai_family != AF_INET && a->ai_family != AF_INET6)
+        a = a->ai_next;
+    if (a) {
+        union host_sockaddr sa = {0};
+        memcpy(&sa, a->ai_addr, a->ai_addrlen < sizeof(sa) ? a->ai_addrlen : sizeof(sa));
+        *ret_at =
+            (struct addr){.family = a->ai_family == AF_INET ? ADDR_V4 : ADDR_V6, .port = port};
+        if (a->ai_family == AF_INET)
+            memcpy(ret_at->ip, &sa.v4.sin_addr, 4);
+        else
+            memcpy(ret_at->ip, &sa.v6.sin6_addr, 16);
+    } else {
+        *ret_why = "no IP address";
+    }
+    freeaddrinfo(found);
+    return a ? 0 : -ENOENT;
 }

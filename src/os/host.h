@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names and ports of hosts, for start-up and the control plane: these calls may block, the first
- * one for as long as the resolver likes. Workers never call them.
+ * Ports of this host, and short talks with a server: for start-up and for commands that ask a
+ * running proxy. These calls may block; workers never make them.
  */
 #pragma once
 #include "base/addr.h"
@@ -11,15 +11,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/*
- * The addresses of a host name or a numeric address (answered without any look-up), each with
- * `port`, IPv4 before IPv6 and else in the order of the system's resolver: at least one, at most
- * `max`. -ENOMEM, or -EHOSTUNREACH for all that the resolver may say; *ret_reason, a static text,
- * then says what it was.
- */
-int host_resolve(const char *host, uint16_t port, struct addr *ret_addrs, size_t max,
-                 size_t *ret_count, const char **ret_reason) MUST_CHECK;
 
 /*
  * Could a socket listen there? Asks without SO_REUSEPORT, so that a second process of the same user
@@ -35,3 +26,13 @@ int host_free_port(uint16_t first, uint16_t last, uint16_t *ret_port) MUST_CHECK
  * most timeout_ns. */
 bool host_answers(const struct addr *at, struct str question, struct str answer,
                   uint64_t timeout_ns);
+
+/* The first address of `name` (a number, or what this host's resolver knows); port is that of
+ * *ret_at. 0 or -ENOENT: *ret_why, a text that stays, says why. There is no time-out. */
+int host_find(struct str name, uint16_t port, struct addr *ret_at, const char **ret_why) MUST_CHECK;
+
+/* Connects, sends `question` (short: it fits a fresh socket's buffer), and hands what is answered
+ * to `take`, piece by piece, until that returns true. 0; -ETIMEDOUT after timeout_ns; -ECONNRESET
+ * if it is closed before; or another -errno. */
+int host_ask(const struct addr *at, struct str question, uint64_t timeout_ns,
+             bool (*take)(void *owner, const char *bytes, size_t len), void *owner) MUST_CHECK;

@@ -14,35 +14,6 @@
 
 #include <cmocka.h>
 
-static void test_resolve_numbers(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *host, *is;
-    } cases[] = {{"127.0.0.1", "127.0.0.1:7"}, {"::1", "[::1]:7"}, {"10.1.2.3", "10.1.2.3:7"}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct addr a[2];
-        char text[ADDR_TEXT_MAX];
-        size_t count = 0;
-        const char *reason = NULL;
-        assert_int_equal(host_resolve(cases[i].host, 7, a, 2, &count, &reason), 0);
-        assert_int_equal(count, 1);
-        assert_string_equal(addr_print(&a[0], text), cases[i].is);
-    }
-}
-
-static void test_resolve_nonsense(void **state)
-{
-    (void)state;
-    struct addr a;
-    size_t count = 0;
-    const char *reason = NULL;
-    /* No name server is asked for a name that cannot be one. */
-    assert_int_equal(host_resolve("a b..c", 7, &a, 1, &count, &reason), -EHOSTUNREACH);
-    assert_non_null(reason);
-    assert_int_equal(count, 0);
-}
-
 /* A listening socket that shares its port as a worker's does; *ret_at is where it is. */
 static int listen_somewhere(struct addr *ret_at)
 {
@@ -131,13 +102,73 @@ static void test_answers(void **state)
     assert_false(host_answers(&at, STR("PING\r\n"), STR("+PONG\r\n"), NSEC_S)); /* nobody there */
 }
 
+struct heard {
+    char bytes[64];
+    size_t len, enough;
+};
+
+static bool hear(void *owner, const char *bytes, size_t len)
+{
+    struct heard *h = owner;
+    assert_true(h->len + len < sizeof(h->bytes));
+    memcpy(h->bytes + h->len, bytes, len);
+    h->len += len;
+    return h->len >= h->enough;
+}
+
+static void test_ask(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *answer;
+        size_t enough;
+        int result;
+    } cases[] = {{"+PONG\r\n", 7, 0}, {"+PONG\r\n", 8, -ETIMEDOUT}, {NULL, 1, -ETIMEDOUT}};
+    struct addr at;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct server s = {.fd = listen_somewhere(&at), .answer = cases[i].answer};
+        struct heard h = {.enough = cases[i].enough};
+        struct thread *t = NULL;
+        thread_lock_init(&s.lock);
+        assert_int_equal(thread_start("server", serve_one, &s, &t), 0);
+        uint64_t patience = cases[i].result ? 300 * NSEC_MS : 20 * NSEC_S;
+        assert_int_equal(host_ask(&at, STR("PING\r\n"), patience, hear, &h), cases[i].result);
+        if (cases[i].result == 0)
+            assert_string_equal(h.bytes, "+PONG\r\n");
+        thread_lock_take(&s.lock);
+        s.asked_enough = true;
+        thread_lock_notify(&s.lock);
+        thread_lock_give(&s.lock);
+        assert_int_equal(thread_join(t, NSEC_NEVER), 0);
+        thread_lock_fini(&s.lock);
+        close(s.fd);
+    }
+    struct heard h = {.enough = 1};
+    assert_int_equal(host_ask(&at, STR("PING\r\n"), NSEC_S, hear, &h), -ECONNREFUSED);
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    struct addr at;
+    const char *why = NULL;
+    char text[ADDR_TEXT_MAX];
+    assert_int_equal(host_find(STR("127.0.0.2"), 7000, &at, &why), 0);
+    assert_string_equal(addr_print(&at, text), "127.0.0.2:7000");
+    assert_int_equal(host_find(STR("::1"), 7000, &at, &why), 0);
+    assert_string_equal(addr_print(&at, text), "[::1]:7000");
+    assert_null(why);
+    assert_int_equal(host_find(STR("no host"), 7000, &at, &why), -ENOENT);
+    assert_non_null(why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resolve_numbers),
-        cmocka_unit_test(test_resolve_nonsense),
         cmocka_unit_test(test_taken_port),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_ask),
+        cmocka_unit_test(test_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

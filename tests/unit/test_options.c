@@ -189,7 +189,8 @@ static void test_help_is_complete(void **state)
     static const char *const flags[] = {"--config FILE",  "--check-config",  "--print-config",
                                         "--listen ADDR:", "--nodes HOST:",   "--workers N",
                                         "--local N",      "--local-memory ", "--log-level LEVEL",
-                                        "--help",         "--version",       "sumcache ring"};
+                                        "--help",         "--version",       "sumcache ring",
+                                        "sumcache nodes"};
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
