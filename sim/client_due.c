@@ -86,6 +86,10 @@ static uint64_t due_after(const struct client_model *m, uint32_t seq, uint64_t f
         return NSEC_NEVER;
     if (blocked_until + p->request_timeout > due && blocked_until >= c->read_at)
         due = blocked_until + p->request_timeout + 2 * m->options->pause_max;
+    /* While its client takes nothing a reply is not read on; from then on it may stall. */
+    uint64_t stalled = blocked_until + p->stall_timeout + 2 * m->options->pause_max + NSEC_MS;
+    if (c->reply_began_at != 0 && blocked_until >= c->reply_moved_at && stalled > due)
+        due = stalled;
     uint64_t before = seq > m->s.first ? command(m, seq - 1)->answered_at : 0;
     return due > before ? due : before;
 }
