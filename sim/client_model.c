@@ -457,6 +457,8 @@ static uint64_t next_moment(const struct client_model *m)
         next = nsec_min(next, s->send_at);
     if (s->last_words && s->out.len == 0 && s->end_at > io_now(m->io))
         next = nsec_min(next, s->end_at);
+    if (s->budget > 0 && s->think_at > io_now(m->io))
+        next = nsec_min(next, s->think_at);
     return next;
 }
 
@@ -467,10 +469,13 @@ static void open_turn(struct client_model *m, uint64_t now)
     if (m->state != MODEL_OPEN)
         return;
     /* It says the next things when half of the former are answered, or one at a time. */
-    if (s->budget > 0 && s->generated - s->received <= s->depth / 2 && s->out.len == 0) {
+    bool speaks = s->generated - s->received <= s->depth / 2 && now >= s->think_at;
+    if (s->budget > 0 && speaks && s->out.len == 0) {
         uint32_t count = s->depth - (s->generated - s->received);
         for (; count > 0 && s->budget > 0; count--, s->budget--)
             workload_command(m);
+        if (m->options->think_max > 0 && !m->strict)
+            s->think_at = now + between(m, 0, m->options->think_max);
     }
     if (s->budget == 0 && conclude(m, now))
         return;

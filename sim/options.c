@@ -208,6 +208,8 @@ static void draw_workload(struct sim_options *o, struct rng *r)
     o->split_chance = (uint16_t)between(r, 0, 500);
     o->inline_chance = maybe(r, 2, 200);
     o->empty_chance = maybe(r, 3, 100);
+    /* So that there are some left when nodes come back. */
+    o->think_max = one_in(r, 3) ? 0 : between(r, 1, one_in(r, 2) ? 10 : 60) * NSEC_MS;
     o->odd_ends = maybe(r, 2, 600);
     o->slow_reader = maybe(r, 4, 400);
     o->piecewise = maybe(r, 2, 400);

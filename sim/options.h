@@ -54,6 +54,7 @@ struct sim_options {
     uint32_t commands; /* per client */
     uint32_t sessions; /* per client, at most */
     uint32_t pipeline_max;
+    uint64_t think_max;  /* ns that a client may take before it says more */
     uint32_t value_max;  /* bytes */
     uint16_t big_chance; /* of a value: up to value_max; others are short */
     uint32_t keys;       /* per kind of key */
