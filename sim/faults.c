@@ -145,6 +145,17 @@ static void end_all(struct faults *f)
     io_sim_note(f->world, TRACE_PHASE, 0, 0, 0, "faults have ended");
 }
 
+/* Pauses do not follow at once upon each other: the checker's bounds allow for one. */
+static void pause_host(struct faults *f, struct io *io, uint16_t chance, uint64_t longest,
+                       uint64_t *until)
+{
+    uint64_t now = io_sim_now(f->world);
+    if (now < *until + longest || !io_sim_chance(f->world, chance))
+        return;
+    *until = now + io_sim_between(f->world, 1, longest);
+    io_sim_freeze(f->world, io_sim_host_number(io), *until);
+}
+
 void faults_run(struct faults *f)
 {
     const struct sim_options *o = f->options;
@@ -164,17 +175,12 @@ void faults_run(struct faults *f)
     }
     for (unsigned i = 0; i < o->clients; i++)
         hurt_client(f, f->clients[i]);
-    if (f->control && io_sim_chance(f->world, o->control_pause))
-        io_sim_freeze(f->world, io_sim_host_number(f->control),
-                      now + io_sim_between(f->world, 1, o->control_pause_max));
     for (unsigned i = 0; i < o->workers; i++) {
         unsigned host = io_sim_host_number(f->workers[i]);
         if (io_sim_chance(f->world, o->accept_fail))
             io_sim_fail_accepts(f->world, host, until(f));
-        /* Pauses do not follow at once upon each other: the checker's bounds allow for one. */
-        if (now >= f->paused_until[i] + o->pause_max && io_sim_chance(f->world, o->worker_pause)) {
-            f->paused_until[i] = now + io_sim_between(f->world, 1, o->pause_max);
-            io_sim_freeze(f->world, host, f->paused_until[i]);
-        }
+        pause_host(f, f->workers[i], o->worker_pause, o->pause_max, &f->paused_until[i]);
     }
+    if (f->control)
+        pause_host(f, f->control, o->control_pause, o->control_pause_max, &f->control_paused_until);
 }

@@ -16,6 +16,7 @@ struct faults {
     uint64_t count;
     uint64_t road_until[SIM_NODES_MAX];     /* 0: open */
     uint64_t paused_until[SIM_WORKERS_MAX]; /* when a worker's last pause ended */
+    uint64_t control_paused_until;
 };
 
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,

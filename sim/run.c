@@ -48,6 +48,7 @@ static int publish(void *owner, struct view *v)
     s->view_version = v->version;
     sources_check_view(&s->sources, v);
     checker_view_posted(&s->checker, v, node_of);
+    ejections_check_view(&s->ejections, &s->checker.views[s->checker.view_count - 1]);
     view_post_send(&s->view_post, v);
     return 0;
 }
@@ -124,6 +125,7 @@ struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *prin
         client_model_new(io_sim_host(s->world), &s->checker, SIM_CLIENTS_MAX, &s->proxy_addr);
     faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios,
                 s->control ? s->control_io : NULL);
+    ejections_init(&s->ejections, &s->checker, s->control);
     sources_init(&s->sources, s->world, &s->options, &s->checker, s->control, &s->log);
     s->view_at = s->started_at + options->view_at;
     s->drain_at = options->drain_at ? s->started_at + options->drain_at : NSEC_NEVER;
@@ -376,6 +378,7 @@ static void time_moved(struct sim *s)
         check_owed(s, s->clients[i]);
     }
     client_model_check(s->inspector);
+    ejections_check(&s->ejections);
 }
 
 /* Of all that is no host. */

@@ -4,6 +4,7 @@
  * thread. Scenarios make one with options of their own and drive it by hand; sim_run() does all.
  */
 #pragma once
+#include "ejections.h"
 #include "faults.h"
 #include "proxy/worker.h"
 #include "sources.h"
@@ -25,6 +26,7 @@ struct sim {
     struct control *control; /* NULL: there is none */
     struct io *control_io;
     struct sources sources;
+    struct ejections ejections;
     uint64_t turns_without_progress[IO_SIM_HOSTS_MAX];
     uint64_t bytes_at_progress, time_at_progress;
     uint64_t connects_checked[SIM_WORKERS_MAX];
