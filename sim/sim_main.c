@@ -58,6 +58,16 @@ static void show_options(const struct sim_options *o, FILE *to)
         p->client_pending_max, p->hash_tags, p->reads == ON_FAILURE_MISS ? "miss" : "error",
         p->memory_max, p->client_output_max, p->node_requests_max, p->clients_max, p->bulk_above,
         p->bulk_max, p->client_min_rate, o->value_max);
+    if (!o->has_control)
+        return;
+    const struct control_settings *c = &o->control;
+    fprintf(
+        to,
+        "eject_after %.3f ms, %u misses, max_ejected %u %%, hold %.3f to %.3f ms, journal %" PRIu64
+        "\nviews take up to %.3f ms, control pauses up to %.3f ms, sources %u\n",
+        (double)c->eject_after / NSEC_MS, c->eject_misses, c->max_ejected,
+        (double)c->hold_min / NSEC_MS, (double)c->hold_max / NSEC_MS, c->journal_max,
+        (double)o->adopt_max / NSEC_MS, (double)o->control_pause_max / NSEC_MS, o->sources);
 }
 
 static void count_metrics(const struct sim *s, struct totals *t)
