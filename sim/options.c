@@ -90,7 +90,8 @@ static void draw_times(struct proxy_settings *p, struct rng *r)
     p->client_stall_timeout = 5 * NSEC_S;
     p->hash_tags = !one_in(r, 8);
     p->reads = one_in(r, 2) ? ON_FAILURE_MISS : ON_FAILURE_ERROR;
-    p->value_max = 1024 * 1024; /* what a malformed command asks for is more */
+    /* More than APPENDs make of any value, less than what a malformed command asks for. */
+    p->value_max = UINT64_C(256) * 1024 * 1024;
 }
 
 /* Quicker than in earnest, for a run takes a second or two of virtual time. */
