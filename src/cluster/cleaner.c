@@ -67,8 +67,20 @@ static void killed(struct probe_call *call, const struct probe_reply *r)
         mover_step(n->control);
 }
 
+static bool is_another_process(const struct control_node *n)
+{
+    return n->probe.run_id[0] && n->run_id[0] && strcmp(n->probe.run_id, n->run_id) != 0;
+}
+
 void cleaner_settle(struct control_node *n)
 {
+    if (is_another_process(n)) {
+        /* What the old one had in its sockets is gone with it, and its ids are others' now. */
+        list_for_each_safe (link, &n->ghosts)
+            if (!n->killing)
+                drop_ghost(list_item(link, struct control_ghost, link));
+        return;
+    }
     list_for_each_safe (link, &n->ghosts) {
         struct control_ghost *g = list_item(link, struct control_ghost, link);
         if (n->killing || !probe_is_ready(&n->probe))
@@ -377,12 +389,7 @@ static void join_step(struct control_node *n)
 
 void cleaner_join(struct control_node *n)
 {
-    if (n->probe.run_id[0] && n->run_id[0] && strcmp(n->probe.run_id, n->run_id) != 0) {
-        /* Another process, and an empty one: what the old one held, and had in its sockets, is gone
-         * with it. */
-        list_for_each_safe (link, &n->ghosts)
-            if (!n->killing)
-                drop_ghost(list_item(link, struct control_ghost, link));
+    if (is_another_process(n)) { /* and an empty one */
         n->lost = n->to_sweep = false;
         forget_at(n, true);
     }
