@@ -57,6 +57,7 @@ static void killed(struct probe_call *call, const struct probe_reply *r)
     if (r->type == '-' && r->text.len > 6 && memcmp(r->text.p, "NOPERM", 6) == 0)
         log_event(n->control->log, LOG_ERROR, "node-cannot-kill", "node=%s reason=\"%.*s\"",
                   n->member.name, (int)r->text.len, r->text.p);
+    n->settled_at = control_now(n->control);
     /* :1 it is dead now; :0 or an error: it was before. */
     if (!list_empty(&n->ghosts))
         drop_ghost(list_first(&n->ghosts, struct control_ghost, link));
@@ -273,11 +274,12 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
     if (!n)
         return;
     struct control *c = n->control;
-    uint64_t now = control_now(c);
-    uint64_t age = NSEC_NEVER;
+    /* Until then something may have been done there that the journal does not know. */
+    uint64_t since = n->lost && n->settled_at > n->out_since ? n->settled_at : n->out_since;
+    uint64_t age = NSEC_NEVER; /* when it was asked, or a little less */
     if (r->type == ':' && r->number > 0 && r->number <= MARK_MS)
-        age = (uint64_t)(MARK_MS - r->number) * NSEC_MS;
-    if (age < now - n->out_since) { /* for this absence, by another proxy */
+        age = (uint64_t)(MARK_MS - r->number + 1) * NSEC_MS;
+    if (n->mark_asked_at > since && age < n->mark_asked_at - since) { /* by another proxy */
         metric_add(&c->metrics.flushes_spared, 1);
         n->lost = false;
         go_to(n, JOIN_UNLINK);
@@ -307,6 +309,26 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
     n->lost = n->to_sweep = false;
     forget_at(n, true);
     joined(n);
+}
+
+static const struct str LOCK[] = {{"SET", 3}, {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1},
+                                  {"1", 1},   {"NX", 2},
+                                  {"PX", 2},  {"10000", 5}};
+
+static void ignore_reply(struct probe_call *call, const struct probe_reply *r)
+{
+    (void)call;
+    (void)r;
+}
+
+/* What goes right behind the command of a step. Without memory it is not sent, and another proxy
+ * may flush once more, or wait until the lock expires. */
+static void also(struct control_node *n, struct probe_call *call, const struct str *words,
+                 size_t count)
+{
+    call->done = ignore_reply;
+    if (probe_is_ready(&n->probe) && list_empty(&call->link))
+        (void)!probe_send_words(&n->probe, call, words, count);
 }
 
 static bool wants_flush(const struct control_node *n)
@@ -352,9 +374,6 @@ static void join_step(struct control_node *n)
     }
     if (!probe_is_ready(&n->probe) || !list_empty(&n->join_call.link))
         return;
-    static const struct str LOCK[] = {{"SET", 3}, {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1},
-                                      {"1", 1},   {"NX", 2},
-                                      {"PX", 2},  {"10000", 5}};
     static const struct str ASK[] = {{"PTTL", 4}, {CONTROL_MARK_KEY, sizeof(CONTROL_MARK_KEY) - 1}};
     static const struct str FLUSH[] = {{"FLUSHALL", 8}, {"ASYNC", 5}};
     static const struct str MARK[] = {{"SET", 3},
@@ -362,6 +381,8 @@ static void join_step(struct control_node *n)
                                       {"1", 1},
                                       {"PX", 2},
                                       {"3600000", 7}};
+    static const struct str UNLOCK[] = {{"UNLINK", 6},
+                                        {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1}};
     switch ((enum join_step)n->join) {
     case JOIN_SETTLE:
         join_settle(n);
@@ -373,13 +394,16 @@ static void join_step(struct control_node *n)
         ask_to_join(n, locked, LOCK, 6);
         return;
     case JOIN_ASK:
+        n->mark_asked_at = control_now(n->control);
         ask_to_join(n, was_flushed, ASK, 2);
         return;
-    case JOIN_FLUSH:
+    case JOIN_FLUSH: /* takes the lock away, too; nobody else is to have it before the mark is set */
         ask_to_join(n, flushed, FLUSH, 2);
+        also(n, &n->relock_call, LOCK, 6);
         return;
     case JOIN_MARK:
         ask_to_join(n, marked, MARK, 5);
+        also(n, &n->unlock_call, UNLOCK, 2);
         return;
     case JOIN_NONE:
         break;

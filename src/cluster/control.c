@@ -108,6 +108,8 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     list_init(&n->ghosts);
     list_init(&n->kill_call.link);
     list_init(&n->join_call.link);
+    list_init(&n->relock_call.link);
+    list_init(&n->unlock_call.link);
     list_init(&n->sweep_call.link);
     return n;
 }

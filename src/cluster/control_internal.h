@@ -48,6 +48,7 @@ struct control_node {
     uint64_t hold_until;           /* not admitted before */
     uint64_t kept_at;              /* ns: when it last stayed because of max_ejected; 0: never */
     uint64_t out_since;            /* ns: when it was ejected last */
+    uint64_t settled_at;           /* ns: when a ghost was last killed there; 0: never */
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 
@@ -62,7 +63,8 @@ struct control_node {
     unsigned killing; /* ghosts at the front of the list that a CLIENT KILL is out for */
 
     uint8_t join; /* enum join_step */
-    struct probe_call join_call;
+    struct probe_call join_call, relock_call, unlock_call;
+    uint64_t mark_asked_at; /* ns */
     struct timer wait; /* a step of joining or cleaning that is tried again */
 
     /* UNLINKs of the mover's fenced slots, or of a joining node. */
