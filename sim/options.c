@@ -94,6 +94,21 @@ static void draw_times(struct proxy_settings *p, struct rng *r)
     p->value_max = UINT64_C(256) * 1024 * 1024;
 }
 
+/* Slots that move between nodes that are well, again and again, under clients that share a few keys
+ * and work by different views: then an old value is at hand if a step is missed. */
+static void draw_churn(struct sim_options *o, struct rng *r)
+{
+    o->workers = (uint32_t)between(r, 2, SIM_WORKERS_MAX);
+    o->keys = (uint32_t)between(r, 1, 4);
+    o->pipeline_max = (uint32_t)between(r, 1, 4);
+    o->think_max = between(r, 1, 20) * NSEC_MS;
+    o->view_changes = (uint16_t)between(r, 1, 30);
+    o->adopt_max = between(r, 2, 60) * NSEC_MS;
+    o->plain_chance = 800;
+    if (one_in(r, 2)) /* nothing else */
+        o->fault_interval = 0;
+}
+
 /* Quicker than in earnest, for a run takes a second or two of virtual time. */
 /* With TTLs of some ten ms; the virtual DNS's own are whole seconds. */
 static void draw_sources(struct sim_options *o, struct rng *r)
@@ -137,6 +152,10 @@ static void draw_control(struct sim_options *o, struct rng *r)
     s->journal_max = one_in(r, 4) ? between(r, 0, 2000) : 1024 * 1024;
     s->hash_tags = o->proxy.hash_tags;
     draw_sources(o, r);
+    if (!o->calm && !o->tight && o->nodes > 1 && one_in(r, 4)) {
+        draw_churn(o, r);
+        return;
+    }
     if (one_in(r, 3))
         return;
     o->adopt_max = between(r, 1, one_in(r, 2) ? 10 : 120) * NSEC_MS;

@@ -54,12 +54,13 @@ struct sim_options {
     uint32_t commands; /* per client */
     uint32_t sessions; /* per client, at most */
     uint32_t pipeline_max;
-    uint64_t think_max;  /* ns that a client may take before it says more */
-    uint32_t value_max;  /* bytes */
-    uint16_t big_chance; /* of a value: up to value_max; others are short */
-    uint32_t keys;       /* per kind of key */
-    uint32_t split_max;  /* keys of one split command */
-    uint16_t odd_ends;   /* of sessions: vanish, half-close, malformed, silence */
+    uint64_t think_max;    /* ns that a client may take before it says more */
+    uint32_t value_max;    /* bytes */
+    uint16_t big_chance;   /* of a value: up to value_max; others are short */
+    uint32_t keys;         /* per kind of key */
+    uint32_t split_max;    /* keys of one split command */
+    uint16_t odd_ends;     /* of sessions: vanish, half-close, malformed, silence */
+    uint16_t plain_chance; /* of a command: SET and GET of strings */
     uint16_t local_chance, split_chance, inline_chance, empty_chance;
     uint16_t slow_reader, piecewise; /* of sessions */
     uint16_t body_stop; /* of large requests: the client stops inside, for a while or for good */

@@ -113,7 +113,8 @@ static char class_for(const struct client_model *m, enum check_kind kind)
     case CHECK_HGETALL:
         return KEY_HASH;
     default:
-        return READABLE[below(m, sizeof(READABLE))];
+        return chance(m, m->options->plain_chance) ? (char)KEY_STRING
+                                                   : READABLE[below(m, sizeof(READABLE))];
     }
 }
 
@@ -277,7 +278,9 @@ void workload_command(struct client_model *m)
         bytes_print(&m->s.out, "%s", text);
         m->s.queued += strlen(text);
     }
-    if (chance(m, m->options->local_chance)) {
+    if (chance(m, m->options->plain_chance)) {
+        add_keys(m, below(m, 3) ? CHECK_GET : CHECK_SET, 1);
+    } else if (chance(m, m->options->local_chance)) {
         add_local(m);
     } else if (chance(m, m->options->split_chance)) {
         enum check_kind kind = (enum check_kind)SPLIT[below(m, sizeof(SPLIT))];
