@@ -339,7 +339,7 @@ static bool wants_flush(const struct control_node *n)
 static void join_settle(struct control_node *n)
 {
     cleaner_settle(n);
-    if (!cleaner_is_settled(n))
+    if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version))
         node_retry(n, RETRY); /* workers may not yet have told of all */
     else
         go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_UNLINK);

@@ -49,16 +49,22 @@ static void bury_node(struct grave *g)
     free(n);
 }
 
+static void free_ghosts(struct list *ghosts)
+{
+    list_for_each_safe (link, ghosts) {
+        struct control_ghost *g = list_item(link, struct control_ghost, link);
+        pulse_unref(g->pulse);
+        free(g);
+    }
+    list_init(ghosts);
+}
+
 static void node_free(struct control_node *n)
 {
     struct control *c = n->control;
     c->nodes[n->number] = NULL;
     probe_fini(&n->probe);
-    list_for_each_safe (link, &n->ghosts) {
-        struct control_ghost *g = list_item(link, struct control_ghost, link);
-        pulse_unref(g->pulse);
-        free(g);
-    }
+    free_ghosts(&n->ghosts);
     timer_unmake(&n->check);
     timer_unmake(&n->look);
     timer_unmake(&n->wait);
@@ -81,10 +87,11 @@ static int make_timers(struct control_node *n, struct timers *timers)
     return 0;
 }
 
-static struct control_node *node_new(struct control *c, uint32_t number, const struct member *m)
+/* Takes `pulse`, which may be NULL: no memory. */
+static struct control_node *node_new(struct control *c, uint32_t number, const struct member *m,
+                                     struct pulse *pulse)
 {
     struct control_node *n = calloc(1, sizeof(*n));
-    struct pulse *pulse = pulse_new(number, c->worker_count);
     if (!n || !pulse || make_timers(n, &c->loop.timers) != 0) {
         free(n);
         pulse_unref(pulse);
@@ -122,61 +129,94 @@ static struct control_node *find_node(const struct control *c, const char *name)
     return NULL;
 }
 
+static struct departed *find_departed(struct control *c, const char *name)
+{
+    for (unsigned i = 0; i < DEPARTED_MAX; i++)
+        if (c->departed[i].left_at != 0 && strcmp(c->departed[i].name, name) == 0)
+            return &c->departed[i];
+    return NULL;
+}
+
+static bool is_free_number(const struct control *c, uint32_t number)
+{
+    for (unsigned i = 0; i < DEPARTED_MAX; i++)
+        if (c->departed[i].left_at != 0 && c->departed[i].number == number)
+            return false;
+    return !c->nodes[number];
+}
+
 static int free_number(const struct control *c)
 {
     if (c->node_room < NUMBERS_MAX)
         return (int)c->node_room;
     for (uint32_t i = 0; i < c->node_room; i++)
-        if (!c->nodes[i])
+        if (is_free_number(c, i))
             return (int)i;
     return -E2BIG;
 }
 
-static void remember(struct control *c, const struct control_node *n)
+static void forget_departed(struct departed *d)
 {
-    struct departed *oldest = &c->departed[0];
-    for (unsigned i = 0; i < DEPARTED_MAX; i++) {
-        struct departed *d = &c->departed[i];
-        if (d->left_at == 0 || strcmp(d->name, n->member.name) == 0) {
-            oldest = d;
-            break;
-        }
-        if (d->left_at < oldest->left_at)
-            oldest = d;
+    if (d->left_at == 0)
+        return;
+    free_ghosts(&d->ghosts);
+    pulse_unref(d->pulse);
+    *d = (struct departed){0};
+}
+
+static void move_ghosts(struct list *from, struct list *to)
+{
+    list_for_each_safe (link, from) {
+        list_remove(link);
+        list_push_tail(to, link);
     }
-    *oldest = (struct departed){.left_at = control_now(c)};
-    memcpy(oldest->name, n->member.name, sizeof(oldest->name));
-    memcpy(oldest->run_id, n->run_id, sizeof(oldest->run_id));
+}
+
+static void remember(struct control *c, struct control_node *n)
+{
+    struct departed *d = &c->departed[0];
+    for (unsigned i = 0; i < DEPARTED_MAX && d->left_at != 0; i++)
+        if (c->departed[i].left_at < d->left_at)
+            d = &c->departed[i];
+    forget_departed(d);
+    d->left_at = control_now(c);
+    d->number = n->number;
+    d->pulse = pulse_ref(n->pulse);
+    list_init(&d->ghosts);
+    move_ghosts(&n->ghosts, &d->ghosts);
+    memcpy(d->name, n->member.name, sizeof(d->name));
+    memcpy(d->run_id, n->run_id, sizeof(d->run_id));
 }
 
 /* One that was here before is not new: it may hold what has been overwritten since. */
-static void recall(struct control *c, struct control_node *n)
+static void recall(struct control_node *n, struct departed *d)
 {
-    for (unsigned i = 0; i < DEPARTED_MAX; i++) {
-        struct departed *d = &c->departed[i];
-        if (d->left_at == 0 || strcmp(d->name, n->member.name) != 0)
-            continue;
-        memcpy(n->run_id, d->run_id, sizeof(n->run_id));
-        n->out_since = d->left_at;
-        n->lost = n->to_sweep = true;
-        n->state = NODE_OUT;
-        str_fill(n->why, sizeof(n->why), STR("was a member before"));
-        d->left_at = 0;
-    }
+    memcpy(n->run_id, d->run_id, sizeof(n->run_id));
+    n->out_since = d->left_at;
+    n->lost = n->to_sweep = true;
+    n->state = NODE_OUT;
+    n->out_version = n->control->version + 1;
+    str_fill(n->why, sizeof(n->why), STR("was a member before"));
+    move_ghosts(&d->ghosts, &n->ghosts);
+    forget_departed(d);
 }
 
 static int add_node(struct control *c, const struct member *m)
 {
-    int number = free_number(c);
+    struct departed *d = find_departed(c, m->name);
+    int number = d ? (int)d->number : free_number(c);
     if (number < 0)
         return number;
-    struct control_node *n = node_new(c, (uint32_t)number, m);
+    struct pulse *pulse =
+        d ? pulse_ref(d->pulse) : pulse_new((uint32_t)number, c->worker_count);
+    struct control_node *n = node_new(c, (uint32_t)number, m, pulse);
     if (!n)
         return -ENOMEM;
     c->nodes[number] = n;
     if ((uint32_t)number == c->node_room)
         c->node_room++;
-    recall(c, n);
+    if (d)
+        recall(n, d);
     health_start(n);
     return 0;
 }
@@ -356,15 +396,27 @@ void control_tell_trouble(struct control *c, const struct pulse *p, enum trouble
     mailbox_post(&c->mailbox, &t->message);
 }
 
+static void keep_for_departed(struct control *c, struct control_ghost *g)
+{
+    for (unsigned i = 0; i < DEPARTED_MAX; i++) {
+        struct departed *d = &c->departed[i];
+        if (d->left_at != 0 && d->pulse == g->pulse) {
+            list_push_tail(&d->ghosts, &g->link);
+            return;
+        }
+    }
+    pulse_unref(g->pulse); /* should it come back it will be new */
+    free(g);
+}
+
 static void deliver_ghost(struct message *m, void *receiver)
 {
     struct control *c = receiver;
     struct control_ghost *g = container_of(m, struct control_ghost, message);
     struct control_node *n = control_node(c, g->pulse->node);
     metric_add(&c->metrics.ghosts, 1);
-    if (!n || n->pulse != g->pulse) { /* the node has left: nobody reads there any more */
-        pulse_unref(g->pulse);
-        free(g);
+    if (!n || n->pulse != g->pulse) {
+        keep_for_departed(c, g);
         return;
     }
     list_push_tail(&n->ghosts, &g->link);
@@ -503,6 +555,8 @@ struct control *control_free(struct control *c)
     for (uint32_t i = 0; i < c->node_room; i++)
         if (c->nodes[i])
             node_free(c->nodes[i]);
+    for (unsigned i = 0; i < DEPARTED_MAX; i++)
+        forget_departed(&c->departed[i]);
     journal_fini(&c->journal);
     mover_fini(&c->mover);
     timer_unmake(&c->members_timer);

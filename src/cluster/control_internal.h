@@ -48,6 +48,7 @@ struct control_node {
     uint64_t hold_until;           /* not admitted before */
     uint64_t kept_at;              /* ns: when it last stayed because of max_ejected; 0: never */
     uint64_t out_since;            /* ns: when it was ejected last */
+    uint64_t out_version;          /* the first view in which it was out */
     uint64_t settled_at;           /* ns: when a ghost was last killed there; 0: never */
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
@@ -94,11 +95,18 @@ struct mover {
     struct timer timer; /* tidy, retry */
 };
 
-/* A node that has left. Should it come back as it was, what it holds is old. */
+/*
+ * A node that has left. Should it come back as it was, what it holds is old, and what it was sent
+ * may yet be done: it gets its number back, with the pulse and the ghosts, to which workers may add
+ * while it is away.
+ */
 struct departed {
     char name[VIEW_NODE_NAME_MAX];
     char run_id[PROBE_RUN_ID_MAX];
     uint64_t left_at; /* ns; 0: nobody */
+    uint32_t number;
+    struct pulse *pulse; /* one reference; NULL: nobody */
+    struct list ghosts;
 };
 
 enum { DEPARTED_MAX = 256 };
@@ -173,6 +181,8 @@ void mover_publish(struct control *c);
 void mover_publish_soon(struct control *c);
 void mover_note(struct control *c, const struct written *w);
 void mover_overflow(struct control *c);
+/* Do all workers go by this view, or a newer one? */
+bool mover_all_have_adopted(const struct control *c, uint64_t version);
 void mover_forget_node(struct control *c, uint32_t number);
 /* The ring over all members, by slot. 0 or -ENOMEM. */
 int mover_home(const struct control *c, uint16_t *ret_home) MUST_CHECK;

@@ -122,6 +122,7 @@ void health_eject(struct control_node *n, bool soft, const char *why)
     n->ejections += n->ejections < UINT32_MAX;
     n->hold_until = now + held;
     n->out_since = now;
+    n->out_version = c->version + 1;
     n->soft = soft;
     n->successes = 0;
     enter(n, NODE_OUT, why);

@@ -188,7 +188,7 @@ void mover_publish(struct control *c)
     metric_add(&c->metrics.views, 1);
 }
 
-static bool all_have_adopted(const struct control *c, uint64_t version)
+bool mover_all_have_adopted(const struct control *c, uint64_t version)
 {
     for (unsigned i = 0; i < c->worker_count; i++)
         if (c->adopted[i] < version)
@@ -260,12 +260,12 @@ void mover_step(struct control *c)
     struct mover *m = &c->mover;
     if (!c->began || m->republish)
         return; /* the timer tries again */
-    if (m->stage != MOVE_REST && !all_have_adopted(c, m->barrier))
+    if (m->stage != MOVE_REST && !mover_all_have_adopted(c, m->barrier))
         return;
     if (m->stage == MOVE_PART) {
         give_slots(c);
         enter(c, MOVE_FENCE);
-        if (!all_have_adopted(c, m->barrier))
+        if (!mover_all_have_adopted(c, m->barrier))
             return;
     }
     m->stage = MOVE_REST;

@@ -413,6 +413,49 @@ static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
     story_end(&t);
 }
 
+/* What is on its connections of now is not read there before. */
+static void clog_connections(struct story *t, unsigned node, uint64_t until)
+{
+    struct redis_model *m = t->s->nodes[node];
+    for (uint32_t i = 0; i < m->connection_count; i++)
+        if (m->connections[i].handle >= 0)
+            io_sim_clog(t->s->world, m->connections[i].handle, until);
+}
+
+static void test_a_node_removed_and_added_again_executes_nothing_old(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.proxy.stall_timeout = 100 * NSEC_MS; /* its upstream is given up too */
+    begin(&t, &o);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    const char *key = story_key(&t, 2, 0);
+    set(&t, a, key, 1);
+    uint64_t until = io_sim_now(t.s->world) + 5 * NSEC_S;
+    clog_connections(&t, 2, until);
+    freeze(&t, 2, 60 * NSEC_S);
+    say_set(&t, a, key, 2); /* is on its way until then */
+    eject_hung(&t, 2, key);
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    story_hear(&t, a, "-ERR sumcache: node 10.0.0.3:7000 timed out\r\n", 100 * NSEC_MS);
+    story_run(&t, NSEC_S);
+    assert_int_equal(newest(&t)->node_count, 2);
+    set(&t, b, key, 3);
+    thaw(&t, 2);
+    t.s->node_present[2] = true;
+    sim_post_view(t.s);
+    wait_for(&t, 2, VIEW_UP);
+    wait_for_rest(&t);
+    assert_int_equal(owner_of(&t, key), 2);
+    set(&t, b, key, 4);
+    assert_true(io_sim_now(t.s->world) < until);
+    story_run(&t, 5 * NSEC_S);
+    get(&t, b, key, 4);
+    story_end(&t);
+}
+
 static void weigh(struct story *t, unsigned node, uint32_t weight)
 {
     t->s->node_weight[node] = weight;
@@ -561,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_comes_back_empty_is_not_flushed),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
+        cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
         cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),
