@@ -38,7 +38,7 @@ struct client_session {
     struct bytes heard; /* written by the proxy, not yet a whole reply */
     uint64_t heard_total, heard_need, consumed;
     uint64_t send_at, read_at, end_at; /* not before */
-    uint64_t think_at; /* nothing more to say before */
+    uint64_t think_at;                 /* nothing more to say before */
     uint64_t heard_at, taken_at;       /* when the proxy last wrote, read */
     uint64_t nothing_since; /* when it last had nothing to read, or other things to do first */
     uint64_t dry_since;     /* the proxy has read all it sent; 0: not so */

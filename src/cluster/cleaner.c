@@ -397,7 +397,7 @@ static void join_step(struct control_node *n)
         n->mark_asked_at = control_now(n->control);
         ask_to_join(n, was_flushed, ASK, 2);
         return;
-    case JOIN_FLUSH: /* takes the lock away, too; nobody else is to have it before the mark is set */
+    case JOIN_FLUSH: /* takes the lock away, too; nobody is to have it before the mark is set */
         ask_to_join(n, flushed, FLUSH, 2);
         also(n, &n->relock_call, LOCK, 6);
         return;

@@ -207,8 +207,7 @@ static int add_node(struct control *c, const struct member *m)
     int number = d ? (int)d->number : free_number(c);
     if (number < 0)
         return number;
-    struct pulse *pulse =
-        d ? pulse_ref(d->pulse) : pulse_new((uint32_t)number, c->worker_count);
+    struct pulse *pulse = d ? pulse_ref(d->pulse) : pulse_new((uint32_t)number, c->worker_count);
     struct control_node *n = node_new(c, (uint32_t)number, m, pulse);
     if (!n)
         return -ENOMEM;

@@ -66,7 +66,7 @@ struct control_node {
     uint8_t join; /* enum join_step */
     struct probe_call join_call, relock_call, unlock_call;
     uint64_t mark_asked_at; /* ns */
-    struct timer wait; /* a step of joining or cleaning that is tried again */
+    struct timer wait;      /* a step of joining or cleaning that is tried again */
 
     /* UNLINKs of the mover's fenced slots, or of a joining node. */
     unsigned unlinks; /* calls out */

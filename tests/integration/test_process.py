@@ -320,7 +320,7 @@ def test_local_child_that_dies_is_started_again(local):
         # The others have its keys meanwhile; then it is back.
         eventually(lambda: not alive(local.children[0]) and len(children(local.pid)) == 3, within=5 + 5 * SLOWNESS)
         local.children = children(local.pid)
-        eventually(lambda: info_counter(client, "nodes_out") == 0 and info_counter(client, "node_ejections") > 0,
+        eventually(lambda: info_counter(client, "nodes_out") == 0 and info_counter(client, "node_admissions") > 0,
                    within=5 + 5 * SLOWNESS)
         assert all(client.ask("SET", f"k{i}", i) == "OK" for i in range(30))
 
