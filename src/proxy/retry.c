@@ -41,6 +41,21 @@ static bool is_overtaken(const struct part *p)
     return false;
 }
 
+/* Before those of its client's that are to come after it, whichever broke first. */
+static void wait_in_order(struct worker *w, struct part *p)
+{
+    struct list *at = &w->retries;
+    const struct list *end = &p->client->parts;
+    for (struct list *link = p->of_client.next; link != end && at == &w->retries;
+         link = link->next) {
+        struct part *q = list_item(link, struct part, of_client);
+        if (q->again && !q->node) /* it waits here, too */
+            at = &q->queue;
+    }
+    p->client->retries++;
+    list_insert_before(at, &p->queue);
+}
+
 bool retry_take(struct worker *w, struct part *p, enum failure f)
 {
     struct request *r = p->request;
@@ -63,8 +78,7 @@ bool retry_take(struct worker *w, struct part *p, enum failure f)
     list_remove(&again->of_client);
     list_insert_before(p->of_client.next, &again->of_client);
     lanes_set_part_apart(again);
-    p->client->retries++;
-    list_push_tail(&w->retries, &again->queue);
+    wait_in_order(w, again);
     w->next_deadline = nsec_min(w->next_deadline, again->deadline);
     metric_add(&w->metrics.requests_retried, 1);
     return true;
