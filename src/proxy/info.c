@@ -5,27 +5,50 @@
 #include "cluster/control_metrics.h"
 #include "proxy/worker_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* All sections together come to about 4 KB plus a line per node; what does not fit is left out. */
+/* All sections together come to about 4 KB, and 100 to 700 bytes for each node. */
 struct text {
-    char bytes[32 * 1024];
-    size_t len;
+    char *bytes; /* owned */
+    size_t len, room;
+    bool failed; /* out of memory */
 };
+
+static bool make_room(struct text *t, size_t more)
+{
+    if (t->room - t->len > more)
+        return true;
+    size_t room = t->room > 0 ? 2 * t->room : 8192;
+    while (room - t->len <= more)
+        room *= 2;
+    char *bytes = realloc(t->bytes, room);
+    if (!bytes) {
+        t->failed = true;
+        return false;
+    }
+    t->bytes = bytes;
+    t->room = room;
+    return true;
+}
 
 static void add(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void add(struct text *t, const char *format, ...)
 {
+    char line[1024]; /* longer than any; the longest is a node's */
     va_list ap;
     va_start(ap, format);
-    int n = vsnprintf(t->bytes + t->len, sizeof(t->bytes) - t->len, format, ap);
+    int n = vsnprintf(line, sizeof(line), format, ap);
     va_end(ap);
-    if (n > 0 && (size_t)n < sizeof(t->bytes) - t->len)
-        t->len += (size_t)n;
+    if (n <= 0 || (size_t)n >= sizeof(line) || !make_room(t, (size_t)n))
+        return;
+    memcpy(t->bytes + t->len, line, (size_t)n);
+    t->len += (size_t)n;
 }
 
 static uint64_t sum(const struct worker *w, uint32_t offset)
@@ -172,8 +195,7 @@ static bool is_wanted(struct worker *w, const char *name)
 void info_write(struct client *c, struct reply_out *o)
 {
     struct worker *w = c->worker;
-    struct text t;
-    t.len = 0;
+    struct text t = {0};
     for (size_t i = 0; i < sizeof(SECTIONS) / sizeof(SECTIONS[0]); i++) {
         if (!is_wanted(w, SECTIONS[i].name))
             continue;
@@ -181,5 +203,9 @@ void info_write(struct client *c, struct reply_out *o)
             add(&t, "\r\n");
         SECTIONS[i].add(&t, w);
     }
-    reply_verbatim_txt(o, (struct str){t.bytes, t.len});
+    if (t.failed)
+        o->err = -ENOMEM;
+    else
+        reply_verbatim_txt(o, (struct str){t.bytes, t.len});
+    free(t.bytes);
 }

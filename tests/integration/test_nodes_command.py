@@ -99,3 +99,11 @@ def test_a_plain_redis_is_told_apart(redis):
     done = processes.run("nodes", f"--connect={redis.name}")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"sumcache nodes: {redis.name} is no sumcache: its INFO has no section Sumcache\n"
+
+
+def test_all_of_a_thousand_nodes_are_listed(start):
+    """None of them exists; each has its line all the same."""
+    names = [f"127.0.0.2:{port}" for port in range(1, 1001)]
+    proxy = start.proxy(names, {"health": {"interval": "1m"}, "limits": {"clients": 100}})
+    assert sorted(proxy.node_lines()) == sorted(names)
+    assert sorted(node["name"] for node in json.loads(ask(proxy, "--json").stdout)["nodes"]) == sorted(names)
