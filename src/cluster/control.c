@@ -476,6 +476,7 @@ bool control_turn(struct control *c, uint64_t max_wait_ns)
     uint64_t until = max_wait_ns == NSEC_NEVER ? NSEC_NEVER : control_now(c) + max_wait_ns;
     (void)loop_poll(&c->loop, until);
     mailbox_empty(&c->mailbox, c);
+    mover_end_turn(c);
     flush_probes(c);
     loop_end_turn(&c->loop);
     return !c->stopping;
@@ -487,7 +488,7 @@ bool control_is_calm(const struct control *c)
     for (uint32_t i = 0; i < c->node_room; i++)
         if (c->nodes[i] && c->nodes[i]->state != NODE_UP && !c->nodes[i]->twin)
             return false;
-    return m->stage == MOVE_REST && m->fenced_count == 0 && !m->republish;
+    return m->stage == MOVE_REST && m->fenced_count == 0 && !m->republish && !m->retarget_due;
 }
 
 const struct control_metrics *control_metrics(const struct control *c)

@@ -90,6 +90,7 @@ struct mover {
     uint64_t moves;    /* how often slots were given to others */
     uint64_t moved_at; /* ns: when it last came to rest with nothing fenced */
     bool home_is_old;  /* the members are others than those `home` was made of */
+    bool retarget_due; /* who is well has changed in this turn */
     bool republish;    /* the last view could not be handed out */
     bool stale_view; /* what it says of nodes, beside where they are in the ring, is out of date */
     struct timer timer; /* tidy, retry */
@@ -181,6 +182,9 @@ void mover_publish(struct control *c);
 void mover_publish_soon(struct control *c);
 void mover_note(struct control *c, const struct written *w);
 void mover_overflow(struct control *c);
+/* At the end of the turn: if many nodes go or come at once, the ring is made once. */
+void mover_retarget_soon(struct control *c);
+void mover_end_turn(struct control *c);
 /* Do all workers go by this view, or a newer one? */
 bool mover_all_have_adopted(const struct control *c, uint64_t version);
 void mover_forget_node(struct control *c, uint32_t number);

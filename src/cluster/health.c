@@ -131,7 +131,7 @@ void health_eject(struct control_node *n, bool soft, const char *why)
               n->member.name, n->why, held / NSEC_MS);
     timer_clear(&n->look);
     timer_set(&n->check, now + jittered(c, c->settings->interval_out));
-    mover_retarget(c);
+    mover_retarget_soon(c);
     if (n->member.gone_since != 0) /* only a node that is well is kept without a source */
         timer_set(&c->members_timer, now);
 }
@@ -146,7 +146,7 @@ void health_admit(struct control_node *n)
     metric_add(&c->metrics.node_admissions, 1);
     log_event(c->log, LOG_INFO, "node-admitted", "node=%s out_ms=%" PRIu64, n->member.name,
               (control_now(c) - n->out_since) / NSEC_MS);
-    mover_retarget(c);
+    mover_retarget_soon(c);
 }
 
 /* What keeps old values away needs rights at the node; without them it is used all the same. */

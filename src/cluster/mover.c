@@ -284,6 +284,7 @@ void mover_step(struct control *c)
 void mover_retarget(struct control *c)
 {
     struct mover *m = &c->mover;
+    m->retarget_due = false;
     if (!c->began)
         return;
     int err = build(c, is_of_target, m->target);
@@ -310,6 +311,17 @@ void mover_retarget(struct control *c)
         return;
     }
     unreachable();
+}
+
+void mover_retarget_soon(struct control *c)
+{
+    c->mover.retarget_due = true;
+}
+
+void mover_end_turn(struct control *c)
+{
+    if (c->mover.retarget_due)
+        mover_retarget(c);
 }
 
 void mover_members_changed(struct control *c)
