@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -238,15 +239,33 @@ class Load(Piped):
 class Dns:
     """dnsmasq on loopback, as a headless service: a name with an address per node."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, hosts):
         self.port = harness.free_port()
         self.hosts = os.path.join(directory, "hosts")
-        self.write([])
+        self.write(hosts)
         self.process = harness.Process("dnsmasq", [
             dnsmasq_path(), "--keep-in-foreground", "--conf-file=/dev/null", f"--port={self.port}",
             "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}",
             "--local=/failover.test/", f"--local-ttl={DNS_TTL_S}", "--cache-size=0", "--user=root", "--group=root",
             f"--pid-file={os.path.join(directory, 'dnsmasq.pid')}"], all_cpus(), directory)
+        self.wait()
+
+    def wait(self):
+        """Until it answers: before that, the SIGHUP of answer() would end it."""
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in DNS_NAME.split("."))
+        question = struct.pack(">6H", 1, 0, 1, 0, 0, 0) + labels + struct.pack(">B2H", 0, 1, 1)
+        end = time.monotonic() + START_S
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.1)
+            asking.connect(("127.0.0.1", self.port))
+            while time.monotonic() < end:
+                try:
+                    asking.send(question)
+                    asking.recv(512)
+                    return
+                except OSError:
+                    time.sleep(0.05)
+        raise BenchError(f"dnsmasq answers nothing: {self.process.log_tail()}")
 
     def write(self, hosts):
         harness.write_file(self.hosts, "".join(f"{host} {DNS_NAME}\n" for host in hosts))

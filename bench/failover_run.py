@@ -118,8 +118,7 @@ class Stage:
             self.relay = parts.Relay(os.path.join(self.options.tools, "bench_failover_relay"), self.focus.address,
                                      f"{self.focus.host}:{port}")
         if fault.uses_dns:
-            self.dns = parts.Dns(self.directory)
-            self.dns.answer([node.host for node in self.nodes.list[:parts.NODES]])
+            self.dns = parts.Dns(self.directory, [node.host for node in self.nodes.list[:parts.NODES]])
         for _ in range(fault.proxies):
             proxy = make_peer(self.dns)
             self.proxies.append(proxy)
