@@ -286,6 +286,16 @@ static void do_sunion(struct call *x)
     bytes_print(&x->c->out, "%c0\r\n", x->c->proto == 3 ? '~' : '*');
 }
 
+/* Comes behind a write, by policy.rules, and changes no value. */
+static void do_pexpire(struct call *x)
+{
+    struct check_key key;
+    const struct redis_arg *arg = &x->m->args[1];
+    if (!check_key_parse(arg->p, arg->len, &key))
+        checker_fail(x->m->checker, "node %u got PEXPIRE for a key nobody sent", x->m->number);
+    bytes_print(&x->c->out, "%s", x->now < x->m->out_of_memory_until ? ":0\r\n" : ":1\r\n");
+}
+
 static void do_ping(struct call *x)
 {
     bytes_print(&x->c->out, "%s",
@@ -320,6 +330,7 @@ static const struct {
     {"strlen", do_number, false, 2, 2}, {"hgetall", do_hgetall, false, 2, 2},
     {"sunion", do_sunion, false, 3, 3}, {"ping", do_ping, false, 1, 1},
     {"hello", do_hello, false, 2, 2},   {"setex", do_setex, true, 4, 4},
+    {"pexpire", do_pexpire, true, 4, 4},
 };
 
 static void run(struct call *x)

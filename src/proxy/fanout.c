@@ -17,6 +17,7 @@ struct result {
     struct part *part;  /* under way; NULL: answered or failed */
     uint32_t node;      /* index in the view; used only while the request is built */
     uint32_t key_count; /* keys it was asked for */
+    uint32_t behind;    /* commands that follow the request: policy.h */
     uint8_t type;       /* first byte of the reply; 0: none, the part failed */
 };
 
@@ -98,10 +99,26 @@ static int append_piece(void *owner, const void *bytes, size_t len)
     return buf_append(a->to, a->chunks, bytes, len);
 }
 
+/* What policy.rules want behind the requests. 0 or -ENOMEM. */
+static int append_behind(struct worker *w, struct request *r)
+{
+    struct fanout *f = r->fanout;
+    int err = 0;
+    for (size_t k = 0; k < f->key_count && !err; k++) {
+        struct str key = args_str(&w->args, w->keys.index[k]);
+        const struct policy_rule *rule = policy_find(&w->settings->policy, key);
+        struct result *result = &f->results[f->result_of_key[k]];
+        if (rule && policy_limits_life(rule, r->command))
+            err = policy_append(rule, key, &result->reply, &w->chunks, &result->behind);
+    }
+    return err;
+}
+
 /* Writes the requests for all nodes, each into the `reply` of its result, which is free until then.
  */
-static int write_requests(struct worker *w, struct fanout *f)
+static int write_requests(struct worker *w, struct request *r)
 {
+    struct fanout *f = r->fanout;
     const struct args *a = &w->args;
     size_t per_key = w->keys.count > 1 ? w->keys.index[1] - w->keys.index[0] : 1; /* MSET: 2 */
     for (uint32_t i = 0; i < f->result_count; i++) {
@@ -123,7 +140,7 @@ static int write_requests(struct worker *w, struct fanout *f)
                 return err;
         }
     }
-    return 0;
+    return w->settings->policy.count > 0 ? append_behind(w, r) : 0;
 }
 
 static void finish(struct request *r);
@@ -152,6 +169,7 @@ static void start_part(struct request *r, uint32_t index)
     }
     result->part = p;
     p->writes = !(r->command->flags & COMMAND_READ);
+    p->behind = result->behind;
     part_enter(p, len);
     p->size = len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
     if (lanes_is_plain(r->client, p->size) && (!p->writes || settle_allows(u))) {
@@ -184,7 +202,7 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
     metric_add(&w->metrics.requests_split, 1);
     struct fanout *f = fanout_new(node_of_key, w->keys.count, w->upstreams.count);
     r->fanout = f;
-    if (!f || write_requests(w, f) != 0) {
+    if (!f || write_requests(w, r) != 0) {
         request_fail(r, FAILURE_MEMORY, NULL);
         return;
     }

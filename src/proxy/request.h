@@ -89,6 +89,8 @@ struct part {
                                    Of an upload: the bytes of what it stores */
     uint64_t reserved;          /* bytes of its client's and worker's budget: lanes_reserve() */
     uint32_t index;             /* which part of a split request */
+    uint32_t behind;            /* replies to what was sent behind it that are to come: policy.h */
+    struct buf *behind_bytes;   /* owned; of an upload: to be sent behind its end; NULL: nothing */
     uint8_t size;               /* enum part_size */
     uint8_t proto;              /* RESP version of its reply */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
@@ -97,6 +99,7 @@ struct part {
     bool unsettled;             /* … and its request was answered without it: pulse.unsettled */
     bool again;                 /* it is the second try */
     bool behind_retry;          /* held because of one of its client's */
+    bool is_tail;               /* its own reply has come; it waits for those of `behind` */
     bool early; /* its deadline may be before those of parts in front of it: in worker.early */
     uint8_t copy_len; /* 0: it is not sent again */
     uint64_t hash;    /* of the key, for the ring; if there is a copy */
@@ -140,6 +143,8 @@ void part_set_early(struct part *p);
 void part_enter(struct part *p, size_t len);
 /* For one that never entered. */
 void part_free(struct worker *w, struct part *p);
+/* Its own reply has come, and it stays for those to what was sent behind it. */
+void part_become_tail(struct part *p);
 /* It has left its queue for good, one way or other: the opposite of part_enter(), and freed. */
 void part_leave(struct worker *w, struct part *p);
 
