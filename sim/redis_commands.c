@@ -322,14 +322,14 @@ static const struct {
     bool writes;
     uint8_t args_min, args_max; /* max 0: no limit */
 } VERBS[] = {
-    {"get", do_get, false, 2, 2},       {"set", do_set, true, 3, 3},
-    {"mget", do_mget, false, 2, 0},     {"mset", do_set, true, 3, 0},
-    {"del", do_count, true, 2, 0},      {"unlink", do_count, true, 2, 0},
-    {"exists", do_count, false, 2, 0},  {"touch", do_count, false, 2, 0},
-    {"incr", do_number, true, 2, 2},    {"append", do_number, true, 3, 3},
-    {"strlen", do_number, false, 2, 2}, {"hgetall", do_hgetall, false, 2, 2},
-    {"sunion", do_sunion, false, 3, 3}, {"ping", do_ping, false, 1, 1},
-    {"hello", do_hello, false, 2, 2},   {"setex", do_setex, true, 4, 4},
+    {"get", do_get, false, 2, 2},        {"set", do_set, true, 3, 3},
+    {"mget", do_mget, false, 2, 0},      {"mset", do_set, true, 3, 0},
+    {"del", do_count, true, 2, 0},       {"unlink", do_count, true, 2, 0},
+    {"exists", do_count, false, 2, 0},   {"touch", do_count, false, 2, 0},
+    {"incr", do_number, true, 2, 2},     {"append", do_number, true, 3, 3},
+    {"strlen", do_number, false, 2, 2},  {"hgetall", do_hgetall, false, 2, 2},
+    {"sunion", do_sunion, false, 3, 3},  {"ping", do_ping, false, 1, 1},
+    {"hello", do_hello, false, 2, 2},    {"setex", do_setex, true, 4, 4},
     {"pexpire", do_pexpire, true, 4, 4},
 };
 

@@ -60,12 +60,12 @@ int config_policy_read(struct str text, struct policy_rule *ret_rule, const char
     if (word.len == 0)
         return -EINVAL;
     for (; word.len > 0; word = take_word(&text)) {
-        bool good = is_given(word, "default_ttl", &value) ? read_ttl(value, &r.default_ttl)
-                    : is_given(word, "max_ttl", &value)   ? read_ttl(value, &r.max_ttl)
-                    : is_given(word, "max_value", &value)
-                        ? r.max_value == 0 && str_to_size(value, &r.max_value) == 0 &&
-                              r.max_value > 0
-                        : str_eq(word, STR("deny")) && !r.deny;
+        bool good =
+            is_given(word, "default_ttl", &value) ? read_ttl(value, &r.default_ttl)
+            : is_given(word, "max_ttl", &value)   ? read_ttl(value, &r.max_ttl)
+            : is_given(word, "max_value", &value)
+                ? r.max_value == 0 && str_to_size(value, &r.max_value) == 0 && r.max_value > 0
+                : str_eq(word, STR("deny")) && !r.deny;
         if (!good)
             return -EINVAL;
         r.deny = r.deny || str_eq(word, STR("deny"));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An item of `policy.rules` as text: "shows:* default_ttl=1h max_ttl=1d max_value=1mb", "tmp:* deny".
+/* An item of `policy.rules` as text: "shows:* default_ttl=1h max_ttl=24h max_value=1mb", "tmp:*
+ * deny".
  */
 #pragma once
 #include "base/cleanup.h"

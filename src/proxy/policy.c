@@ -62,10 +62,8 @@ static int append_pexpire(struct str key, uint64_t ttl, const char *how, struct 
 {
     char head[64], ms[24], tail[64];
     int ms_len = snprintf(ms, sizeof(ms), "%" PRIu64, ttl / NSEC_MS);
-    int head_len =
-        snprintf(head, sizeof(head), "*4\r\n$7\r\nPEXPIRE\r\n$%zu\r\n", key.len);
-    int tail_len =
-        snprintf(tail, sizeof(tail), "\r\n$%d\r\n%s\r\n$2\r\n%s\r\n", ms_len, ms, how);
+    int head_len = snprintf(head, sizeof(head), "*4\r\n$7\r\nPEXPIRE\r\n$%zu\r\n", key.len);
+    int tail_len = snprintf(tail, sizeof(tail), "\r\n$%d\r\n%s\r\n$2\r\n%s\r\n", ms_len, ms, how);
     int err = buf_append_shared(to, chunks, head, (size_t)head_len);
     if (!err)
         err = buf_append_shared(to, chunks, key.p, key.len);

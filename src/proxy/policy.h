@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an operator allows for keys of a prefix: rules of the setting `policy.rules`. Of several that
- * fit a key the one with the longest prefix counts, and only that one.
+ * What an operator allows for keys of a prefix: rules of the setting `policy.rules`. Of several
+ * that fit a key the one with the longest prefix counts, and only that one.
  *
- * A life that a write leaves without an end, or with too far a one, is cut by commands that are sent
- * right behind the write, on the same upstream: PEXPIRE with NX (default_ttl) and with LT (max_ttl),
- * which redis-server has since 7.0. So whatever a write does, scripts included, no option of any
- * command has to be understood here. Their replies are dropped.
+ * A life that a write leaves without an end, or with too far a one, is cut by commands that are
+ * sent right behind the write, on the same upstream: PEXPIRE with NX (default_ttl) and with LT
+ * (max_ttl), which redis-server has since 7.0. So whatever a write does, scripts included, no
+ * option of any command has to be understood here. Their replies are dropped.
  */
 #pragma once
 #include "base/buf.h"
@@ -42,8 +42,8 @@ enum policy_verdict { POLICY_ADMITS, POLICY_DENIES, POLICY_TOO_LONG };
 /* The rule for a key; NULL: there is none. */
 const struct policy_rule *policy_find(const struct policy *p, struct str key);
 
-/* May this be done with the key at argument `key_index`? Too long is a value; where values alternate
- * with keys (MSET), only the one behind that key is looked at. */
+/* May this be done with the key at argument `key_index`? Too long is a value; where values
+ * alternate with keys (MSET), only the one behind that key is looked at. */
 enum policy_verdict policy_judge(const struct policy_rule *r, const struct command *c,
                                  const struct args *a, size_t key_index);
 

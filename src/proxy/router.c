@@ -178,7 +178,7 @@ static bool rules_admit(struct client *c, const struct command *command)
             client_reply_end(c, r, &o);
             return false;
         }
-        if (command->way == COMMAND_FORWARD && note_behind(w, command, rule, key) != 0) {
+        if (note_behind(w, command, rule, key) != 0) {
             fail_at_once(c, command, FAILURE_MEMORY);
             return false;
         }
@@ -405,6 +405,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     } else if (different == 1) {
         forward_to_node(c, command, w->node_of_key[0], from);
     } else if (command->way == COMMAND_SPLIT) {
+        forget_behind(w); /* each part gets its own */
         fanout_start(c, command, w->node_of_key);
     } else {
         metric_add(&w->metrics.requests_crossslot, 1);

@@ -100,7 +100,8 @@ static inline size_t frame_arguments(const struct frame *f)
     return f->number > 0 ? (size_t)f->number - f->elements : 0;
 }
 
-/* FRAME_REQUEST, inside a bulk string (body_left > 0): how long that is, its terminator not counted.
+/* FRAME_REQUEST, inside a bulk string (body_left > 0): how long that is, its terminator not
+ * counted.
  */
 static inline uint64_t frame_body(const struct frame *f)
 {
