@@ -38,6 +38,7 @@
     METRIC(requests_node_limit, COUNTER, "answered at once: limits.node_requests or node_bytes")   \
     METRIC(requests_masked, COUNTER, "failed reads answered as a miss: on_failure.reads")          \
     METRIC(requests_split_limit, COUNTER, "refused: limits.max_split_request")                     \
+    METRIC(requests_reply_limit, COUNTER, "parts given up: limits.fan_out_reply")                  \
     METRIC(requests_bulk, COUNTER, "took a bulk upstream")                                         \
     METRIC(requests_streamed, COUNTER, "sent on before their last byte was there")                 \
     METRIC(requests_too_slow, COUNTER, "requests cut off: their body came too slowly")             \

@@ -259,7 +259,7 @@ static uint32_t node_of(const struct worker *w, struct str key)
 }
 
 /* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
- * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to FANOUT_NOBODY.
+ * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to GATHER_NOBODY.
  */
 static int find_nodes(struct worker *w, const struct command *command)
 {
@@ -282,7 +282,7 @@ static int find_nodes(struct worker *w, const struct command *command)
         if (flags && !passes(w, command, flags, key, hash)) {
             if (command->way != COMMAND_SPLIT || !(command->flags & COMMAND_READ))
                 return -EBUSY;
-            w->node_of_key[i] = FANOUT_NOBODY;
+            w->node_of_key[i] = GATHER_NOBODY;
         }
         if (w->node_of_key[i] != w->node_of_key[0])
             different = 2;
@@ -328,7 +328,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     int different = err ? err : find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
-    } else if (different == 1 && w->node_of_key[0] == FANOUT_NOBODY) {
+    } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
         fail_at_once(c, command, FAILURE_MOVING);
     } else if (different == 1) {
         forward_to_node(c, command, w->node_of_key[0], from);
