@@ -24,6 +24,8 @@
     METRIC(requests, COUNTER, "requests read")                                                     \
     METRIC(requests_local, COUNTER, "answered from memory")                                        \
     METRIC(requests_split, COUNTER, "split over nodes")                                            \
+    METRIC(requests_all_nodes, COUNTER,                                                            \
+           "made of what all nodes answer, or one of them: SCAN, ...")                             \
     METRIC(requests_refused, COUNTER, "commands we do not send on")                                \
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \

@@ -2,6 +2,7 @@
 #include "proxy/router.h"
 
 #include "base/must.h"
+#include "proxy/all_nodes.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
@@ -124,8 +125,7 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         client_close(c);
 }
 
-/* No node has any slot. *ret_name: if there is but one node, it is to blame. */
-static enum failure no_node(const struct worker *w, const char **ret_name)
+enum failure router_no_node(const struct worker *w, const char **ret_name)
 {
     *ret_name = NULL;
     if (w->upstreams.count == 1) {
@@ -303,7 +303,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     if (!w->view || !w->view->ring) {
         struct request *r = request_new(c, command, w->args.count);
         const char *name;
-        enum failure f = no_node(w, &name);
+        enum failure f = router_no_node(w, &name);
         if (r)
             request_fail(r, f, name);
         else
@@ -365,6 +365,9 @@ void router_route(struct client *c, struct buf *from)
         metric_add(&w->metrics.requests_refused, 1);
         refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
         return;
+    case COMMAND_ALL_NODES:
+        all_nodes_start(c, command);
+        return;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
         route_by_keys(c, command, from);
@@ -405,7 +408,7 @@ static void begin_upload(struct client *c, const struct command *command)
     enum failure f = FAILURE_NONE;
     const char *name = NULL;
     if (!w->view || !w->view->ring)
-        f = no_node(w, &name);
+        f = router_no_node(w, &name);
     else if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
         f = FAILURE_MEMORY;
     struct upstream_node *n = NULL;
