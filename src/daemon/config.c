@@ -41,6 +41,7 @@ void config_init(struct config *c)
 void config_fini(struct config *c)
 {
     free(c->nodes);
+    command_rules_fini(&c->proxy.commands);
     *c = (struct config){0};
 }
 

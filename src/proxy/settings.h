@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/str.h"
+#include "proxy/command_rules.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@ struct proxy_settings {
     bool hash_tags;
     enum on_failure reads; /* what a client gets when the node of a read has failed */
 
+    struct command_rules commands;     /* its owner calls command_rules_fini() */
     uint64_t connect_timeout;          /* connect and greeting of an upstream */
     uint64_t request_timeout;          /* from a request's last byte to its reply's first */
     uint64_t stall_timeout;            /* without a byte inside a reply */

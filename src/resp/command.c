@@ -92,6 +92,12 @@ static const union padded NAMES[] = {
 #undef COMMAND_ROW
 };
 
+static const uint8_t GATES[COMMAND_ID_COUNT] = {
+#define COMMAND_GATE(ID, GATE) [COMMAND_ID_##ID] = GATE_##GATE,
+#include "resp/command_gate_table.h"
+#undef COMMAND_GATE
+};
+
 size_t command_count(void)
 {
     return COMMAND_ID_COUNT;
@@ -101,6 +107,11 @@ const struct command *command_at(size_t index)
 {
     must(index < COMMAND_ID_COUNT);
     return &COMMANDS[index];
+}
+
+enum command_gate command_gate(const struct command *c)
+{
+    return c->id < COMMAND_ID_COUNT ? GATES[c->id] : GATE_OPEN;
 }
 
 /* Up to eight bytes as one number, lowest address lowest, without reading past them. */
@@ -184,22 +195,6 @@ const struct command *command_find_name(struct str name)
     return name.len <= 8 ? find_short(name) : find_long(name);
 }
 
-/* Copies the first bytes of an argument, wherever they lie; returns how many. */
-static size_t copy_head(const struct args *a, size_t index, char *to, size_t max)
-{
-    const struct arg *v = &a->v[index];
-    size_t len = v->len < max ? v->len : max;
-    size_t at = v->at, done = 0;
-    for (uint32_t piece = v->piece; done < len; piece++, at = 0) {
-        size_t here = a->iov[piece].iov_len - at;
-        if (here > len - done)
-            here = len - done;
-        memcpy(to + done, (const char *)a->iov[piece].iov_base + at, here);
-        done += here;
-    }
-    return len;
-}
-
 static inline bool is_in_one_piece(const struct args *a, size_t index)
 {
     return a->v[index].at + a->v[index].len <= a->iov[a->v[index].piece].iov_len;
@@ -216,18 +211,20 @@ static SLOW_PATH const struct command *find_scattered(const struct args *a)
 {
     /* One byte more than a name may have: what is longer is cut off, and still too long. */
     char room[NAME_MAX_LEN + 1];
-    size_t len = copy_head(a, 0, room, sizeof(room));
+    size_t len = args_copy_head(a, 0, room, sizeof(room));
     return command_find_name((struct str){room, len});
 }
 
-static SLOW_PATH const struct command *find_subcommand(const struct command *container,
-                                                       const struct args *a)
+SLOW_PATH const struct command *command_find_sub(const struct command *container,
+                                                 const struct args *a)
 {
+    if ((container->flags & COMMAND_CONTAINER) == 0 || a->count < 2)
+        return container;
     char name[NAME_MAX_LEN + 1];
     size_t len = strlen(container->name);
     memcpy(name, container->name, len);
     name[len++] = '|';
-    len += copy_head(a, 1, name + len, sizeof(name) - len);
+    len += args_copy_head(a, 1, name + len, sizeof(name) - len);
     const struct command *c = command_find_name((struct str){name, len});
     return c != NULL ? c : container;
 }
@@ -243,7 +240,7 @@ const struct command *command_find(struct args *a)
         return c;
     if (c->flags & COMMAND_SUBCOMMAND)
         return NULL; /* "config|get" in one argument is no command */
-    return a->count > 1 ? find_subcommand(c, a) : c;
+    return command_find_sub(c, a);
 }
 
 bool command_is_blind(const struct command *c, struct args *a)
@@ -324,7 +321,7 @@ static int take_pair(struct command_keys_found *k, size_t a, size_t b)
 static bool word_is(const struct args *a, size_t index, const char *word)
 {
     char room[WORD_MAX + 1];
-    size_t len = copy_head(a, index, room, sizeof(room));
+    size_t len = args_copy_head(a, index, room, sizeof(room));
     struct str is = {room, strnlen(room, len)};
     return str_eq_nocase(is, str_of(word));
 }
@@ -332,7 +329,7 @@ static bool word_is(const struct args *a, size_t index, const char *word)
 static int number(const struct args *a, size_t index, int64_t *ret)
 {
     char room[NUMBER_MAX + 1];
-    size_t len = copy_head(a, index, room, sizeof(room));
+    size_t len = args_copy_head(a, index, room, sizeof(room));
     return str_to_i64((struct str){room, len}, ret);
 }
 

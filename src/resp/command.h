@@ -61,6 +61,9 @@ enum {
     COMMAND_KEYS_OPTIONAL = 1 << 5, /* Redis's `no_mandatory_keys`: EVAL and FCALL */
 };
 
+/* Whether a client may use it at all; see command_gate_table.h. */
+enum command_gate { GATE_OPEN, GATE_ALLOW, GATE_NEVER };
+
 /* Redis's command tips (redis.io/docs/reference/command-tips), as in COMMAND INFO. */
 enum command_request_policy {
     REQUEST_DEFAULT,
@@ -104,12 +107,17 @@ const struct command *command_at(size_t index); /* must be below command_count()
  * For an unknown subcommand of a known container the container's row. a->count must be > 0. */
 const struct command *command_find(struct args *a);
 
+/* The subcommand of `container` that argument 1 names; `container` if it has no such. */
+const struct command *command_find_sub(const struct command *container, const struct args *a);
+
 /* The same by name alone ("get", "config|get"). NULL: not in the table. */
 const struct command *command_find_name(struct str name);
 
 /* Does it overwrite or remove its keys, whatever is there, and tell nothing of what was? Its
  * arguments are looked at; its arity must be right. */
 bool command_is_blind(const struct command *c, struct args *a);
+
+enum command_gate command_gate(const struct command *c);
 
 bool command_arity_ok(const struct command *c, size_t arg_count);
 

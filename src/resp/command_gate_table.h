@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands that are shut until the operator opens them (commands.allow), to be included with
+ * COMMAND_GATE defined: what one client does by them touches the data of all, or stops all.
+ *
+ * A list of its own beside command_table.h, because a gate says nothing of what a command does and
+ * holds whatever its way is.
+ *
+ * COMMAND_GATE(ID, gate): ALLOW, it may be opened; NEVER, by nobody, who wants it asks the node.
+ */
+COMMAND_GATE(CLIENT_KILL, ALLOW)
+COMMAND_GATE(CLIENT_PAUSE, ALLOW)
+COMMAND_GATE(CLIENT_UNBLOCK, ALLOW)
+COMMAND_GATE(CLIENT_UNPAUSE, ALLOW)
+COMMAND_GATE(CONFIG_RESETSTAT, ALLOW)
+COMMAND_GATE(CONFIG_SET, ALLOW)
+COMMAND_GATE(DEBUG, NEVER)
+COMMAND_GATE(FLUSHALL, ALLOW)
+COMMAND_GATE(FLUSHDB, ALLOW)
+COMMAND_GATE(FUNCTION_DELETE, ALLOW)
+COMMAND_GATE(FUNCTION_FLUSH, ALLOW)
+COMMAND_GATE(FUNCTION_KILL, ALLOW)
+COMMAND_GATE(FUNCTION_RESTORE, ALLOW)
+COMMAND_GATE(KEYS, ALLOW)
+COMMAND_GATE(LATENCY_RESET, ALLOW)
+COMMAND_GATE(MEMORY_PURGE, ALLOW)
+COMMAND_GATE(MIGRATE, ALLOW)
+COMMAND_GATE(SCRIPT_FLUSH, ALLOW)
+COMMAND_GATE(SCRIPT_KILL, ALLOW)
+COMMAND_GATE(SHUTDOWN, NEVER)
+COMMAND_GATE(SLOWLOG_RESET, ALLOW)
