@@ -114,6 +114,12 @@ void request_write_miss(const struct request *r, struct reply_out *o)
     case MISS_NIL:
         reply_null(o);
         return;
+    case MISS_RANK:
+        if (r->arg_count > 3)
+            reply_null_array(o);
+        else
+            reply_null(o);
+        return;
     case MISS_ZERO:
         reply_int(o, 0);
         return;

@@ -319,6 +319,12 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         forward_to_node(c, command, node_for_keyless(w), from);
         return;
     }
+    if (!err && w->keys.pinned > 0 && !w->settings->hash_tags) {
+        metric_add(&w->metrics.requests_refused, 1);
+        refuse(c, "ERR sumcache: '%s' by a pattern needs ring.hash_tags", command->name);
+        return;
+    }
+    w->keys.count += err ? 0 : w->keys.pinned; /* they decide about the node, as keys do */
     int different = err ? err : find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);

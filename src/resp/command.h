@@ -25,9 +25,10 @@ enum command_keys {
     KEYS_NONE,
     KEYS_RANGE,     /* first, last (negative: from the end), step */
     KEYS_NUM,       /* a count at argument 1, the keys behind it: ZUNION, LMPOP, … */
+    KEYS_NUM_PAIRS, /* the same, a value behind each key: MSETEX */
     KEYS_NUM_AT_2,  /* the same with the count at argument 2: EVAL, FCALL, BLMPOP, … */
     KEYS_NUM_STORE, /* KEYS_NUM_AT_2, and the destination is argument 1: ZUNIONSTORE, … */
-    KEYS_SORT,      /* argument 1, and the one after STORE; BY and GET patterns are refused */
+    KEYS_SORT,      /* argument 1, and the one after STORE; BY and GET patterns are pinned */
     KEYS_GEORADIUS, /* argument 1, and the one after STORE or STOREDIST */
     KEYS_STREAMS,   /* the first half of what follows STREAMS: XREAD, XREADGROUP */
     KEYS_MIGRATE,   /* argument 3, or what follows KEYS */
@@ -38,6 +39,7 @@ enum command_keys {
 enum command_miss {
     MISS_NEVER,     /* the error is told: writes, and whatever decides something */
     MISS_NIL,       /* `$-1`; RESP3 `_`. MGET: this for each of its keys */
+    MISS_RANK,      /* the same; `*-1` if WITHSCORE was asked for: ZRANK */
     MISS_ZERO,      /* `:0` */
     MISS_MINUS_TWO, /* `:-2`   (no such key: TTL, PTTL, EXPIRETIME) */
     MISS_EMPTY,     /* `$0`    (GETRANGE, SUBSTR) */
@@ -124,6 +126,9 @@ bool command_arity_ok(const struct command *c, size_t arg_count);
 struct command_keys_found {
     size_t *index; /* argument indexes, in order; owned, kept for the next call */
     size_t count;
+    /* Behind these keys so many arguments that name further ones by a pattern with a hash tag (SORT
+     * BY and GET): all those keys are where a key with the text of the pattern would be. */
+    size_t pinned;
     size_t room;
 };
 void command_keys_fini(struct command_keys_found *k);
@@ -131,7 +136,8 @@ void command_keys_fini(struct command_keys_found *k);
 /*
  * Finds the keys of a request whose arity is right. 0 with k->count keys (0: it has none),
  * -EINVAL: its arguments make no sense, and the node will say why in its own words: send it to any;
- * -ENOTSUP: a form we refuse (SORT BY a pattern; XREAD BLOCK; COPY to another database):
+ * -ENOTSUP: a form we refuse (SORT BY a pattern without a
+ * hash tag; XREAD BLOCK; COPY to another database):
  * *ret_refusal is the whole error text without "-ERR ", a constant. The keys are in `k` all the
  * same, for COMMAND GETKEYS. -ENOMEM. Nothing is said about k->count after -EINVAL and -ENOMEM.
  */
