@@ -99,6 +99,18 @@ def test_a_renamed_command_takes_values_of_any_size(ruled, key, size):
         assert client.ask("fetch", k) == b"inline"
 
 
+def test_commands_lists_what_clients_may_call(ruled, proxy):
+    names = {name.decode() for name in ruled.ask("COMMAND", "LIST")}
+    assert {"fetch", "my-put", "me", "append", "migrate"} <= names
+    assert not {"get", "set", "client", "strlen", "thing", "object", "flushall"} & names
+    assert ruled.ask("COMMAND", "COUNT") == len(names)
+    assert [row[0].decode() for row in ruled.ask("COMMAND", "INFO", "fetch", "append")] == ["fetch", "append"]
+    assert ruled.ask("COMMAND", "INFO", "get") == [None]
+    assert ruled.ask("COMMAND", "GETKEYS", "fetch.many", "a", "b") == [b"a", b"b"]
+    assert error_of(ruled.ask("COMMAND", "GETKEYS", "mget", "a", "b")) == "ERR Invalid command specified"
+    assert b"flushall" not in proxy.ask("COMMAND", "LIST")
+
+
 # No module is at hand: what counts is what a node is asked, and where.
 def test_an_unknown_command_goes_where_its_key_is(start):
     fakes = [FakeNode(), FakeNode()]
@@ -121,8 +133,27 @@ def test_an_unknown_command_goes_where_its_key_is(start):
         assert error_of(proxy.ask("json.get")) == "ERR wrong number of arguments for 'json.get' command"
         assert error_of(proxy.ask("bf.pair", "k")) == "ERR wrong number of arguments for 'bf.pair' command"
         assert error_of(proxy.ask("bf.pair", places[0], places[1])).startswith("CROSSSLOT ")
+        assert proxy.ask("COMMAND", "GETKEYS", "bf.pair", "k", "l", "m") == [b"k", b"l"]
+        assert b"bf.pair" in proxy.ask("COMMAND", "LIST")
         value = b"v" * 300_000  # streamed on as it comes
         assert proxy.ask("JSON.GET", "k", value) == value
     finally:
         for fake in fakes:
             fake.end()
+
+
+def test_migrate_goes_to_the_node_of_its_keys(ruled, nodes, start, key):
+    """The keys that lie on one node; the target is whatever the client says."""
+    target = start.node()
+    k, tag = key(), f"{{{key('tag')}}}"
+    ruled.ask("my-put", k, "v")
+    assert ruled.ask("MIGRATE", "127.0.0.1", target.port, k, "0", "1000", "COPY") == "OK"
+    assert (target.ask("GET", k), ruled.ask("fetch", k)) == (b"v", b"v")
+    for i in range(3):
+        ruled.ask("my-put", f"{tag}{i}", i)
+    assert ruled.ask("MIGRATE", "127.0.0.1", target.port, "", "0", "1000", "KEYS", *[f"{tag}{i}" for i in range(3)]) == "OK"
+    assert [target.ask("GET", f"{tag}{i}") for i in range(3)] == [b"0", b"1", b"2"]
+    assert ruled.ask("fetch.many", *[f"{tag}{i}" for i in range(3)]) == [None] * 3
+    many = [key(str(i)) for i in range(30)]
+    assert error_of(ruled.ask("MIGRATE", "127.0.0.1", target.port, "", "0", "1000", "KEYS", *many)).startswith("CROSSSLOT ")
+    assert error_of(ruled.ask("MIGRATE", "127.0.0.1", target.port, k, "0", "1000", "KEYS", k)).startswith("ERR When using MIGRATE KEYS")
