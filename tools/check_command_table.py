@@ -86,7 +86,8 @@ zrange k 0 -1 | zrange k 0 -1 withscores | zrange k 0 1 byscore rev limit 0 1 | 
 zrangebylex k - + | zrangebylex k - + limit 0 1 | zrangebyscore k 0 1
 zrangebyscore k 0 1 withscores limit 0 1 | zrank k m | zrank k m withscore | zrevrank k m withscore | zrevrange k 0 -1 | zrevrange k 0 -1 withscores
 zrevrangebylex k + - | zrevrangebyscore k 1 0 | zrevrangebyscore k 1 0 withscores | zrevrank k m
-zscan k 0 | zscan k 5 count 100 | zscore k m | digest k | zunion 1 k | zunion 2 k k2 withscores aggregate max
+zscan k 0 | zscan k 5 count 100 | zscore k m | digest k | httl k fields 1 f |
+hpttl k fields 2 f g | hexpiretime k fields 1 f | hpexpiretime k fields 3 f g h | zunion 1 k | zunion 2 k k2 withscores aggregate max
 """
 
 # Reads that go to a node and have no miss, and why.
@@ -106,10 +107,6 @@ NO_MISS = {
     "xinfo|groups": "an error",
     "xinfo|stream": "an error",
     "xpending": "an error",
-    "hexpiretime": "one answer per field, and the fields are counted in the middle of the request",
-    "hpexpiretime": "the same",
-    "hpttl": "the same",
-    "httl": "the same",
 }
 
 
@@ -312,6 +309,7 @@ def miss_bytes(miss, each, protocol):
         "NIL_ARRAY": nil_array,
         "NIL_EACH": array + nil * each,
         "NILS_EACH": array + nil_array * each,
+        "GONE_EACH": array + b":-2\r\n" * each,
         "ZERO_EACH": array + b":0\r\n" * each,
         "NONE_TYPE": b"+none\r\n",
         "SCAN": b"*2\r\n$1\r\n0\r\n*0\r\n",
@@ -322,32 +320,46 @@ def row_for(table, words):
     return table.get("|".join(words[:2])) or table[words[0]]
 
 
+def misses(protocol):
+    """(row, request words, the bytes that stand for a miss) of each request in MISSES; None: no miss."""
+    table = rows()
+    for request in re.split(r"[|\n]", MISSES.strip()):
+        words = request.split()
+        if not words:
+            continue
+        row = row_for(table, words)
+        if row.miss == "NEVER":
+            yield row, words, None
+        elif row.name == "mget":  # put together key by key
+            yield row, words, miss_bytes("NIL_EACH", len(words) - 1, protocol)
+        elif row.miss == "RANK" and len(words) > 3:
+            yield row, words, miss_bytes("NIL_ARRAY", 0, protocol)
+        else:
+            before = 4 if row.miss == "GONE_EACH" else 2
+            yield row, words, miss_bytes(row.miss, len(words) - before, protocol)
+
+
+def is_of_a_newer_version(server, row, words):
+    if row.name in NEWER_ARITY and not server.is_as_new_as(NEWER_ARITY[row.name][0]):
+        return len(words) != NEWER_ARITY[row.name][1]
+    return not server.knows(row.name)
+
+
 def check_misses(port):
     table, problems, asked = rows(), [], set()
     server = Server(port)
     for protocol in (2, 3):
         with resp.Connection(port, protocol=protocol) as connection:
-            for request in re.split(r"[|\n]", MISSES.strip()):
-                words = request.split()
-                row = row_for(table, words)
+            for row, words, expected in misses(protocol):
                 asked.add(row.name)
-                if row.miss == "NEVER":
-                    problems.append(f"{request}: has no miss")
+                if expected is None:
+                    problems.append(f"{' '.join(words)}: has no miss")
                     continue
-                if row.name == "mget":  # put together key by key
-                    each = len(words) - 1
-                    expected = miss_bytes("NIL_EACH", each, protocol)
-                else:
-                    with_score = row.miss == "RANK" and len(words) > 3
-                    expected = miss_bytes("NIL_ARRAY" if with_score else row.miss, len(words) - 2, protocol)
-                arity, count = row.arity, len(words)
-                if row.name in NEWER_ARITY and not server.is_as_new_as(NEWER_ARITY[row.name][0]):
-                    arity = NEWER_ARITY[row.name][1]
-                if not server.knows(row.name) or (arity > 0 and count != arity):
-                    continue  # of a newer version
+                if is_of_a_newer_version(server, row, words):
+                    continue
                 answer = connection.ask_raw(*words)
                 if answer != expected:
-                    problems.append(f"{request}: RESP{protocol} answers {answer!r}, "
+                    problems.append(f"{' '.join(words)}: RESP{protocol} answers {answer!r}, "
                                     f"not {row.miss} {expected!r}")
     for name, row in table.items():
         if row.miss != "NEVER" and name not in asked:

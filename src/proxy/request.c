@@ -156,6 +156,12 @@ void request_write_miss(const struct request *r, struct reply_out *o)
         for (uint64_t i = 0; i < each && !o->err; i++)
             reply_int(o, 0);
         return;
+    case MISS_GONE_EACH:
+        each = r->arg_count > 4 ? r->arg_count - 4 : 0;
+        reply_array(o, each);
+        for (uint64_t i = 0; i < each && !o->err; i++)
+            reply_int(o, -2);
+        return;
     case MISS_NONE_TYPE:
         reply_simple(o, "none");
         return;

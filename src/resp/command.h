@@ -50,6 +50,7 @@ enum command_miss {
     MISS_NIL_EACH,  /* an array of nils, one per argument from index 2 on: HMGET, ZMSCORE */
     MISS_NILS_EACH, /* the same of nil arrays (`*-1`): GEOPOS */
     MISS_ZERO_EACH, /* the same of `:0`: SMISMEMBER */
+    MISS_GONE_EACH, /* an array of `:-2`, one per argument from index 4 on: HTTL */
     MISS_NONE_TYPE, /* `+none`: TYPE */
     MISS_SCAN,      /* cursor "0" and an empty array: HSCAN, SSCAN, ZSCAN */
 };
