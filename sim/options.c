@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "options.h"
 
+#include "base/must.h"
 #include "base/nsec.h"
 #include "sources.h"
 
@@ -350,6 +351,7 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     struct rng *r = &rng;
     rng_next(r);
     *o = (struct sim_options){.proxy = proxy_settings_default()};
+    must(command_rules_allow(&o->proxy.commands, STR("all")) == 0);
     o->workers = (uint32_t)between(r, 1, SIM_WORKERS_MAX);
     o->nodes = (uint32_t)between(r, 1, SIM_NODES_MAX);
     o->clients = (uint32_t)between(r, 1, one_in(r, 4) ? SIM_CLIENTS_MAX : 5);

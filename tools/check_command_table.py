@@ -10,7 +10,9 @@ server answers for a key that is not there, in RESP2 and RESP3 (misses); does CO
 keys that test_command.c expects (keys); does the server refuse what we call malformed, so that it may
 be sent to any node (malformed). Prints each difference; exits with 1 if there is one.
 
-The facts are those of redis-server 7.0; another version has other commands, which is a difference.
+The facts are those of redis-server 7.0. Rows that came later than the server that is asked (or are of
+Valkey alone, or of Redis alone) are not compared; they are listed as untested, never as right. What a
+newer server has and the table does not is a difference.
 """
 
 import argparse
@@ -28,13 +30,19 @@ import resp  # noqa: E402
 TABLE = ROOT / "src/resp/command_table.h"
 KEYS_CASES = ROOT / "tests/unit/command_keys_cases.h"
 
-# Rows that a redis-server 7.0 does not have: ours, and what newer clients say on connect.
+FACTS = ROOT / "src/resp/command_fact_table.h"
+
+# Rows that no server at hand will ever have: ours, and what Redis Enterprise has.
 NOT_IN_REDIS = {
     "sumcache.failures": 2,
-    "client|setinfo": 4,
-    "client|no-touch": 3,
     "client|maint_notifications": -3,
 }
+
+# An arity that is that of a newer version: since when, and what it was before.
+NEWER_ARITY = {"zrank": ("7.2.0", 3), "zrevrank": ("7.2.0", 3)}
+
+# Redis's manual has corrected since when there is this.
+SINCE_CORRECTED = {"client|pause"}
 
 # Redis gives positions for these, but as channels: COMMAND GETKEYS finds no keys.
 CHANNELS = {"spublish", "ssubscribe", "sunsubscribe"}
@@ -45,6 +53,7 @@ INDEX_RANGE = ("index", "range")
 KEY_SPECS = {
     "NONE": [],
     "NUM": [("index", 1, "keynum")],
+    "NUM_PAIRS": [("index", 1, "keynum")],
     "NUM_AT_2": [("index", 2, "keynum")],
     "NUM_STORE": [("index", 1, "range"), ("index", 2, "keynum")],
     "GEORADIUS": [("index", 1, "range"), ("keyword", "STORE", "range"),
@@ -75,9 +84,10 @@ zdiff 1 k | zdiff 2 k k2 withscores | zinter 1 k | zinter 2 k k2 weights 1 2 wit
 zintercard 1 k | zintercard 2 k k2 limit 3 | zlexcount k - + | zmscore k a | zmscore k a b
 zrange k 0 -1 | zrange k 0 -1 withscores | zrange k 0 1 byscore rev limit 0 1 | zrange k [a [b bylex
 zrangebylex k - + | zrangebylex k - + limit 0 1 | zrangebyscore k 0 1
-zrangebyscore k 0 1 withscores limit 0 1 | zrank k m | zrevrange k 0 -1 | zrevrange k 0 -1 withscores
+zrangebyscore k 0 1 withscores limit 0 1 | zrank k m | zrank k m withscore | zrevrank k m withscore | zrevrange k 0 -1 | zrevrange k 0 -1 withscores
 zrevrangebylex k + - | zrevrangebyscore k 1 0 | zrevrangebyscore k 1 0 withscores | zrevrank k m
-zscan k 0 | zscan k 5 count 100 | zscore k m | zunion 1 k | zunion 2 k k2 withscores aggregate max
+zscan k 0 | zscan k 5 count 100 | zscore k m | digest k | httl k fields 1 f |
+hpttl k fields 2 f g | hexpiretime k fields 1 f | hpexpiretime k fields 3 f g h | zunion 1 k | zunion 2 k k2 withscores aggregate max
 """
 
 # Reads that go to a node and have no miss, and why.
@@ -122,9 +132,45 @@ def rows():
 
 def keys_cases():
     """(kind, request words, key indexes) of each row in the cases of test_command.c."""
-    pattern = re.compile(r'^KEYS_(\w+)\("([^"]*)"(?:, "([^"]*)")?\)', re.M)
+    pattern = re.compile(r'^KEYS_(\w+)\("([^"]*)"(?:, "([^"]*)")?(?:, "[^"]*")?\)', re.M)
     return [(kind, request.split(" "), [int(i) for i in keys.split()])
             for kind, request, keys in pattern.findall(KEYS_CASES.read_text())]
+
+
+def facts():
+    """{name: (group, since, flags of the first key, flags of the others)}"""
+    idents = {row.ident: name for name, row in rows().items()}
+    pattern = re.compile(r'^COMMAND_FACT\((\w+), "([^"]*)", "([^"]*)", "([^"]*)", "([^"]*)"\)$', re.M)
+    found = pattern.findall(FACTS.read_text())
+    assert len(found) == FACTS.read_text().count("\nCOMMAND_FACT("), "a row of no known form"
+    return {idents[ident]: rest for ident, *rest in found}
+
+
+class Server:
+    """Which one is asked: what it can know."""
+
+    def __init__(self, port):
+        info = resp.ask(port, "INFO", "server").decode()
+        found = dict(re.findall(r"^(redis_version|valkey_version):([\d.]+)", info, re.M))
+        self.versions = {name.removesuffix("_version"): self.version(text) for name, text in found.items()}
+
+    @staticmethod
+    def version(text):
+        return tuple(int(part) for part in text.split("."))
+
+    def is_as_new_as(self, since):
+        """`since` as in command_fact_table.h. Valkey has what Redis had when they parted."""
+        who, _, version = since.rpartition(" ")
+        return self.version(version) <= self.versions.get(who or "redis", ())
+
+    def knows(self, name):
+        return name in facts() and self.is_as_new_as(facts()[name][1])
+
+
+def untested(port):
+    """The rows that this server cannot judge."""
+    server = Server(port)
+    return sorted(name for name in rows() if not server.knows(name))
 
 
 # Facts.
@@ -204,18 +250,43 @@ def check_key_specs(row, command):
 def check_facts(port):
     table, problems = rows(), []
     redis = flatten(resp.ask(port, "COMMAND"))
+    server, known = Server(port), facts()
     for name in sorted(redis.keys() - table.keys()):
         problems.append(f"{name}: not in the table")
     for name in sorted(table.keys() - redis.keys()):
-        if table[name].arity != NOT_IN_REDIS.get(name):
+        if table[name].arity != NOT_IN_REDIS.get(name) and (name not in known or server.knows(name)):
             problems.append(f"{name}: redis-server does not have it")
     for name in sorted(table.keys() & redis.keys()):
         theirs, ours = row_of_redis(redis[name]), row_of_ours(table[name])
+        if name in NEWER_ARITY and not server.is_as_new_as(NEWER_ARITY[name][0]):
+            ours["arity"] = NEWER_ARITY[name][1]
         problems += [f"{name}: {what} is {theirs[what]}, the table says {ours[what]}"
                      for what in theirs if theirs[what] != ours[what]]
         if not check_key_specs(table[name], redis[name]):
             problems.append(f"{name}: keys {table[name].keys} is not what its key specs say: "
                             f"{[spec_of(spec) for spec in redis[name][8]]}")
+        if name not in known:
+            problems.append(f"{name}: has no row in command_fact_table.h")
+        elif key_flags_of(redis[name]) != known[name][2:]:
+            problems.append(f"{name}: key flags are {key_flags_of(redis[name])}, the table says {known[name][2:]}")
+    return problems + check_docs(port, table.keys() & redis.keys(), known)
+
+
+def key_flags_of(command):
+    """Flags of the first key and of the others."""
+    flags = [" ".join(text(flag) for flag in pairs(spec)["flags"] if text(flag) not in ("variable_flags", "incomplete"))
+             for spec in command[8]]
+    return [flags[0], flags[-1]] if flags and "not_key" not in flags[0] else ["", ""]
+
+
+def check_docs(port, names, known):
+    problems = []
+    for name in sorted(names & known.keys()):
+        _, docs = resp.ask(port, "COMMAND", "DOCS", name)
+        docs = pairs(docs)
+        theirs = [text(docs["group"]), text(docs["since"])]
+        if theirs != known[name][:2] and name not in SINCE_CORRECTED:
+            problems.append(f"{name}: group and since are {theirs}, the table says {known[name][:2]}")
     return problems
 
 
@@ -228,6 +299,7 @@ def miss_bytes(miss, each, protocol):
     array = b"*%d\r\n" % each
     return {
         "NIL": nil,
+        "RANK": nil,
         "ZERO": b":0\r\n",
         "MINUS_TWO": b":-2\r\n",
         "EMPTY": b"$0\r\n\r\n",
@@ -237,6 +309,7 @@ def miss_bytes(miss, each, protocol):
         "NIL_ARRAY": nil_array,
         "NIL_EACH": array + nil * each,
         "NILS_EACH": array + nil_array * each,
+        "GONE_EACH": array + b":-2\r\n" * each,
         "ZERO_EACH": array + b":0\r\n" * each,
         "NONE_TYPE": b"+none\r\n",
         "SCAN": b"*2\r\n$1\r\n0\r\n*0\r\n",
@@ -247,25 +320,46 @@ def row_for(table, words):
     return table.get("|".join(words[:2])) or table[words[0]]
 
 
+def misses(protocol):
+    """(row, request words, the bytes that stand for a miss) of each request in MISSES; None: no miss."""
+    table = rows()
+    for request in re.split(r"[|\n]", MISSES.strip()):
+        words = request.split()
+        if not words:
+            continue
+        row = row_for(table, words)
+        if row.miss == "NEVER":
+            yield row, words, None
+        elif row.name == "mget":  # put together key by key
+            yield row, words, miss_bytes("NIL_EACH", len(words) - 1, protocol)
+        elif row.miss == "RANK" and len(words) > 3:
+            yield row, words, miss_bytes("NIL_ARRAY", 0, protocol)
+        else:
+            before = 4 if row.miss == "GONE_EACH" else 2
+            yield row, words, miss_bytes(row.miss, len(words) - before, protocol)
+
+
+def is_of_a_newer_version(server, row, words):
+    if row.name in NEWER_ARITY and not server.is_as_new_as(NEWER_ARITY[row.name][0]):
+        return len(words) != NEWER_ARITY[row.name][1]
+    return not server.knows(row.name)
+
+
 def check_misses(port):
     table, problems, asked = rows(), [], set()
+    server = Server(port)
     for protocol in (2, 3):
         with resp.Connection(port, protocol=protocol) as connection:
-            for request in re.split(r"[|\n]", MISSES.strip()):
-                words = request.split()
-                row = row_for(table, words)
+            for row, words, expected in misses(protocol):
                 asked.add(row.name)
-                if row.miss == "NEVER":
-                    problems.append(f"{request}: has no miss")
+                if expected is None:
+                    problems.append(f"{' '.join(words)}: has no miss")
                     continue
-                if row.name == "mget":  # put together key by key
-                    each = len(words) - 1
-                    expected = miss_bytes("NIL_EACH", each, protocol)
-                else:
-                    expected = miss_bytes(row.miss, len(words) - 2, protocol)
+                if is_of_a_newer_version(server, row, words):
+                    continue
                 answer = connection.ask_raw(*words)
                 if answer != expected:
-                    problems.append(f"{request}: RESP{protocol} answers {answer!r}, "
+                    problems.append(f"{' '.join(words)}: RESP{protocol} answers {answer!r}, "
                                     f"not {row.miss} {expected!r}")
     for name, row in table.items():
         if row.miss != "NEVER" and name not in asked:
@@ -280,10 +374,13 @@ def check_misses(port):
 
 
 def check_keys(port):
-    problems = []
+    table, server, problems = rows(), Server(port), []
     with resp.Connection(port) as connection:
         for kind, words, indexes in keys_cases():
             keys = [words[i].encode() for i in indexes]
+            row = row_for(table, [word.lower() for word in words])
+            if not server.knows(row.name) or row.name in NEWER_ARITY and "withscore" in words:
+                continue
             if kind == "BAD" or (kind == "DENIED" and not keys):
                 continue
             answer = connection.ask("COMMAND", "GETKEYS", *words)
@@ -310,11 +407,13 @@ def contents(connection):
 
 
 def check_malformed(port):
-    problems = []
+    table, server, problems = rows(), Server(port), []
     with resp.Connection(port) as connection:
         connection.ask("FUNCTION", "LOAD", "REPLACE",
                        "#!lua name=l\nredis.register_function('f', function() return 1 end)")
         for kind, words, _ in keys_cases():
+            if not server.knows(row_for(table, [word.lower() for word in words]).name):
+                continue
             for what, make in CONTENTS.items() if kind == "BAD" else ():
                 connection.ask("FLUSHALL")
                 for key in ("a", "b", "c"):
@@ -343,8 +442,10 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         node = None if options.port else processes.Node(directory)
         try:
+            port = options.port or node.port
             for name, check in CHECKS.items():
-                problems += [f"{name}: {line}" for line in check(options.port or node.port)]
+                problems += [f"{name}: {line}" for line in check(port)]
+            print("untested, for this server does not have them:", ", ".join(untested(port)))
         finally:
             if node:
                 node.end()

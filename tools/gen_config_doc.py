@@ -53,7 +53,7 @@ def table(rows):
     lines = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
     for row in rows:
         name, default, allowed, meaning = (cell.replace("|", "\\|") for cell in row)
-        default = "none" if default == "[]" else f"`{default}`"
+        default = "none" if default in ("[]", "{}") else f"`{default}`"
         lines.append(f"| `{name}` | {default} | {allowed} | {meaning} |")
     return "\n".join(lines) + "\n"
 

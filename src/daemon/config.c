@@ -42,6 +42,7 @@ void config_fini(struct config *c)
 {
     free(c->nodes);
     free(c->rules);
+    command_rules_fini(&c->proxy.commands);
     *c = (struct config){0};
 }
 

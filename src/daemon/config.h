@@ -13,6 +13,7 @@
 #include "cluster/control.h"
 #include "cluster/lookup.h"
 #include "cluster/view.h"
+#include "daemon/config_commands.h"
 #include "proxy/settings.h"
 
 #include <stdbool.h>
@@ -82,6 +83,7 @@ struct config {
     char node_user[CONFIG_WORD_MAX];
     char node_password_file[CONFIG_WORD_MAX];
     struct config_dns dns;
+    struct config_commands commands; /* as given; proxy.commands follows from them */
     /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */
     struct config_mark mark[CONFIG_ROWS_MAX];
     bool given[CONFIG_ROWS_MAX];

@@ -13,8 +13,11 @@ static void print_items(const struct config_row *row, const struct config *c, FI
     char text[CONFIG_ITEM_MAX];
     const char *item;
     /* Plain, "[::1]:6379" would begin a list and "123:45" could be taken for base 60. */
-    for (uint32_t i = 0; (item = config_row_item(row, c, i, text)); i++)
-        fprintf(out, "%s  - \"%s\"\n", row->section ? "  " : "", item);
+    for (uint32_t i = 0; (item = config_row_item(row, c, i, text)); i++) {
+        const char *quote = row->kind == CONFIG_COMMAND_MAP ? "" : "\"";
+        const char *begin = row->kind == CONFIG_COMMAND_MAP ? "" : "- ";
+        fprintf(out, "%s  %s%s%s%s\n", row->section ? "  " : "", begin, quote, item, quote);
+    }
 }
 
 void config_print(const struct config *c, FILE *out)
@@ -31,6 +34,7 @@ void config_print(const struct config *c, FILE *out)
         bool list = config_row_is_list(row);
         const char *text = !list                              ? config_row_value(row, c, value)
                            : config_row_item(row, c, 0, item) ? ""
+                           : row->kind == CONFIG_COMMAND_MAP  ? "{}"
                                                               : "[]";
         int n = fprintf(out, "%s%s:%s%s", section ? "  " : "", row->name, *text ? " " : "", text);
         int blanks = n < COMMENT_COLUMN ? COMMENT_COLUMN - n : 1;

@@ -159,6 +159,18 @@ const struct config_row CONFIG_ROWS[] = {
     {"policy", "rules", CONFIG_RULES, false, 0, 0, POLICY_RULES_MAX, NULL,
      "what keys of a prefix may do; of several that fit the longest prefix counts"},
 
+    {"commands", "allow", CONFIG_COMMAND_LIST, false, CONFIG_COMMANDS_ALLOW, 0,
+     CONFIG_COMMANDS_MAX, NULL,
+     "commands that touch all data or stop all, and are shut without this; all: each of them"},
+    {"commands", "deny", CONFIG_COMMAND_LIST, false, CONFIG_COMMANDS_DENY, 0, CONFIG_COMMANDS_MAX,
+     NULL, "commands that no client may use; a container stands for its subcommands"},
+    {"commands", "rename", CONFIG_COMMAND_MAP, false, CONFIG_COMMANDS_RENAME, 0,
+     CONFIG_COMMANDS_MAX, NULL,
+     "commands that clients have to call by another name; their own is then unknown"},
+    {"commands", "unknown", CONFIG_COMMAND_MAP, false, CONFIG_COMMANDS_UNKNOWN, 0,
+     CONFIG_COMMANDS_MAX, NULL,
+     "commands of modules: where their keys are, as in COMMAND INFO (json.get: 1)"},
+
     {"local", "nodes", CONFIG_COUNT, true, AT(local_nodes), 1, CONFIG_LOCAL_NODES_MAX, NULL,
      "redis-server children to start and sum"},
     {"local", "memory", CONFIG_SIZE, false, AT(local_memory), MB, 64 * TB, NULL,
@@ -217,7 +229,8 @@ bool config_row_is_list(const struct config_row *row)
 
 bool config_row_takes_one(const struct config_row *row)
 {
-    return row->kind == CONFIG_NAMES || row->kind == CONFIG_SERVICES || row->kind == CONFIG_SERVERS;
+    return row->kind == CONFIG_NAMES || row->kind == CONFIG_SERVICES ||
+           row->kind == CONFIG_SERVERS || row->kind == CONFIG_COMMAND_LIST;
 }
 
 char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX])
@@ -271,6 +284,13 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
         snprintf(to, CONFIG_TEXT_MAX,
                  "%.8s to %.8s of PREFIX* [default_ttl=] [max_ttl=] [max_value=] [deny]", min, max);
         break;
+    case CONFIG_COMMAND_LIST:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of COMMAND", min, max);
+        break;
+    case CONFIG_COMMAND_MAP:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of COMMAND: %s", min, max,
+                 row->offset == CONFIG_COMMANDS_RENAME ? "NAME" : "FIRST [LAST [STEP]]");
+        break;
     case CONFIG_SWITCH:
         snprintf(to, CONFIG_TEXT_MAX, "on | off");
         break;
@@ -323,6 +343,8 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_NODES:
     case CONFIG_NAMES:
     case CONFIG_SERVICES:
+    case CONFIG_COMMAND_LIST:
+    case CONFIG_COMMAND_MAP:
     case CONFIG_SERVERS:
     case CONFIG_RULES:
         break;
@@ -355,6 +377,10 @@ const char *config_row_item(const struct config_row *row, const struct config *c
         return index < c->proxy.policy.count
                    ? config_policy_print(&c->rules[index], to, CONFIG_ITEM_MAX)
                    : NULL;
+    case CONFIG_COMMAND_LIST:
+    case CONFIG_COMMAND_MAP:
+        return config_commands_item(&c->commands, (enum config_commands_list)row->offset, index, to,
+                                    CONFIG_ITEM_MAX);
     default:
         unreachable();
     }
@@ -571,6 +597,15 @@ static int add_rule(const struct config_row *row, struct config *c, struct str v
     return 0;
 }
 
+static int add_command(const struct config_row *row, struct config *c, struct str value,
+                       char error[CONFIG_ERROR_MAX])
+{
+    char why[CONFIG_COMMANDS_WHY_MAX];
+    int err = config_commands_add(&c->commands, (enum config_commands_list)row->offset, value,
+                                  &c->proxy.commands, why);
+    return err == -EINVAL ? refuse(row, value, error, "%s", why) : err;
+}
+
 /* What YAML would take for something else, were it printed as it is, is refused. */
 static int set_word(const struct config_row *row, struct config *c, struct str value,
                     char error[CONFIG_ERROR_MAX])
@@ -605,6 +640,9 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_server(row, c, value, error);
     case CONFIG_RULES:
         return add_rule(row, c, value, error);
+    case CONFIG_COMMAND_LIST:
+    case CONFIG_COMMAND_MAP:
+        return add_command(row, c, value, error);
     case CONFIG_SWITCH:
         if (!str_eq(value, STR("on")) && !str_eq(value, STR("off")))
             return refuse(row, value, error, "expected on or off");
@@ -649,6 +687,8 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         c->dns.server_count = 0;
     else if (row->kind == CONFIG_RULES)
         c->proxy.policy.count = 0;
+    else if (row->kind == CONFIG_COMMAND_LIST || row->kind == CONFIG_COMMAND_MAP)
+        config_commands_clear(&c->commands, (enum config_commands_list)row->offset);
     c->mark[row - CONFIG_ROWS] = mark;
     c->given[row - CONFIG_ROWS] = true;
 }

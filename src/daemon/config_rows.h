@@ -10,19 +10,21 @@
 #include <stdint.h>
 
 enum config_kind {
-    CONFIG_LISTEN,   /* a list of addresses */
-    CONFIG_NODES,    /* a list of nodes */
-    CONFIG_NAMES,    /* a list of names with a port: struct config_names */
-    CONFIG_SERVICES, /* a list of names: struct config_names */
-    CONFIG_SERVERS,  /* a list of addresses of DNS servers */
-    CONFIG_RULES,    /* a list of rules for prefixes of keys */
-    CONFIG_COUNT,    /* uint32_t */
-    CONFIG_AUTO,     /* uint32_t, 0 is written `auto` */
-    CONFIG_DURATION, /* uint64_t, ns */
-    CONFIG_SIZE,     /* uint64_t, bytes */
-    CONFIG_SWITCH,   /* bool, `off` and `on` */
-    CONFIG_CHOICE,   /* uint32_t or an enum: index into `choices` */
-    CONFIG_WORD,     /* char[CONFIG_WORD_MAX]; empty: none */
+    CONFIG_LISTEN,       /* a list of addresses */
+    CONFIG_NODES,        /* a list of nodes */
+    CONFIG_NAMES,        /* a list of names with a port: struct config_names */
+    CONFIG_SERVICES,     /* a list of names: struct config_names */
+    CONFIG_COMMAND_LIST, /* a list of names of commands */
+    CONFIG_COMMAND_MAP,  /* the same, each with a value */
+    CONFIG_SERVERS,      /* a list of addresses of DNS servers */
+    CONFIG_RULES,        /* a list of rules for prefixes of keys */
+    CONFIG_COUNT,        /* uint32_t */
+    CONFIG_AUTO,         /* uint32_t, 0 is written `auto` */
+    CONFIG_DURATION,     /* uint64_t, ns */
+    CONFIG_SIZE,         /* uint64_t, bytes */
+    CONFIG_SWITCH,       /* bool, `off` and `on` */
+    CONFIG_CHOICE,       /* uint32_t or an enum: index into `choices` */
+    CONFIG_WORD,         /* char[CONFIG_WORD_MAX]; empty: none */
 };
 
 struct config_row {
@@ -30,7 +32,8 @@ struct config_row {
     const char *name;
     enum config_kind kind;
     bool zero_ok;               /* 0 is allowed beside min … max: "off", "never" */
-    size_t offset;              /* of its member in struct config; unused for most lists */
+    size_t offset;              /* of its member in struct config; unused for most lists; of
+                                   commands: enum config_commands_list */
     uint64_t min, max;          /* lists: count of items */
     const char *const *choices; /* ends with NULL */
     const char *meaning;

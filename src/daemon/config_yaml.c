@@ -97,13 +97,47 @@ static int read_list(struct reader *r, const struct config_row *row, const yaml_
         const yaml_node_t *value = yaml_document_get_node(&r->doc, *item);
         must(value);
         if (value->type != YAML_SCALAR_NODE)
-            return refuse(r, value, "%s: expected HOST:PORT, not %s", name, kind_name(value));
+            return refuse(r, value, "%s: expected %s, not %s", name,
+                          row->kind == CONFIG_COMMAND_LIST ? "COMMAND" : "HOST:PORT",
+                          kind_name(value));
         int err = read_scalar(r, row, value);
         if (err)
             return err;
     }
     if (node->data.sequence.items.top - node->data.sequence.items.start < (long)row->min)
         return refuse(r, node, "%s: expected at least one item", name);
+    return 0;
+}
+
+/* Each pair goes on as the item "name: value". */
+static int read_map(struct reader *r, const struct config_row *row, const yaml_node_t *node)
+{
+    char name[CONFIG_TEXT_MAX], item[CONFIG_ERROR_MAX];
+    config_row_name(row, name);
+    if (is_blank(node))
+        return 0;
+    if (node->type != YAML_MAPPING_NODE)
+        return refuse(r, node, "%s: expected {COMMAND: VALUE, ...}, not %s", name, kind_name(node));
+    yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+    for (; pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(&r->doc, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, pair->value);
+        must(key && value);
+        const yaml_node_t *odd = key->type != YAML_SCALAR_NODE ? key : value;
+        if (odd->type != YAML_SCALAR_NODE)
+            return refuse(r, odd, "%s: expected a single value, not %s", name, kind_name(odd));
+        struct str from = text_of(key), to = text_of(value);
+        /* No name has these; the item would be cut elsewhere than here. */
+        if (memchr(from.p, ':', from.len) || memchr(from.p, '\0', from.len) ||
+            memchr(to.p, '\0', to.len))
+            from = STR("");
+        snprintf(item, sizeof(item), "%.*s: %.*s", (int)(from.len < 100 ? from.len : 100), from.p,
+                 (int)(to.len < 100 ? to.len : 100), to.p);
+        place(r, key);
+        int err = config_row_set(row, r->c, str_of(item), r->error->text);
+        if (err)
+            return err;
+    }
     return 0;
 }
 
@@ -117,6 +151,8 @@ static int read_row(struct reader *r, const struct config_row *row, const yaml_n
         return refuse(r, key, "%s is given twice", name);
     r->seen[index] = true;
     config_row_begin(row, r->c, mark_of(value));
+    if (row->kind == CONFIG_COMMAND_MAP)
+        return read_map(r, row, value);
     if (config_row_is_list(row))
         return read_list(r, row, value);
     if (value->type != YAML_SCALAR_NODE)

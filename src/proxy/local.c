@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/command_reply.h"
 #include "proxy/info.h"
 #include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
@@ -209,6 +210,9 @@ static void answer_client(struct client *c, const struct command *command, struc
     case COMMAND_ID_CLIENT_NO_TOUCH:
         answer_on_off(c, o);
         return;
+    case COMMAND_ID_CLIENT_CAPA:
+        reply_simple(o, "OK"); /* as Valkey does of what it does not know */
+        return;
     case COMMAND_ID_CLIENT_INFO:
     case COMMAND_ID_CLIENT_LIST:
         write_client_info(c, o, "\n");
@@ -224,114 +228,6 @@ static void answer_client(struct client *c, const struct command *command, struc
             reply_simple(o, HELP[i]);
         return;
     }
-    }
-}
-
-/* ---- COMMAND ---- */
-
-static bool is_offered(const struct command *c)
-{
-    return c->way != COMMAND_REFUSE && !(c->flags & COMMAND_SUBCOMMAND);
-}
-
-static size_t offered_count(void)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < command_count(); i++)
-        count += is_offered(command_at(i));
-    return count;
-}
-
-/* As COMMAND INFO of Redis 7; what would concern ACLs, subcommands and key specs is left empty. */
-static void write_command_info(struct reply_out *o, const struct command *c)
-{
-    reply_array(o, 10);
-    reply_bulk(o, str_of(c->name));
-    reply_int(o, c->arity);
-    bool write = c->flags & COMMAND_WRITE, read = c->flags & COMMAND_READ;
-    reply_set(o, (size_t)write + read);
-    if (write)
-        reply_simple(o, "write");
-    if (read)
-        reply_simple(o, "readonly");
-    bool range = c->keys == KEYS_RANGE;
-    reply_int(o, range ? c->first : 0);
-    reply_int(o, range ? c->last : 0);
-    reply_int(o, range ? c->step : 0);
-    reply_set(o, 0);
-    reply_array(o, 0);
-    reply_array(o, 0);
-    reply_array(o, 0);
-}
-
-static void answer_command_getkeys(struct client *c, struct reply_out *o)
-{
-    struct worker *w = c->worker;
-    struct args tail;
-    int err = args_tail(&w->args, 2, &tail);
-    const struct command *command = err ? NULL : command_find(&tail);
-    const char *refusal = NULL;
-    if (err) {
-        failure_write(o, FAILURE_MEMORY, NULL);
-    } else if (!command) {
-        reply_error(o, "ERR Invalid command specified");
-    } else if (command->keys == KEYS_NONE) {
-        reply_error(o, "ERR The command has no key arguments");
-    } else if (!command_arity_ok(command, tail.count)) {
-        reply_error(o, "ERR Invalid number of arguments specified for command");
-    } else if (command_find_keys(command, &tail, &w->keys, &refusal) != 0 || w->keys.count == 0) {
-        reply_error(o, "ERR Invalid arguments specified for command");
-    } else {
-        reply_array(o, w->keys.count);
-        for (size_t i = 0; i < w->keys.count; i++)
-            reply_bulk(o, args_str(&tail, w->keys.index[i]));
-    }
-    if (!err)
-        args_fini(&tail);
-}
-
-static void answer_command(struct client *c, const struct command *command, struct reply_out *o)
-{
-    size_t count = arg_count(c);
-    bool named = command->id == COMMAND_ID_COMMAND_INFO && count > 2;
-    switch (command->id) {
-    case COMMAND_ID_COMMAND_COUNT:
-        reply_int(o, (int64_t)offered_count());
-        return;
-    case COMMAND_ID_COMMAND_DOCS:
-        reply_map(o, 0); /* clients use it for hints; these come from their own tables then */
-        return;
-    case COMMAND_ID_COMMAND_GETKEYS:
-        answer_command_getkeys(c, o);
-        return;
-    case COMMAND_ID_COMMAND_LIST:
-        reply_array(o, offered_count());
-        for (size_t i = 0; i < command_count(); i++)
-            if (is_offered(command_at(i)))
-                reply_bulk(o, str_of(command_at(i)->name));
-        return;
-    case COMMAND_ID_COMMAND:
-    case COMMAND_ID_COMMAND_INFO:
-        if (named) {
-            reply_array(o, count - 2);
-            for (size_t i = 2; i < count; i++) {
-                const struct command *asked = command_find_name(arg(c, i));
-                if (asked)
-                    write_command_info(o, asked);
-                else
-                    reply_null(o); /* not a null array: redis-server 7.0 has it so */
-            }
-            return;
-        }
-        reply_array(o, offered_count());
-        for (size_t i = 0; i < command_count(); i++)
-            if (is_offered(command_at(i)))
-                write_command_info(o, command_at(i));
-        return;
-    default:
-        reply_array(o, 1);
-        reply_simple(o, "COMMAND [COUNT | DOCS | GETKEYS ... | INFO [name ...] | LIST | HELP]");
-        return;
     }
 }
 
@@ -457,7 +353,7 @@ static void answer(struct client *c, const struct command *command, struct reply
         return;
     }
     if (strncmp(command->name, "command", 7) == 0) {
-        answer_command(c, command, o);
+        command_reply(c, command, o);
         return;
     }
     switch (command->id) {

@@ -27,6 +27,7 @@
     METRIC(requests_all_nodes, COUNTER,                                                            \
            "made of what all nodes answer, or one of them: SCAN, ...")                             \
     METRIC(requests_refused, COUNTER, "commands we do not send on")                                \
+    METRIC(requests_denied, COUNTER, "commands that are shut: commands.allow, commands.deny")      \
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
     METRIC(requests_timed_out, COUNTER, "no first byte before the deadline")                       \

@@ -115,6 +115,12 @@ void request_write_miss(const struct request *r, struct reply_out *o)
     case MISS_NIL:
         reply_null(o);
         return;
+    case MISS_RANK:
+        if (r->arg_count > 3)
+            reply_null_array(o);
+        else
+            reply_null(o);
+        return;
     case MISS_ZERO:
         reply_int(o, 0);
         return;
@@ -150,6 +156,12 @@ void request_write_miss(const struct request *r, struct reply_out *o)
         reply_array(o, each);
         for (uint64_t i = 0; i < each && !o->err; i++)
             reply_int(o, 0);
+        return;
+    case MISS_GONE_EACH:
+        each = r->arg_count > 4 ? r->arg_count - 4 : 0;
+        reply_array(o, each);
+        for (uint64_t i = 0; i < each && !o->err; i++)
+            reply_int(o, -2);
         return;
     case MISS_NONE_TYPE:
         reply_simple(o, "none");

@@ -41,25 +41,6 @@ static int quoted_len(struct str s, size_t max)
     return (int)(s.len < max ? s.len : max);
 }
 
-/* The first bytes of an argument, however long it is: gathering 5 MB to quote 128 would be a waste.
- */
-static struct str arg_begin(const struct args *a, size_t index, char to[QUOTED_MAX])
-{
-    const struct arg *v = &a->v[index];
-    size_t len = 0, wanted = v->len < QUOTED_MAX ? v->len : QUOTED_MAX;
-    size_t at = v->at;
-    for (uint32_t piece = v->piece; len < wanted; piece++, at = 0) {
-        must(piece < a->iov_count);
-        const struct iovec *iov = &a->iov[piece];
-        size_t here = iov->iov_len - at;
-        if (here > wanted - len)
-            here = wanted - len;
-        memcpy(to + len, (const char *)iov->iov_base + at, here);
-        len += here;
-    }
-    return (struct str){to, len};
-}
-
 static void refuse_unknown(struct client *c)
 {
     struct worker *w = c->worker;
@@ -74,7 +55,7 @@ static void refuse_unknown(struct client *c)
     size_t len = 0;
     for (size_t i = 1; i < w->args.count && len < QUOTED_MAX; i++) {
         char bytes[QUOTED_MAX];
-        struct str s = arg_begin(&w->args, i, bytes);
+        struct str s = {bytes, args_copy_head(&w->args, i, bytes, sizeof(bytes))};
         int n = snprintf(begin + len, sizeof(begin) - len, "'%.*s' ",
                          quoted_len(s, QUOTED_MAX - len), s.p);
         len += (size_t)n;
@@ -96,6 +77,19 @@ static void refuse_subcommand(struct client *c)
     struct str sub = args_str(&w->args, 1);
     refuse(c, "ERR unknown subcommand '%.*s'. Try %s HELP.", quoted_len(sub, QUOTED_MAX), sub.p,
            upper);
+}
+
+/* The row says what it does; that clients may not use it is a rule of the operator's. Redis's own
+ * words for what an ACL forbids, so that clients know it as that, and the setting behind them. */
+static void refuse_denied(struct client *c, const struct command *command, uint8_t rule)
+{
+    metric_add(&c->worker->metrics.requests_denied, 1);
+    bool never = command_gate(command) == GATE_NEVER;
+    refuse(c, "NOPERM This user has no permissions to run the '%s' command (sumcache: %s)",
+           command->name,
+           never                ? "it is for one node alone"
+           : rule & RULE_DENIED ? "commands.deny"
+                                : "commands.allow");
 }
 
 /* Copies or moves the whole present request to `to`. 0 or -ENOMEM. */
@@ -395,8 +389,14 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         forward_to_node(c, command, node_for_keyless(w), from);
         return;
     }
+    if (!err && w->keys.pinned > 0 && !w->settings->hash_tags) {
+        metric_add(&w->metrics.requests_refused, 1);
+        refuse(c, "ERR sumcache: '%s' by a pattern needs ring.hash_tags", command->name);
+        return;
+    }
     if (!err && ruled && !rules_admit(c, command))
         return;
+    w->keys.count += err ? 0 : w->keys.pinned; /* they decide about the node, as keys do */
     int different = err ? err : find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
@@ -413,13 +413,28 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     }
 }
 
+static int rename_request(struct worker *w, const struct command *command)
+{
+    const char *bar = strchr(command->name, '|');
+    struct str name = str_of(command->name);
+    if (bar)
+        name.len = (size_t)(bar - command->name);
+    return args_rename(&w->args, name);
+}
+
 void router_route(struct client *c, struct buf *from)
 {
     struct worker *w = c->worker;
+    const struct command_rules *rules = &w->settings->commands;
     const struct command *command = command_find(&w->args);
-    if (!command) {
-        refuse_unknown(c);
-        return;
+    uint8_t rule = command ? rules->of[command->id] : RULE_RENAMED;
+    if (rule & RULE_RENAMED) {
+        command = command_rules_find(rules, &w->args);
+        if (!command) {
+            refuse_unknown(c);
+            return;
+        }
+        rule = rules->of[command->id];
     }
     if (command->flags & COMMAND_CONTAINER && w->args.count > 1) {
         refuse_subcommand(c);
@@ -428,6 +443,18 @@ void router_route(struct client *c, struct buf *from)
     if (!command_arity_ok(command, w->args.count)) {
         refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
+    }
+    if (rule) {
+        if (rule != RULE_RENAMED) {
+            refuse_denied(c, command, rule);
+            return;
+        }
+        /* Nodes know it by its own name. */
+        if (rename_request(w, command) != 0) {
+            fail_at_once(c, command, FAILURE_MEMORY);
+            return;
+        }
+        from = NULL;
     }
     switch ((enum command_way)command->way) {
     case COMMAND_LOCAL:
@@ -591,8 +618,11 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_WAIT;
     if (args_parse_begin(&w->args, iov, iov_count, count) != 0)
         return ROUTER_WAIT;
+    const struct command_rules *rules = &w->settings->commands;
     const struct command *command = command_find(&w->args);
     if (!command)
+        command = command_rules_find(rules, &w->args);
+    if (!command || rules->of[command->id])
         return ROUTER_GATHER;
     if (command->flags & COMMAND_CONTAINER)
         return count == 1 ? ROUTER_WAIT : ROUTER_GATHER;

@@ -5,7 +5,7 @@
 
 struct proxy_settings proxy_settings_default(void)
 {
-    return (struct proxy_settings){
+    struct proxy_settings s = {
         .hash_tags = true,
         .reads = ON_FAILURE_MISS,
         .connect_timeout = 1 * NSEC_S,
@@ -36,4 +36,6 @@ struct proxy_settings proxy_settings_default(void)
         .node_requests_max = 16384,
         .node_bytes_max = UINT64_C(256) << 20,
     };
+    command_rules_init(&s.commands);
+    return s;
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/str.h"
+#include "proxy/command_rules.h"
 #include "proxy/policy.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@ struct proxy_settings {
     bool hash_tags;
     enum on_failure reads; /* what a client gets when the node of a read has failed */
 
+    struct command_rules commands;     /* its owner calls command_rules_fini() */
     uint64_t connect_timeout;          /* connect and greeting of an upstream */
     uint64_t request_timeout;          /* from a request's last byte to its reply's first */
     uint64_t fanout_timeout;           /* the same of what all nodes are asked, or gone through */

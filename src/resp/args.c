@@ -303,6 +303,21 @@ struct str args_str(struct args *a, size_t index)
     return (struct str){g->bytes, v->len};
 }
 
+size_t args_copy_head(const struct args *a, size_t index, char *to, size_t max)
+{
+    const struct arg *v = &a->v[index];
+    size_t len = v->len < max ? v->len : max;
+    size_t at = v->at, done = 0;
+    for (uint32_t piece = v->piece; done < len; piece++, at = 0) {
+        size_t here = a->iov[piece].iov_len - at;
+        if (here > len - done)
+            here = len - done;
+        memcpy(to + done, (const char *)a->iov[piece].iov_base + at, here);
+        done += here;
+    }
+    return len;
+}
+
 /* Writes "<type><value>\r\n" to `to`; returns its length, at most COUNT_TEXT_MAX. */
 static size_t header_write(char *to, char type, uint64_t value)
 {
@@ -362,30 +377,61 @@ static void use_own_bytes(struct args *a)
     a->frame_len = a->inline_iov.iov_len;
 }
 
-int args_make_canonical(struct args *a)
+/* `name` stands for argument 0; NULL: that stays. The bytes must not lie in a->inline_bytes yet. */
+static int encode_anew(struct args *a, const struct str *name)
 {
-    if (a->iov == &a->inline_iov)
-        return 0;
     char text[COUNT_TEXT_MAX];
+    size_t first_len = name != NULL ? name->len : a->v[0].len;
     size_t len = header_write(text, '*', a->count);
-    for (size_t i = 0; i < a->count; i++)
-        len += header_write(text, '$', a->v[i].len) + a->v[i].len + TERMINATOR;
+    for (size_t i = 0; i < a->count; i++) {
+        size_t body = i > 0 ? a->v[i].len : first_len;
+        len += header_write(text, '$', body) + body + TERMINATOR;
+    }
     if (own_bytes(a, len) != 0)
         return -ENOMEM;
     char *to = a->inline_bytes;
     to += header_write(to, '*', a->count);
     for (size_t i = 0; i < a->count; i++) {
-        to += header_write(to, '$', a->v[i].len);
+        to += header_write(to, '$', i > 0 ? a->v[i].len : first_len);
         size_t at = (size_t)(to - a->inline_bytes);
-        (void)each_stretch(a, &a->v[i], copy_stretch, &to);
+        if (i > 0 || name == NULL)
+            (void)each_stretch(a, &a->v[i], copy_stretch, &to);
+        else
+            (void)copy_stretch(&to, name->p, name->len);
         memcpy(to, "\r\n", TERMINATOR);
         to += TERMINATOR;
         a->v[i].piece = 0;
         a->v[i].at = at;
     }
+    a->v[0].len = first_len;
     must((size_t)(to - a->inline_bytes) == len);
     use_own_bytes(a);
     return 0;
+}
+
+int args_make_canonical(struct args *a)
+{
+    return a->iov == &a->inline_iov ? 0 : encode_anew(a, NULL);
+}
+
+int args_rename(struct args *a, struct str name)
+{
+    must(a->count > 0);
+    if (a->iov != &a->inline_iov)
+        return encode_anew(a, &name);
+    /* The bytes are our own already: they are read while others are written. */
+    char *bytes = take_ptr(a->inline_bytes);
+    struct iovec iov = a->inline_iov;
+    a->iov = &iov;
+    int err = encode_anew(a, &name);
+    if (err == 0) {
+        free(bytes);
+        return 0;
+    }
+    a->inline_bytes = bytes;
+    a->inline_iov = iov;
+    a->iov = &a->inline_iov;
+    return err;
 }
 
 /* ---- inline requests ---- */

@@ -64,9 +64,16 @@ int args_parse_inline(struct args *a, struct str line) MUST_CHECK;
 /* Encodes a sloppy request anew; afterwards a->iov is the canonical form. 0 or -ENOMEM. */
 int args_make_canonical(struct args *a) MUST_CHECK;
 
+/* Encodes the request anew with another argument 0; all of it is copied. 0 or -ENOMEM. */
+int args_rename(struct args *a, struct str name) MUST_CHECK;
+
 /* The argument in one piece: a loan until the next parse. Gathers if it must; memory then is as
  * large as the argument, so ask for keys and option words only. p is NULL on -ENOMEM. */
 struct str args_str(struct args *a, size_t index);
+
+/* Copies the first bytes of an argument, at most `max`, however long it is and wherever they lie;
+ * returns how many. */
+size_t args_copy_head(const struct args *a, size_t index, char *to, size_t max);
 
 static inline size_t args_len(const struct args *a, size_t index)
 {

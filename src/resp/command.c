@@ -42,12 +42,16 @@ enum {
 #define REASON_DATABASES "concerns more than one database, and there is only database 0"
 #define REASON_OPERATOR  "is for the operator of a single node; connect to that node"
 #define REASON_CLUSTER   "is for Redis Cluster, and clients see a single Redis here"
-#define REASON_MIGRATE   "makes a node connect elsewhere"
+
+#define SORT_REFUSAL(option)                                                                       \
+    option " option of SORT denied in Cluster mode when keys formed by the pattern may be in "     \
+           "different slots."
 
 enum {
     FLAGS_NONE = 0,
     FLAGS_READ = COMMAND_READ,
     FLAGS_WRITE = COMMAND_WRITE,
+    FLAGS_BLOCKS = COMMAND_BLOCKS,
     FLAGS_READ_BLOCKS = COMMAND_READ | COMMAND_BLOCKS,
     FLAGS_WRITE_BLOCKS = COMMAND_WRITE | COMMAND_BLOCKS,
     FLAGS_OPTIONAL = COMMAND_KEYS_OPTIONAL,
@@ -92,6 +96,12 @@ static const union padded NAMES[] = {
 #undef COMMAND_ROW
 };
 
+static const uint8_t GATES[COMMAND_ID_COUNT] = {
+#define COMMAND_GATE(ID, GATE) [COMMAND_ID_##ID] = GATE_##GATE,
+#include "resp/command_gate_table.h"
+#undef COMMAND_GATE
+};
+
 size_t command_count(void)
 {
     return COMMAND_ID_COUNT;
@@ -101,6 +111,11 @@ const struct command *command_at(size_t index)
 {
     must(index < COMMAND_ID_COUNT);
     return &COMMANDS[index];
+}
+
+enum command_gate command_gate(const struct command *c)
+{
+    return c->id < COMMAND_ID_COUNT ? GATES[c->id] : GATE_OPEN;
 }
 
 /* Up to eight bytes as one number, lowest address lowest, without reading past them. */
@@ -184,22 +199,6 @@ const struct command *command_find_name(struct str name)
     return name.len <= 8 ? find_short(name) : find_long(name);
 }
 
-/* Copies the first bytes of an argument, wherever they lie; returns how many. */
-static size_t copy_head(const struct args *a, size_t index, char *to, size_t max)
-{
-    const struct arg *v = &a->v[index];
-    size_t len = v->len < max ? v->len : max;
-    size_t at = v->at, done = 0;
-    for (uint32_t piece = v->piece; done < len; piece++, at = 0) {
-        size_t here = a->iov[piece].iov_len - at;
-        if (here > len - done)
-            here = len - done;
-        memcpy(to + done, (const char *)a->iov[piece].iov_base + at, here);
-        done += here;
-    }
-    return len;
-}
-
 static inline bool is_in_one_piece(const struct args *a, size_t index)
 {
     return a->v[index].at + a->v[index].len <= a->iov[a->v[index].piece].iov_len;
@@ -216,18 +215,20 @@ static SLOW_PATH const struct command *find_scattered(const struct args *a)
 {
     /* One byte more than a name may have: what is longer is cut off, and still too long. */
     char room[NAME_MAX_LEN + 1];
-    size_t len = copy_head(a, 0, room, sizeof(room));
+    size_t len = args_copy_head(a, 0, room, sizeof(room));
     return command_find_name((struct str){room, len});
 }
 
-static SLOW_PATH const struct command *find_subcommand(const struct command *container,
-                                                       const struct args *a)
+SLOW_PATH const struct command *command_find_sub(const struct command *container,
+                                                 const struct args *a)
 {
+    if ((container->flags & COMMAND_CONTAINER) == 0 || a->count < 2)
+        return container;
     char name[NAME_MAX_LEN + 1];
     size_t len = strlen(container->name);
     memcpy(name, container->name, len);
     name[len++] = '|';
-    len += copy_head(a, 1, name + len, sizeof(name) - len);
+    len += args_copy_head(a, 1, name + len, sizeof(name) - len);
     const struct command *c = command_find_name((struct str){name, len});
     return c != NULL ? c : container;
 }
@@ -243,12 +244,13 @@ const struct command *command_find(struct args *a)
         return c;
     if (c->flags & COMMAND_SUBCOMMAND)
         return NULL; /* "config|get" in one argument is no command */
-    return a->count > 1 ? find_subcommand(c, a) : c;
+    return command_find_sub(c, a);
 }
 
 bool command_is_blind(const struct command *c, struct args *a)
 {
-    static const char *const LOOKS[] = {"nx", "xx", "get", "keepttl", "ifeq", "ifne"};
+    static const char *const LOOKS[] = {"nx",   "xx",   "get",   "keepttl",
+                                        "ifeq", "ifne", "ifdeq", "ifdne"};
     switch (c->id) {
     case COMMAND_ID_SETEX:
     case COMMAND_ID_PSETEX:
@@ -324,7 +326,7 @@ static int take_pair(struct command_keys_found *k, size_t a, size_t b)
 static bool word_is(const struct args *a, size_t index, const char *word)
 {
     char room[WORD_MAX + 1];
-    size_t len = copy_head(a, index, room, sizeof(room));
+    size_t len = args_copy_head(a, index, room, sizeof(room));
     struct str is = {room, strnlen(room, len)};
     return str_eq_nocase(is, str_of(word));
 }
@@ -332,7 +334,7 @@ static bool word_is(const struct args *a, size_t index, const char *word)
 static int number(const struct args *a, size_t index, int64_t *ret)
 {
     char room[NUMBER_MAX + 1];
-    size_t len = copy_head(a, index, room, sizeof(room));
+    size_t len = args_copy_head(a, index, room, sizeof(room));
     return str_to_i64((struct str){room, len}, ret);
 }
 
@@ -368,6 +370,15 @@ static int keys_num(const struct command *c, const struct args *a, size_t at,
     return err != 0 ? err : take_run(k, at + 1, at + n, 1);
 }
 
+/* The count is of pairs. */
+static int keys_num_pairs(const struct args *a, struct command_keys_found *k)
+{
+    int64_t n;
+    if (number(a, 1, &n) != 0 || n < 1 || (uint64_t)n > (a->count - 2) / 2)
+        return -EINVAL;
+    return take_run(k, 2, 2 * (size_t)n, 2);
+}
+
 static int keys_num_store(const struct command *c, const struct args *a,
                           struct command_keys_found *k)
 {
@@ -384,15 +395,65 @@ static int keys_num_store(const struct command *c, const struct args *a,
     return 0;
 }
 
-/* A BY or GET pattern names keys of other nodes; BY without a '*' and GET # name none. */
-static int sort_pattern(struct args *a, size_t index, bool is_by, bool *ret_names_keys)
+enum pattern { PATTERN_NAMES_NONE, PATTERN_PINNED, PATTERN_ANYWHERE };
+
+/* What keys a BY or GET pattern names: its first '*' becomes an element of the list. Without one
+ * there are none (GET then gives nil, and BY does not sort); with a hash tag before it all are in
+ * one place; else they are anywhere. -ENOMEM. */
+static int sort_pattern(struct args *a, size_t index, enum pattern *ret)
 {
     struct str pattern = args_str(a, index);
     if (pattern.p == NULL && pattern.len > 0)
         return -ENOMEM;
     size_t len = pattern.len > 0 ? strnlen(pattern.p, pattern.len) : 0;
-    *ret_names_keys = is_by ? len > 0 && memchr(pattern.p, '*', len) != NULL
-                            : !str_eq((struct str){pattern.p, len}, STR("#"));
+    const char *star = len > 0 ? memchr(pattern.p, '*', len) : NULL;
+    *ret = PATTERN_NAMES_NONE;
+    if (star == NULL)
+        return 0;
+    size_t before = (size_t)(star - pattern.p);
+    const char *open = memchr(pattern.p, '{', before);
+    const char *close = open != NULL ? memchr(open, '}', (size_t)(star - open)) : NULL;
+    /* The tag must not be empty. A NUL would end the pattern there, but not its hash. */
+    bool pinned = close != NULL && close > open + 1 && len == pattern.len;
+    *ret = pinned ? PATTERN_PINNED : PATTERN_ANYWHERE;
+    return 0;
+}
+
+static int pin(struct command_keys_found *k, size_t index)
+{
+    /* Two places are left for the keys, which are known last. */
+    int err = make_room(k, k->pinned + 3);
+    if (err == 0)
+        k->index[2 + k->pinned++] = index;
+    return err;
+}
+
+/* One option of SORT at *at, which is left at its last word. -EINVAL: it is none. */
+static int sort_option(const struct command *c, struct args *a, size_t *at, size_t *ret_store,
+                       struct command_keys_found *k, const char **ret_refusal)
+{
+    size_t i = *at, left = a->count - i - 1;
+    bool is_by = word_is(a, i, "by");
+    if (word_is(a, i, "asc") || word_is(a, i, "desc") || word_is(a, i, "alpha"))
+        return 0;
+    if (word_is(a, i, "limit") && left >= 2) {
+        *at += 2;
+        return 0;
+    }
+    if (c->id == COMMAND_ID_SORT && word_is(a, i, "store") && left >= 1) {
+        *ret_store = ++*at; /* of several the last one counts */
+        return 0;
+    }
+    if ((!is_by && !word_is(a, i, "get")) || left < 1)
+        return -EINVAL;
+    enum pattern pattern;
+    int err = sort_pattern(a, ++*at, &pattern);
+    if (err != 0)
+        return err;
+    if (pattern == PATTERN_PINNED)
+        return pin(k, *at);
+    if (pattern == PATTERN_ANYWHERE && *ret_refusal == NULL)
+        *ret_refusal = is_by ? SORT_REFUSAL("BY") : SORT_REFUSAL("GET");
     return 0;
 }
 
@@ -401,30 +462,23 @@ static int keys_sort(const struct command *c, struct args *a, struct command_key
 {
     size_t store = 0;
     const char *refusal = NULL;
+    k->count = 0;
     for (size_t i = 2; i < a->count; i++) {
-        size_t left = a->count - i - 1;
-        bool is_by = word_is(a, i, "by");
-        if (word_is(a, i, "asc") || word_is(a, i, "desc") || word_is(a, i, "alpha"))
-            continue;
-        if (word_is(a, i, "limit") && left >= 2) {
-            i += 2;
-        } else if (c->id == COMMAND_ID_SORT && word_is(a, i, "store") && left >= 1) {
-            store = ++i; /* of several the last one counts */
-        } else if ((is_by || word_is(a, i, "get")) && left >= 1) {
-            bool names_keys;
-            int err = sort_pattern(a, ++i, is_by, &names_keys);
-            if (err != 0)
-                return err;
-            if (names_keys && refusal == NULL)
-                refusal = is_by ? "BY option of SORT denied in Cluster mode."
-                                : "GET option of SORT denied in Cluster mode.";
-        } else if (refusal == NULL) {
-            return -EINVAL;
-        }
+        int err = sort_option(c, a, &i, &store, k, &refusal);
+        if (err == -ENOMEM || (err != 0 && refusal == NULL))
+            return err;
     }
-    int err = take_pair(k, 1, store);
-    if (err != 0 || refusal == NULL)
+    int err = make_room(k, k->pinned + 2);
+    if (err != 0)
         return err;
+    k->count = store != 0 ? 2 : 1;
+    k->index[0] = 1;
+    if (store != 0)
+        k->index[1] = store;
+    else
+        memmove(k->index + 1, k->index + 2, k->pinned * sizeof(*k->index));
+    if (refusal == NULL)
+        return 0;
     *ret_refusal = refusal;
     return -ENOTSUP;
 }
@@ -451,6 +505,8 @@ static int find_streams(const struct command *c, const struct args *a, size_t *r
             i++;
         } else if (word_is(a, i, "count") && left >= 1) {
             i++;
+        } else if (is_group && word_is(a, i, "claim") && left >= 1) {
+            i++; /* since Redis 8.4 */
         } else if (is_group && word_is(a, i, "group") && left >= 2) {
             i += 2;
         } else if (word_is(a, i, "streams") && left >= 1) {
@@ -515,8 +571,10 @@ int command_find_keys(const struct command *c, struct args *a, struct command_ke
     if (c->keys == KEYS_RANGE && c->first == c->last && k->room - 1 < KEYS_ROOM_KEPT) {
         k->index[0] = (size_t)c->first;
         k->count = 1;
+        k->pinned = 0;
         return 0;
     }
+    k->pinned = 0;
     switch ((enum command_keys)c->keys) {
     case KEYS_NONE:
         k->count = 0;
@@ -525,6 +583,8 @@ int command_find_keys(const struct command *c, struct args *a, struct command_ke
         return keys_range(c, a, k);
     case KEYS_NUM:
         return keys_num(c, a, 1, k);
+    case KEYS_NUM_PAIRS:
+        return keys_num_pairs(a, k);
     case KEYS_NUM_AT_2:
         return keys_num(c, a, 2, k);
     case KEYS_NUM_STORE:

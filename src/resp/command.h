@@ -26,9 +26,10 @@ enum command_keys {
     KEYS_NONE,
     KEYS_RANGE,     /* first, last (negative: from the end), step */
     KEYS_NUM,       /* a count at argument 1, the keys behind it: ZUNION, LMPOP, … */
+    KEYS_NUM_PAIRS, /* the same, a value behind each key: MSETEX */
     KEYS_NUM_AT_2,  /* the same with the count at argument 2: EVAL, FCALL, BLMPOP, … */
     KEYS_NUM_STORE, /* KEYS_NUM_AT_2, and the destination is argument 1: ZUNIONSTORE, … */
-    KEYS_SORT,      /* argument 1, and the one after STORE; BY and GET patterns are refused */
+    KEYS_SORT,      /* argument 1, and the one after STORE; BY and GET patterns are pinned */
     KEYS_GEORADIUS, /* argument 1, and the one after STORE or STOREDIST */
     KEYS_STREAMS,   /* the first half of what follows STREAMS: XREAD, XREADGROUP */
     KEYS_MIGRATE,   /* argument 3, or what follows KEYS */
@@ -39,6 +40,7 @@ enum command_keys {
 enum command_miss {
     MISS_NEVER,     /* the error is told: writes, and whatever decides something */
     MISS_NIL,       /* `$-1`; RESP3 `_`. MGET: this for each of its keys */
+    MISS_RANK,      /* the same; `*-1` if WITHSCORE was asked for: ZRANK */
     MISS_ZERO,      /* `:0` */
     MISS_MINUS_TWO, /* `:-2`   (no such key: TTL, PTTL, EXPIRETIME) */
     MISS_EMPTY,     /* `$0`    (GETRANGE, SUBSTR) */
@@ -49,6 +51,7 @@ enum command_miss {
     MISS_NIL_EACH,  /* an array of nils, one per argument from index 2 on: HMGET, ZMSCORE */
     MISS_NILS_EACH, /* the same of nil arrays (`*-1`): GEOPOS */
     MISS_ZERO_EACH, /* the same of `:0`: SMISMEMBER */
+    MISS_GONE_EACH, /* an array of `:-2`, one per argument from index 4 on: HTTL */
     MISS_NONE_TYPE, /* `+none`: TYPE */
     MISS_SCAN,      /* cursor "0" and an empty array: HSCAN, SSCAN, ZSCAN */
 };
@@ -61,6 +64,9 @@ enum {
     COMMAND_SUBCOMMAND = 1 << 4,    /* its name has a '|' in it */
     COMMAND_KEYS_OPTIONAL = 1 << 5, /* Redis's `no_mandatory_keys`: EVAL and FCALL */
 };
+
+/* Whether a client may use it at all; see command_gate_table.h. */
+enum command_gate { GATE_OPEN, GATE_ALLOW, GATE_NEVER };
 
 /* Redis's command tips (redis.io/docs/reference/command-tips), as in COMMAND INFO. */
 enum command_request_policy {
@@ -105,6 +111,9 @@ const struct command *command_at(size_t index); /* must be below command_count()
  * For an unknown subcommand of a known container the container's row. a->count must be > 0. */
 const struct command *command_find(struct args *a);
 
+/* The subcommand of `container` that argument 1 names; `container` if it has no such. */
+const struct command *command_find_sub(const struct command *container, const struct args *a);
+
 /* The same by name alone ("get", "config|get"). NULL: not in the table. */
 const struct command *command_find_name(struct str name);
 
@@ -112,11 +121,16 @@ const struct command *command_find_name(struct str name);
  * arguments are looked at; its arity must be right. */
 bool command_is_blind(const struct command *c, struct args *a);
 
+enum command_gate command_gate(const struct command *c);
+
 bool command_arity_ok(const struct command *c, size_t arg_count);
 
 struct command_keys_found {
     size_t *index; /* argument indexes, in order; owned, kept for the next call */
     size_t count;
+    /* Behind these keys so many arguments that name further ones by a pattern with a hash tag (SORT
+     * BY and GET): all those keys are where a key with the text of the pattern would be. */
+    size_t pinned;
     size_t room;
 };
 void command_keys_fini(struct command_keys_found *k);
@@ -124,7 +138,8 @@ void command_keys_fini(struct command_keys_found *k);
 /*
  * Finds the keys of a request whose arity is right. 0 with k->count keys (0: it has none),
  * -EINVAL: its arguments make no sense, and the node will say why in its own words: send it to any;
- * -ENOTSUP: a form we refuse (SORT BY a pattern; XREAD BLOCK; COPY to another database):
+ * -ENOTSUP: a form we refuse (SORT BY a pattern without a
+ * hash tag; XREAD BLOCK; COPY to another database):
  * *ret_refusal is the whole error text without "-ERR ", a constant. The keys are in `k` all the
  * same, for COMMAND GETKEYS. -ENOMEM. Nothing is said about k->count after -EINVAL and -ENOMEM.
  */

@@ -181,7 +181,8 @@ def to_yaml(settings, indent=0):
 
 
 class Proxy(Process):
-    """The daemon. `settings` becomes its configuration file; nodes are Node objects or names."""
+    """The daemon. `settings` becomes its configuration file; nodes are Node objects or names. All
+    commands are allowed, if `settings` say nothing of commands."""
 
     def __init__(self, directory, nodes, settings=None, workers=1, port=None, nofile=None,
                  options=(), wait=True):
@@ -197,7 +198,7 @@ class Proxy(Process):
         else:
             config = self.directory / f"proxy-{self.port}.yaml"
             everything = {"listen": [f"{HOST}:{self.port}"], "nodes": {"static": names},
-                          "workers": workers, "log_level": "debug"}
+                          "workers": workers, "log_level": "debug", "commands": {"allow": ["all"]}}
             everything.update(self.settings)
             config.write_text(to_yaml(everything))
             argv = [BINARY, "--config", config, *options]

@@ -38,6 +38,19 @@ def test_the_checks_see_a_wrong_row(start, tmp_path, monkeypatch):
         assert check_command_table.check_facts(port) or check_command_table.check_misses(port), lie
 
 
+@pytest.mark.proxy_only
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_read_of_a_dead_node_is_the_miss_of_the_table(start, protocol):
+    proxy = start.proxy([f"127.0.0.1:{processes.free_port()}"], {"timeouts": {"connect": "300ms"}})
+    differences = []
+    with proxy.connect(protocol=protocol) as client:
+        for _, words, expected in check_command_table.misses(protocol):
+            answer = client.ask_raw(*words)
+            if answer != expected:
+                differences.append(f"{' '.join(words)}: {answer!r}, expected {expected!r}")
+    assert not differences, "\n".join(differences)
+
+
 def test_the_slots_are_up_to_date():
     tool = processes.ROOT / "tools" / "gen_command_slots.py"
     subprocess.run([sys.executable, str(tool), "--check"], check=True)

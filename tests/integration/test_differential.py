@@ -6,6 +6,7 @@ import random
 import pytest
 
 import commands
+import processes
 from resp import Error, encode
 from ring import Ring
 
@@ -300,6 +301,35 @@ def test_crossslot(client, nodes, proxy):
     assert client.ask("SET", a, "1") == "OK" and client.ask("GET", a) == b"1"
 
 
+def test_sort_by_patterns_with_a_hash_tag(redis, proxy, nodes):
+    """All keys that such a pattern names are on one node; it has to be that of the list."""
+    a, b = [key.split(":")[1] for key in keys_on(Ring([node.name for node in nodes]), 2)]
+    a, b = f"{{cross:{a}}}", f"{{cross:{b}}}"
+    for side in (redis, proxy):
+        side.ask("DEL", a, f"{a}d")
+        side.ask("RPUSH", a, "3", "1", "2")
+        for i, weight in enumerate((5, 9, 7)):
+            side.ask("SET", f"{a}w{i + 1}", weight)
+            side.ask("HSET", f"h{a}:{i + 1}", "name", f"n{i}")
+    for options in (["BY", f"{a}w*"], ["BY", f"{a}w*", "GET", f"h{a}:*->name", "GET", "#"], ["GET", f"h{a}:*->nosuch"],
+                    ["BY", f"{a}w*", "GET", "plain", "DESC", "LIMIT", "0", "2"],
+                    ["BY", f"h{a}:*->name", "ALPHA", "DESC", "STORE", f"{a}d"]):
+        assert proxy.ask("SORT", a, *options) == redis.ask("SORT", a, *options), options
+    assert proxy.ask("LRANGE", f"{a}d", "0", "-1") == redis.ask("LRANGE", f"{a}d", "0", "-1")
+    assert proxy.ask("SORT_RO", a, "BY", f"{a}w*") == [b"1", b"3", b"2"]
+    if not processes.STAND_IN:
+        assert str(proxy.ask("SORT", a, "BY", f"{b}w*")).startswith("CROSSSLOT ")
+
+
+@pytest.mark.proxy_only
+def test_sort_by_a_pattern_needs_hash_tags(start, nodes):
+    proxy = start.proxy(nodes, {"ring": {"hash_tags": "off"}})
+    for option in ("BY", "GET"):
+        answer = proxy.ask("SORT", "{a}", option, "{a}w*")
+        assert str(answer) == "ERR sumcache: 'sort' by a pattern needs ring.hash_tags"
+    assert proxy.ask("SORT", "{a}", "BY", "nosort") == []
+
+
 @pytest.mark.proxy_only
 @pytest.mark.parametrize("command", [
     ["BLPOP", "k", "0"], ["BRPOP", "k", "0"], ["BLMOVE", "a", "a", "LEFT", "LEFT", "0"], ["BZPOPMIN", "k", "0"],
@@ -318,8 +348,11 @@ def test_refused(client, proxy, nodes, command):
 
     before = calls()
     answer = client.ask(*command)
-    wanted = f"ERR sumcache: '{command[0].lower()}" if command[0] != "SORT" else \
-        f"ERR {command[2]} option of SORT denied in Cluster mode."  # Redis Cluster has the same trouble, and words for it.
+    wanted = f"ERR sumcache: '{command[0].lower()}"
+    if command[0] == "SORT":  # Redis Cluster has the same trouble, and words for it.
+        wanted = f"ERR {command[2]} option of SORT denied in Cluster mode when keys formed by the pattern"
+    elif command[0] in ("SHUTDOWN", "DEBUG", "CONFIG", "MIGRATE") or "PAUSE" in command:
+        wanted = f"NOPERM This user has no permissions to run the '{command[0].lower()}"
     assert isinstance(answer, Error) and str(answer).startswith(wanted), answer
     assert client.ask("PING") == "PONG"
     assert calls() == before

@@ -59,6 +59,12 @@ def test_the_tables_of_settings_and_counters_are_those_of_the_program():
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+def test_the_document_of_commands_is_that_of_the_table():
+    command = ["/usr/bin/python3", ROOT / "tools" / "gen_command_docs.py", "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 @pytest.mark.proxy_only
 def test_the_table_of_counters_is_complete(proxy):
     counters = set(re.findall(r"^\| `(\w+)` \| (?:counter|gauge) \|", gen_config_doc("--print").stdout, re.M))

@@ -128,6 +128,51 @@ static const struct request_case REQUESTS[] = {
     {T("*1\r\n$1\r\nx\n\r"), {T("x")}, 1},
 };
 
+static void the_name_is_replaced(void **state)
+{
+    (void)state;
+    static const struct str NAMES[] = {T("x"), T(""), T("a-much-longer-name-than-before")};
+    for (size_t i = 0; i < sizeof(REQUESTS) / sizeof(REQUESTS[0]); i++) {
+        const struct request_case *c = &REQUESTS[i];
+        for (size_t k = 0; k < sizeof(NAMES) / sizeof(NAMES[0]); k++) {
+            struct str v[4];
+            struct args a;
+            memcpy(v, c->v, sizeof(v));
+            args_init(&a);
+            size_t half = c->bytes.len / 2; /* cut somewhere, often inside an argument */
+            struct iovec iov[2] = {copy_of(c->bytes.p, half),
+                                   copy_of(c->bytes.p + half, c->bytes.len - half)};
+            assert_int_equal(args_parse(&a, iov, 2), 0);
+            v[0] = NAMES[k];
+            assert_int_equal(args_rename(&a, v[0]), 0);
+            check_canonical(&a, v, c->count);
+            v[0] = NAMES[(k + 1) % 3]; /* now of bytes that are its own */
+            assert_int_equal(args_rename(&a, v[0]), 0);
+            check_canonical(&a, v, c->count);
+            args_fini(&a);
+            free(iov[0].iov_base);
+            free(iov[1].iov_base);
+        }
+    }
+}
+
+static void a_head_is_copied(void **state)
+{
+    (void)state;
+    struct args a;
+    char to[8];
+    char text[] = "*1\r\n$6\r\nabcdef\r\n";
+    struct iovec iov[3] = {{text, 10}, {text + 10, 2}, {text + 12, 4}};
+    args_init(&a);
+    assert_int_equal(args_parse(&a, iov, 3), 0);
+    assert_int_equal(args_copy_head(&a, 0, to, sizeof(to)), 6);
+    assert_memory_equal(to, "abcdef", 6);
+    assert_int_equal(args_copy_head(&a, 0, to, 3), 3);
+    assert_memory_equal(to, "abc", 3);
+    assert_int_equal(args_copy_head(&a, 0, to, 0), 0);
+    args_fini(&a);
+}
+
 static void one_piece(void **state)
 {
     (void)state;
@@ -477,6 +522,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_piece),
+        cmocka_unit_test(the_name_is_replaced),
+        cmocka_unit_test(a_head_is_copied),
         cmocka_unit_test(three_pieces),
         cmocka_unit_test(one_byte_pieces),
         cmocka_unit_test(a_piece_in_one_call),

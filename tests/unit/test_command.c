@@ -103,7 +103,7 @@ static void rows_make_sense(void **state)
         int least = abs(c->arity);
         if (c->keys == KEYS_RANGE && c->last > 0)
             assert_true(least > c->last);
-        if (c->keys == KEYS_NUM)
+        if (c->keys == KEYS_NUM || c->keys == KEYS_NUM_PAIRS)
             assert_true(least > 1);
         if (c->keys == KEYS_NUM_AT_2 || c->keys == KEYS_NUM_STORE || c->keys == KEYS_COPY)
             assert_true(least > 2);
@@ -277,16 +277,30 @@ struct keys_case {
     const char *request;
     const char *keys;
     int err;
+    const char *pinned; /* NULL: none */
 };
 
 static const struct keys_case KEYS_CASES[] = {
-#define KEYS_CASE(request, keys)   {request, keys, 0},
-#define KEYS_OURS(request, keys)   {request, keys, 0},
-#define KEYS_EMPTY(request)        {request, "", 0},
-#define KEYS_BAD(request)          {request, NULL, -EINVAL},
-#define KEYS_DENIED(request, keys) {request, keys, -ENOTSUP},
+#define KEYS_CASE(request, keys)           {request, keys, 0, NULL},
+#define KEYS_OURS(request, keys)           {request, keys, 0, NULL},
+#define KEYS_EMPTY(request)                {request, "", 0, NULL},
+#define KEYS_BAD(request)                  {request, NULL, -EINVAL, NULL},
+#define KEYS_DENIED(request, keys)         {request, keys, -ENOTSUP, NULL},
+#define KEYS_PINNED(request, keys, pinned) {request, keys, 0, pinned},
 #include "command_keys_cases.h"
 };
+
+static void check_indexes(const struct keys_case *c, const size_t *index, size_t count,
+                          const char *expected)
+{
+    char found[256] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += (size_t)sprintf(found + len, "%s%zu", i > 0 ? " " : "", index[i]);
+    if (strcmp(found, expected) != 0)
+        print_error("%s: %s\n", c->request, found);
+    assert_string_equal(found, expected);
+}
 
 static void check_keys(const struct str *words, size_t count, size_t piece,
                        const struct keys_case *expected)
@@ -303,15 +317,11 @@ static void check_keys(const struct str *words, size_t count, size_t piece,
         print_error("%s: %d\n", expected->request, err);
     assert_int_equal(err, expected->err);
     assert_int_equal(refusal != NULL, err == -ENOTSUP);
-    if (expected->keys != NULL) {
-        char found[256] = "";
-        size_t len = 0;
-        for (size_t i = 0; i < k.count; i++)
-            len += (size_t)sprintf(found + len, "%s%zu", i > 0 ? " " : "", k.index[i]);
-        if (strcmp(found, expected->keys) != 0)
-            print_error("%s: %s\n", expected->request, found);
-        assert_string_equal(found, expected->keys);
-    }
+    if (expected->keys != NULL)
+        check_indexes(expected, k.index, k.count, expected->keys);
+    if (err == 0)
+        check_indexes(expected, k.index + k.count, k.pinned,
+                      expected->pinned != NULL ? expected->pinned : "");
     command_keys_fini(&k);
     request_end(&r);
 }
@@ -338,25 +348,27 @@ static void a_nul_ends_an_option_word(void **state)
         struct keys_case expected;
     } CASES[] = {
         {{STR("xread"), STR("block\0x"), STR("0"), STR("streams"), STR("a"), STR("$")},
-         {"block NUL", "4", -ENOTSUP}},
+         {"block NUL", "4", -ENOTSUP, NULL}},
         {{STR("xread"), STR("block\0 and so on for long"), STR("0"), STR("streams\0"), STR("a"),
           STR("$")},
-         {"long block NUL", "4", -ENOTSUP}},
-        {{STR("sort"), STR("a"), STR("store\0x"), STR("d")}, {"store NUL", "1 3", 0}},
-        {{STR("sort"), STR("a"), STR("by"), STR("x\0*")}, {"by NUL", "1", 0}},
-        {{STR("sort"), STR("a"), STR("get"), STR("#\0x")}, {"get NUL", "1", 0}},
-        {{STR("sort"), STR("a"), STR("get"), STR("")}, {"get nothing", "1", -ENOTSUP}},
-        {{STR("sort"), STR("a"), STR("by"), STR("")}, {"by nothing", "1", 0}},
-        {{STR("sort"), STR("a"), STR("")}, {"no word", NULL, -EINVAL}},
-        {{STR("copy"), STR("a"), STR("b"), STR("db\0"), STR("1")}, {"db NUL", "1 2", -ENOTSUP}},
-        {{STR("eval"), STR("s"), STR("1\0"), STR("a")}, {"a number is not", NULL, -EINVAL}},
+         {"long block NUL", "4", -ENOTSUP, NULL}},
+        {{STR("sort"), STR("a"), STR("store\0x"), STR("d")}, {"store NUL", "1 3", 0, NULL}},
+        {{STR("sort"), STR("a"), STR("by"), STR("x\0*")}, {"by NUL", "1", 0, NULL}},
+        {{STR("sort"), STR("a"), STR("get"), STR("#\0x")}, {"get NUL", "1", 0, NULL}},
+        {{STR("sort"), STR("a"), STR("get"), STR("{a}*\0x")}, {"pin NUL", "1", -ENOTSUP, NULL}},
+        {{STR("sort"), STR("a"), STR("get"), STR("")}, {"get nothing", "1", 0, NULL}},
+        {{STR("sort"), STR("a"), STR("by"), STR("")}, {"by nothing", "1", 0, NULL}},
+        {{STR("sort"), STR("a"), STR("")}, {"no word", NULL, -EINVAL, NULL}},
+        {{STR("copy"), STR("a"), STR("b"), STR("db\0"), STR("1")},
+         {"db NUL", "1 2", -ENOTSUP, NULL}},
+        {{STR("eval"), STR("s"), STR("1\0"), STR("a")}, {"a number is not", NULL, -EINVAL, NULL}},
         {{STR("georadiusbymember"), STR("a"), STR("m"), STR("1"), STR("km"), STR("store\0"),
           STR("d")},
-         {"geo store NUL", "1 6", 0}},
+         {"geo store NUL", "1 6", 0, NULL}},
         {{STR("migrate"), STR("h"), STR("1"), STR(""), STR("0"), STR("1"), STR("keys"), STR("a")},
-         {"migrate keys", "7", 0}},
+         {"migrate keys", "7", 0, NULL}},
         {{STR("migrate"), STR("h"), STR("1"), STR("k"), STR("0"), STR("1"), STR("keys"), STR("a")},
-         {"migrate both", NULL, -EINVAL}},
+         {"migrate both", NULL, -EINVAL, NULL}},
     };
     for (size_t i = 0; i < COUNT(CASES); i++) {
         size_t count = 0;
@@ -374,8 +386,10 @@ static void denials_read_well(void **state)
         const char *request;
         const char *text;
     } CASES[] = {
-        {"sort a by w_*", "BY option of SORT denied in Cluster mode."},
-        {"sort a get o_* by w_*", "GET option of SORT denied in Cluster mode."},
+        {"sort a by w_*", "BY option of SORT denied in Cluster mode when keys formed by the "
+                          "pattern may be in different slots."},
+        {"sort a get o_* by w_*", "GET option of SORT denied in Cluster mode when keys formed by "
+                                  "the pattern may be in different slots."},
         {"copy a b db 1", "Copying to another database is not allowed in cluster mode"},
         {"xread block 0 streams a $", "sumcache: 'xread' with BLOCK blocks, and would hold up "
                                       "every other client of this upstream"},
@@ -391,6 +405,40 @@ static void denials_read_well(void **state)
         command_keys_fini(&k);
         request_end(&r);
     }
+}
+
+static void patterns_may_be_many(void **state)
+{
+    (void)state;
+    static const size_t COUNTS[] = {1, 13, 14, 15, 16, 17, 1021, 1022, 1023, 1024, 5000, 3};
+    struct command_keys_found k = {0};
+    struct str *words = malloc((2 * 5000 + 4) * sizeof(*words));
+    assert_non_null(words);
+    for (size_t i = 0; i < COUNT(COUNTS); i++) {
+        size_t count = 0;
+        words[count++] = STR("sort");
+        words[count++] = STR("{a}");
+        for (size_t n = 0; n < COUNTS[i]; n++) {
+            words[count++] = STR("get");
+            words[count++] = STR("{a}*");
+        }
+        if (i % 2 == 1) {
+            words[count++] = STR("store");
+            words[count++] = STR("{a}d");
+        }
+        struct request r;
+        const char *refusal = NULL;
+        request_make(&r, words, count, 4096);
+        assert_int_equal(command_find_keys(command_find(&r.args), &r.args, &k, &refusal), 0);
+        assert_int_equal(k.count, i % 2 == 1 ? 2 : 1);
+        assert_int_equal(k.pinned, COUNTS[i]);
+        for (size_t n = 0; n < COUNTS[i]; n++)
+            assert_int_equal(k.index[k.count + n], 3 + 2 * n);
+        assert_int_equal(k.index[k.count - 1], i % 2 == 1 ? count - 1 : 1);
+        request_end(&r);
+    }
+    command_keys_fini(&k);
+    free(words);
 }
 
 static void many_keys_give_their_room_back(void **state)
@@ -433,6 +481,7 @@ int main(void)
         cmocka_unit_test(keys_are_found),
         cmocka_unit_test(a_nul_ends_an_option_word),
         cmocka_unit_test(denials_read_well),
+        cmocka_unit_test(patterns_may_be_many),
         cmocka_unit_test(many_keys_give_their_room_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

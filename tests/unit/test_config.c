@@ -107,6 +107,10 @@ static const struct {
      "max_ttl=90s'] }",
      "workers", "auto"},
     {"dns: { servers: ['[::1]:5353', 10.0.0.1], refresh: 1m }", "dns.refresh", "1m"},
+    {"commands: { allow: all, deny: [object, 'client|list'] }", "workers", "auto"},
+    {"commands: { rename: {flushall: wipe, GET: 'x#:'}, allow: flushall }", "workers", "auto"},
+    {"commands: { unknown: {json.get: 1, json.mset: 1  -1 3} }", "workers", "auto"},
+    {"commands:\n  rename:\n  unknown: {}\n", "workers", "auto"},
 };
 
 static void test_right(void **state)
@@ -228,6 +232,29 @@ static const struct {
     {"dns: { servers: ['127.0.0.1:0'] }", 1, 18, "expected ADDRESS"},
     {"dns: { servers: [127.0.0.1, '127.0.0.1:53'] }", 1, 29, "a server that is not listed twice"},
     {"dns: { timeout: 0 }", 1, 17, "expected 10ms to 1m"},
+    {"commands: { allow: [keys, flushal] }", 1, 27, "commands.allow: expected the name of a comm"},
+    {"commands: { allow: debug }", 1, 20, "for one node alone, whatever is allowed, not 'debug'"},
+    {"commands: { allow: get }", 1, 20, "a command that is shut without this, such as flushall"},
+    {"commands: { allow: \"a\\0b\" }", 1, 20, "expected the name of a command"},
+    {"commands: { allow: {keys: 1} }", 1, 20, "not a block of settings"},
+    {"commands: { deny: [[keys]] }", 1, 20, "commands.deny: expected COMMAND, not a list"},
+    {"commands: { deny:\n [get,\n  gett] }", 3, 3, "expected the name of a command"},
+    {"commands: { rename: [keys] }", 1, 21, "expected {COMMAND: VALUE, ...}, not a list"},
+    {"commands: { rename: {keys: a,\n  incr: A} }", 2, 3,
+     "and a name no command has, not 'incr: A'"},
+    {"commands: { rename: {kexs: a} }", 1, 22, "expected the name of a command"},
+    {"commands: { rename: {'config|set': a} }", 1, 22, "a subcommand keeps its name"},
+    {"commands: { rename: {keys: 'a\"'} }", 1, 22, "expected COMMAND: NEW-NAME"},
+    {"commands: { rename: {keys: ''} }", 1, 22, "expected COMMAND: NEW-NAME"},
+    {"commands: { rename: {keys: \"a\\0b\"} }", 1, 22, "expected COMMAND: NEW-NAME"},
+    {"commands: { rename: {keys: [a]} }", 1, 28, "expected a single value, not a list"},
+    {"commands: { unknown: {get: 1} }", 1, 23, "expected a name no command has, not 'get: 1'"},
+    {"commands: { unknown: {a.b: 0} }", 1, 23, "expected NAME: FIRST [LAST [STEP]]"},
+    {"commands: { unknown: {a.b: 1 2 3 4} }", 1, 23, "the places of its keys, from 1 to 64"},
+    {"commands: { unknown: {a.b: 1 x} }", 1, 23, "the places of its keys"},
+    {"commands: { unknown: {a.b: 65537} }", 1, 23, "the places of its keys"},
+    {"commands: { unknown: {'a:b': 1} }", 1, 23, "the places of its keys"},
+    {"commands: { unknown: {a: 1, a: 1} }", 1, 29, "expected a name no command has"},
     {"ring: *none", 1, 7, "not valid YAML: found undefined alias"},
     {"ring: {", 2, 1, "not valid YAML"},
     {"\tworkers: 1", 1, 1, "not valid YAML"},
@@ -324,6 +351,39 @@ static void test_names(void **state)
     assert_int_equal(config_set(&c, "nodes.dns", STR("one-more"), true, &error), -EINVAL);
     assert_non_null(strstr(error.text, "at most 32 names"));
     expect_reads_back(&c);
+    config_fini(&c);
+}
+
+static void test_commands(void **state)
+{
+    (void)state;
+    struct config c;
+    struct config_error error;
+    config_init(&c);
+    const struct command_rules *rules = &c.proxy.commands;
+    assert_int_equal(rules->of[COMMAND_ID_FLUSHALL], RULE_SHUT);
+    assert_int_equal(config_set(&c, "commands.allow", STR("flushall,keys"), false, &error), 0);
+    assert_int_equal(rules->of[COMMAND_ID_FLUSHALL], 0);
+    assert_int_equal(rules->of[COMMAND_ID_KEYS], 0);
+    assert_int_equal(config_set(&c, "commands.rename", STR("get: fetch"), false, &error), 0);
+    assert_int_equal(config_set(&c, "commands.unknown", STR("a.b: 2 -1 2"), false, &error), 0);
+    assert_int_equal(rules->of[COMMAND_ID_GET], RULE_RENAMED);
+    assert_int_equal(rules->of[COMMAND_ID_FLUSHALL], 0);
+    const struct command *added = command_rules_find_name(rules, STR("A.B"));
+    assert_non_null(added);
+    assert_int_equal(added->first, 2);
+    assert_int_equal(added->last, -1);
+    assert_int_equal(added->step, 2);
+    expect_reads_back(&c);
+    /* A list that is given anew takes the place of the old one, and the others stay. */
+    assert_int_equal(config_set(&c, "commands.allow", STR("flushdb"), false, &error), 0);
+    assert_int_equal(rules->of[COMMAND_ID_FLUSHALL], RULE_SHUT);
+    assert_int_equal(rules->of[COMMAND_ID_FLUSHDB], 0);
+    assert_int_equal(rules->of[COMMAND_ID_GET], RULE_RENAMED);
+    for (int i = 0; i < CONFIG_COMMANDS_MAX - 1; i++)
+        assert_int_equal(config_set(&c, "commands.allow", STR("flushdb"), true, &error), 0);
+    assert_int_equal(config_set(&c, "commands.allow", STR("keys"), true, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "at most 128"));
     config_fini(&c);
 }
 
@@ -539,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_commands),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_lists_of_flags),
         cmocka_unit_test(test_check),
