@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -49,10 +50,8 @@ static struct str name_of(const struct client *c, const struct command *command,
         return str_of(command_rules_name(rules_of(c), command));
     struct str head = {command->name, (size_t)(bar - command->name)};
     const char *container = command_rules_name(rules_of(c), command_find_name(head));
-    size_t len = strlen(container), rest = strlen(bar);
-    memcpy(to, container, len);
-    memcpy(to + len, bar, rest);
-    return (struct str){to, len + rest};
+    int len = snprintf(to, NAME_MAX, "%s%s", container, bar);
+    return (struct str){to, (size_t)len};
 }
 
 /* All that are offered, with subcommands or without, one after the other; NULL behind the last. */
@@ -236,15 +235,13 @@ static void write_unknown_spec(struct reply_out *o, const char *flags)
 static void write_range_specs(struct reply_out *o, const struct command *command,
                               const struct command_facts *facts)
 {
-    int first = command->first, last = command->last, step = command->step;
     bool two = strcmp(facts->first_key, facts->other_keys) != 0;
     reply_set(o, two ? 2 : 1);
-    if (two) {
-        write_index_spec(o, facts->first_key, first);
-        first += step;
-    }
-    begin_spec(o, facts->other_keys, NULL, first);
-    write_range(o, last < 0 ? last : last - first, step, 0);
+    if (two)
+        write_index_spec(o, facts->first_key, command->first);
+    const int begin = command->first + (two ? command->step : 0);
+    begin_spec(o, facts->other_keys, NULL, begin);
+    write_range(o, command->last < 0 ? command->last : command->last - begin, command->step, 0);
 }
 
 /* As Redis has them, but for its notes. */

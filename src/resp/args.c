@@ -377,8 +377,9 @@ static void use_own_bytes(struct args *a)
     a->frame_len = a->inline_iov.iov_len;
 }
 
-/* `name` stands for argument 0; NULL: that stays. The bytes must not lie in a->inline_bytes yet. */
-static int encode_anew(struct args *a, const struct str *name)
+/* Writes the arguments of `from`, which is `a` or has its v, to bytes of a's own. `name` stands for
+ * argument 0; NULL: that stays. */
+static int encode_anew(struct args *a, const struct args *from, const struct str *name)
 {
     char text[COUNT_TEXT_MAX];
     size_t first_len = name != NULL ? name->len : a->v[0].len;
@@ -395,7 +396,7 @@ static int encode_anew(struct args *a, const struct str *name)
         to += header_write(to, '$', i > 0 ? a->v[i].len : first_len);
         size_t at = (size_t)(to - a->inline_bytes);
         if (i > 0 || name == NULL)
-            (void)each_stretch(a, &a->v[i], copy_stretch, &to);
+            (void)each_stretch(from, &a->v[i], copy_stretch, &to);
         else
             (void)copy_stretch(&to, name->p, name->len);
         memcpy(to, "\r\n", TERMINATOR);
@@ -411,26 +412,23 @@ static int encode_anew(struct args *a, const struct str *name)
 
 int args_make_canonical(struct args *a)
 {
-    return a->iov == &a->inline_iov ? 0 : encode_anew(a, NULL);
+    return a->iov == &a->inline_iov ? 0 : encode_anew(a, a, NULL);
 }
 
 int args_rename(struct args *a, struct str name)
 {
     must(a->count > 0);
     if (a->iov != &a->inline_iov)
-        return encode_anew(a, &name);
+        return encode_anew(a, a, &name);
     /* The bytes are our own already: they are read while others are written. */
-    char *bytes = take_ptr(a->inline_bytes);
-    struct iovec iov = a->inline_iov;
-    a->iov = &iov;
-    int err = encode_anew(a, &name);
-    if (err == 0) {
-        free(bytes);
-        return 0;
-    }
-    a->inline_bytes = bytes;
-    a->inline_iov = iov;
-    a->iov = &a->inline_iov;
+    struct args old = *a;
+    old.iov = &old.inline_iov;
+    a->inline_bytes = NULL;
+    int err = encode_anew(a, &old, &name);
+    if (err == 0)
+        free(old.inline_bytes);
+    else
+        a->inline_bytes = old.inline_bytes;
     return err;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What Redis's manual says of a command beside what command_table.h needs of it, to be included
- * with COMMAND_FACT defined: for COMMAND DOCS, COMMAND GETKEYSANDFLAGS and docs/commands.md. Compared
- * with a redis-server by tools/check_command_table.py. Commands of our own have no row.
+ * with COMMAND_FACT defined: for COMMAND DOCS, COMMAND GETKEYSANDFLAGS and docs/commands.md.
+ * Compared with a redis-server by tools/check_command_table.py. Commands of our own have no row.
  *
  * COMMAND_FACT(ID, group, since, flags of the first key, flags of the others)
  * "since" is of Redis, or of Valkey where Redis does not have the command.
