@@ -408,6 +408,9 @@ static void free_workers(struct daemon *d)
             io_epoll_free(&d->workers[i].io);
     free(d->workers);
     free(d->all);
+    /* What workers told last is delivered when the control plane is freed, which may publish a view
+     * then: there is nobody left to get it. */
+    d->worker_count = 0;
 }
 
 enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
