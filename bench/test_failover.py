@@ -598,7 +598,7 @@ def ask_dns(port, name):
 
 @pytest.mark.skipif(not failover_parts.dnsmasq_path(), reason="dnsmasq is missing")
 def test_dns_answers_what_it_is_told_and_nothing_while_it_is_frozen(tmp_path):
-    dns = failover_parts.Dns(str(tmp_path))
+    dns = failover_parts.Dns(str(tmp_path), [])
     name = failover_parts.DNS_NAME
 
     def becomes(expected):
