@@ -6,16 +6,15 @@
 enum { CONNECTIONS_MAX = 64, CUT_WITHIN = 2000 };
 
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
-                 struct redis_model **nodes, struct client_model **clients, struct io **workers,
-                 struct io *control)
+                 struct redis_model **nodes, struct client_model **clients,
+                 struct sim_proxy *proxies)
 {
     uint64_t now = io_sim_now(world);
     *f = (struct faults){.world = world,
                          .options = options,
                          .nodes = nodes,
                          .clients = clients,
-                         .workers = workers,
-                         .control = control,
+                         .proxies = proxies,
                          .next_at =
                              options->fault_interval ? now + options->fault_interval : NSEC_NEVER,
                          .end_at = now + options->end_of_faults};
@@ -156,6 +155,20 @@ static void pause_host(struct faults *f, struct io *io, uint16_t chance, uint64_
     io_sim_freeze(f->world, io_sim_host_number(io), *until);
 }
 
+static void hurt_proxy(struct faults *f, struct sim_proxy *p)
+{
+    const struct sim_options *o = f->options;
+    for (unsigned i = 0; i < o->workers; i++) {
+        unsigned host = io_sim_host_number(p->worker_ios[i]);
+        if (io_sim_chance(f->world, o->accept_fail))
+            io_sim_fail_accepts(f->world, host, until(f));
+        pause_host(f, p->worker_ios[i], o->worker_pause, o->pause_max, &p->paused_until[i]);
+    }
+    if (p->control)
+        pause_host(f, p->control_io, o->control_pause, o->control_pause_max,
+                   &p->control_paused_until);
+}
+
 void faults_run(struct faults *f)
 {
     const struct sim_options *o = f->options;
@@ -175,12 +188,6 @@ void faults_run(struct faults *f)
     }
     for (unsigned i = 0; i < o->clients; i++)
         hurt_client(f, f->clients[i]);
-    for (unsigned i = 0; i < o->workers; i++) {
-        unsigned host = io_sim_host_number(f->workers[i]);
-        if (io_sim_chance(f->world, o->accept_fail))
-            io_sim_fail_accepts(f->world, host, until(f));
-        pause_host(f, f->workers[i], o->worker_pause, o->pause_max, &f->paused_until[i]);
-    }
-    if (f->control)
-        pause_host(f, f->control, o->control_pause, o->control_pause_max, &f->control_paused_until);
+    for (unsigned i = 0; i < o->proxies; i++)
+        hurt_proxy(f, &f->proxies[i]);
 }

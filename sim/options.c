@@ -341,7 +341,7 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     struct rng rng = {seed ^ UINT64_C(0x6f7074696f6e7321)};
     struct rng *r = &rng;
     rng_next(r);
-    *o = (struct sim_options){.proxy = proxy_settings_default()};
+    *o = (struct sim_options){.proxies = 1, .proxy = proxy_settings_default()};
     o->workers = (uint32_t)between(r, 1, SIM_WORKERS_MAX);
     o->nodes = (uint32_t)between(r, 1, SIM_NODES_MAX);
     o->clients = (uint32_t)between(r, 1, one_in(r, 4) ? SIM_CLIENTS_MAX : 5);

@@ -9,14 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
+enum { SIM_PROXIES_MAX = 3, SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
+
+/* How often proxies are started in a run, at most. */
+enum { CHECK_PROCESSES_MAX = 6 };
 
 /* How many keys of one kind: few, so that they meet; many, so that all nodes have some; the numbers
  * of all are below the maximum. */
 enum { CHECK_KEYS_FEW = 6, CHECK_KEYS_MANY = 60, CHECK_KEYS_MAX = 64 };
 
 struct sim_options {
-    uint32_t workers, nodes, clients;
+    uint32_t proxies, workers, nodes, clients; /* workers of each proxy */
     struct proxy_settings proxy;
     bool has_control; /* the control plane judges nodes; else views are posted by hand */
     struct control_settings control;

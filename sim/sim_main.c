@@ -70,20 +70,16 @@ static void show_options(const struct sim_options *o, FILE *to)
         (double)o->adopt_max / NSEC_MS, (double)o->control_pause_max / NSEC_MS, o->sources);
 }
 
-static void count_metrics(const struct sim *s, struct totals *t)
+static void count_metrics(const struct sim_proxy *p, struct totals *t)
 {
-    for (unsigned m = 0; m < METRIC_COUNT; m++) {
-        for (unsigned i = 0; i < s->options.workers; i++) {
-            const char *at = (const char *)worker_metrics(s->workers[i]) + METRIC_INFO[m].offset;
-            t->counters[m] += metric_get((const atomic_uint_least64_t *)(const void *)at);
-        }
-    }
-    for (unsigned m = 0; s->control && m < CONTROL_METRIC_COUNT; m++) {
-        const char *at = (const char *)control_metrics(s->control) + CONTROL_METRIC_INFO[m].offset;
+    for (unsigned m = 0; m < METRIC_COUNT; m++)
+        t->counters[m] += proxy_metric(p, METRIC_INFO[m].offset);
+    for (unsigned m = 0; p->control && m < CONTROL_METRIC_COUNT; m++) {
+        const char *at = (const char *)control_metrics(p->control) + CONTROL_METRIC_INFO[m].offset;
         t->counters[METRIC_COUNT + m] +=
             metric_get((const atomic_uint_least64_t *)(const void *)at);
     }
-    t->dns_failures += s->sources.failures;
+    t->dns_failures += p->sources.failures;
 }
 
 /* One run. Returns its trace's hash. */
@@ -107,7 +103,8 @@ static uint64_t run(uint64_t seed, bool stale, FILE *print, bool keep, bool *ret
     t->faults += s->faults.count;
     t->steps += s->steps;
     t->virtual_ns += io_sim_now(s->world) - s->started_at;
-    count_metrics(s, t);
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        count_metrics(&s->proxies[i], t);
     if (keep) {
         trace_show(&s->trace, stderr);
         fprintf(stderr, "failed: %s\nsim %" PRIu64 "%s # version %s\n", s->checker.message, seed,

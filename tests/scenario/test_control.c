@@ -31,9 +31,9 @@ static struct sim_options options(void)
 static void begin(struct story *t, const struct sim_options *o)
 {
     story_begin(t, o);
-    for (int i = 0; i < 100 && !control_is_calm(t->s->control); i++)
+    for (int i = 0; i < 100 && !control_is_calm(t->s->proxies[0].control); i++)
         story_run(t, 10 * NSEC_MS);
-    assert_true(control_is_calm(t->s->control));
+    assert_true(control_is_calm(t->s->proxies[0].control));
     /* One that is lost soon after it was ready is not connected again at once. */
     story_run(t, o->proxy.backoff_min);
 }
@@ -41,7 +41,7 @@ static void begin(struct story *t, const struct sim_options *o)
 static uint64_t count_of(const struct story *t, const char *name)
 {
     for (unsigned m = 0; m < CONTROL_METRIC_COUNT; m++) {
-        const char *at = (const char *)control_metrics(t->s->control);
+        const char *at = (const char *)control_metrics(t->s->proxies[0].control);
         if (strcmp(CONTROL_METRIC_INFO[m].name, name) == 0)
             return metric_get(
                 (const atomic_uint_least64_t *)(const void *)(at + CONTROL_METRIC_INFO[m].offset));
@@ -52,7 +52,7 @@ static uint64_t count_of(const struct story *t, const char *name)
 
 static const struct view *newest(const struct story *t)
 {
-    return t->s->checker.views[t->s->checker.view_count - 1].view;
+    return checker_newest_view(&t->s->checker, 0)->view;
 }
 
 static uint8_t state_of(const struct story *t, unsigned node)
@@ -67,7 +67,7 @@ static uint8_t state_of(const struct story *t, unsigned node)
 
 static unsigned owner_of(const struct story *t, const char *key)
 {
-    const struct check_view *cv = &t->s->checker.views[t->s->checker.view_count - 1];
+    const struct check_view *cv = checker_newest_view(&t->s->checker, 0);
     return (unsigned)cv->node_of[maglev_lookup(cv->view->ring, key_hash(str_of(key), true))];
 }
 
@@ -83,7 +83,7 @@ static void wait_for_rest(struct story *t)
 {
     for (int i = 0; i < 2000; i++) {
         story_run(t, 10 * NSEC_MS);
-        if (control_is_calm(t->s->control) && count_of(t, "slots_away") == 0 &&
+        if (control_is_calm(t->s->proxies[0].control) && count_of(t, "slots_away") == 0 &&
             count_of(t, "journal_keys") == 0)
             return;
     }
