@@ -502,8 +502,13 @@ void client_model_turn(struct client_model *m)
         if (err == 0) {
             m->state = MODEL_OPEN;
             m->s.process = (uint8_t)checker_process_of(m->checker, m->proxy_number);
-        } else if (err != -EAGAIN)
+        } else if (err == -ECONNREFUSED && !m->draining) { /* its proxy is not there: later */
+            m->sessions_left++;
+            m->commands_left += m->s.budget;
             end_session(m);
+        } else if (err != -EAGAIN) {
+            end_session(m);
+        }
     }
     if (m->state == MODEL_OPEN)
         open_turn(m, now);

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { PROXY_PORT = 6379 };
 
@@ -22,6 +23,7 @@ int proxy_publish(void *owner, struct view *v)
     sources_check_view(&p->sources, v);
     checker_view_posted(p->checker, p->process, v, node_of);
     ejections_check_view(&p->ejections, checker_newest_view(p->checker, p->process));
+    agreement_view_posted(p->agreement, v);
     view_post_send(&p->view_post, v);
     return 0;
 }
@@ -110,7 +112,8 @@ static void make_process(struct sim_proxy *p)
 }
 
 void proxy_init(struct sim_proxy *p, struct io_sim *world, const struct sim_options *options,
-                struct checker *checker, struct log *log, struct host_role *roles, unsigned number)
+                struct checker *checker, struct log *log, struct host_role *roles,
+                struct agreement *agreement, unsigned number)
 {
     *p = (struct sim_proxy){
         .world = world,
@@ -118,6 +121,7 @@ void proxy_init(struct sim_proxy *p, struct io_sim *world, const struct sim_opti
         .checker = checker,
         .log = log,
         .roles = roles,
+        .agreement = agreement,
         .number = number,
         .addr = {.family = ADDR_V4, .port = PROXY_PORT, .ip = {10, 0, 1, (uint8_t)(number + 1)}},
         .told_at = NSEC_NEVER};
@@ -140,7 +144,63 @@ void proxy_fini(struct sim_proxy *p)
         loop_end_turn(control_loop(p->control));
     p->control = control_free(p->control);
     view_post_fini(&p->view_post);
+    view_post_init(&p->view_post, p->world, p->options, p->workers);
+    p->sources.next_fault = p->told_at = NSEC_NEVER;
+    p->ejections.control = NULL;
     p->alive = false;
+}
+
+static void keep_counters(struct sim_proxy *p)
+{
+    for (unsigned m = 0; m < METRIC_COUNT; m++) {
+        char *at = (char *)&p->past + METRIC_INFO[m].offset;
+        if (METRIC_INFO[m].kind == METRIC_COUNTER)
+            metric_set((atomic_uint_least64_t *)(void *)at, proxy_metric(p, METRIC_INFO[m].offset));
+    }
+    for (unsigned m = 0; m < CONTROL_METRIC_COUNT; m++) {
+        char *at = (char *)&p->control_past + CONTROL_METRIC_INFO[m].offset;
+        if (CONTROL_METRIC_INFO[m].kind == METRIC_COUNTER)
+            metric_set((atomic_uint_least64_t *)(void *)at,
+                       proxy_control_metric(p, CONTROL_METRIC_INFO[m].offset));
+    }
+}
+
+void proxy_kill(struct sim_proxy *p, uint64_t up_at)
+{
+    io_sim_note(p->world, TRACE_FAULT, p->number, (int64_t)up_at, 0, "proxy killed");
+    keep_counters(p);
+    for (unsigned i = 0; i < p->options->workers; i++)
+        io_sim_freeze(p->world, io_sim_host_number(p->worker_ios[i]), NSEC_NEVER);
+    io_sim_freeze(p->world, io_sim_host_number(p->control_io), NSEC_NEVER);
+    checker_process_ends(p->checker, p->process);
+    proxy_fini(p);
+    p->up_at = up_at;
+}
+
+void proxy_revive(struct sim_proxy *p)
+{
+    io_sim_note(p->world, TRACE_FAULT, p->number, 0, 0, "proxy started again");
+    memset(p->worker_ended, 0, sizeof(p->worker_ended));
+    memset(p->connects_checked, 0, sizeof(p->connects_checked));
+    memset(p->paused_until, 0, sizeof(p->paused_until));
+    memset(p->road_until, 0, sizeof(p->road_until)); /* the hosts are others */
+    p->view_version = p->control_paused_until = 0;
+    make_process(p);
+    proxy_begin(p);
+    p->told_at = p->started_at;
+}
+
+void proxy_cut_off(struct sim_proxy *p, unsigned node, enum io_sim_road road, uint64_t until)
+{
+    struct addr addr = sources_node_addr(node);
+    for (unsigned i = 0; i <= p->options->workers; i++) {
+        struct io *io = i < p->options->workers ? p->worker_ios[i] : p->control_io;
+        unsigned host = io_sim_host_number(io);
+        io_sim_set_road_of(p->world, host, &addr, road);
+        if (road != IO_SIM_ROAD_OPEN)
+            io_sim_clog_to(p->world, host, &addr, until);
+    }
+    p->road_until[node] = road == IO_SIM_ROAD_OPEN ? 0 : until;
 }
 
 /* ---- turns ---- */
@@ -162,7 +222,8 @@ void proxy_run_control(struct sim_proxy *p)
 
 uint64_t proxy_next(const struct sim_proxy *p)
 {
-    return nsec_min(view_post_next(&p->view_post), sources_next(&p->sources));
+    uint64_t next = nsec_min(view_post_next(&p->view_post), sources_next(&p->sources));
+    return nsec_min(next, p->told_at);
 }
 
 void proxy_time_moved(struct sim_proxy *p)
@@ -178,7 +239,8 @@ void proxy_time_moved(struct sim_proxy *p)
 
 bool proxy_is_calm(const struct sim_proxy *p)
 {
-    return !p->control || (control_is_calm(p->control) && sources_are_complete(&p->sources));
+    return p->alive &&
+           (!p->control || (control_is_calm(p->control) && sources_are_complete(&p->sources)));
 }
 
 void proxy_post_drain(struct sim_proxy *p)
@@ -200,10 +262,19 @@ bool proxy_has_ended(const struct sim_proxy *p)
 
 uint64_t proxy_metric(const struct sim_proxy *p, size_t offset)
 {
-    uint64_t sum = 0;
+    const char *past = (const char *)&p->past + offset;
+    uint64_t sum = metric_get((const atomic_uint_least64_t *)(const void *)past);
     for (unsigned i = 0; i < p->options->workers && p->alive; i++) {
         const char *at = (const char *)worker_metrics(p->workers[i]) + offset;
         sum += metric_get((const atomic_uint_least64_t *)(const void *)at);
     }
     return sum;
+}
+
+uint64_t proxy_control_metric(const struct sim_proxy *p, size_t offset)
+{
+    const char *past = (const char *)&p->control_past + offset;
+    uint64_t sum = metric_get((const atomic_uint_least64_t *)(const void *)past);
+    const char *at = p->control ? (const char *)control_metrics(p->control) + offset : NULL;
+    return at ? sum + metric_get((const atomic_uint_least64_t *)(const void *)at) : sum;
 }

@@ -6,7 +6,10 @@
  * knows nothing of what was.
  */
 #pragma once
+#include "agreement.h"
+#include "cluster/control_metrics.h"
 #include "ejections.h"
+#include "proxy/metrics.h"
 #include "proxy/worker.h"
 #include "sources.h"
 #include "view_post.h"
@@ -41,19 +44,32 @@ struct sim_proxy {
     struct ejections ejections;
     struct view_post view_post;
     uint64_t view_version;
-    uint64_t told_at; /* when it hears of the newest members; NSEC_NEVER: it has */
+    struct agreement *agreement; /* loan; of all proxies */
+    uint64_t told_at;            /* when it hears of the newest members; NSEC_NEVER: it has */
 
     uint64_t connects_checked[SIM_WORKERS_MAX];
     uint64_t paused_until[SIM_WORKERS_MAX]; /* when a worker's last pause ended */
     uint64_t control_paused_until;
+    uint64_t road_until[SIM_NODES_MAX]; /* its own way there; 0: open */
+    /* Counters of its processes that have ended. */
+    struct metrics past;
+    struct control_metrics control_past;
 };
 
 /* Makes its hosts, and nothing else. */
 void proxy_init(struct sim_proxy *p, struct io_sim *world, const struct sim_options *options,
-                struct checker *checker, struct log *log, struct host_role *roles, unsigned number);
+                struct checker *checker, struct log *log, struct host_role *roles,
+                struct agreement *agreement, unsigned number);
 /* After proxy_init(), and when the models are there. */
 void proxy_begin(struct sim_proxy *p);
 void proxy_fini(struct sim_proxy *p);
+
+/* Its process ends at once, as by SIGKILL, and another begins at `up_at` by proxy_revive(). */
+void proxy_kill(struct sim_proxy *p, uint64_t up_at);
+void proxy_revive(struct sim_proxy *p);
+/* No way to this node for its hosts: what is open is clogged until then, connects meet `road`.
+ * Ended by IO_SIM_ROAD_OPEN. */
+void proxy_cut_off(struct sim_proxy *p, unsigned node, enum io_sim_road road, uint64_t until);
 
 /* From now on these nodes are its members; without a control plane: posts a view of them. */
 void proxy_tell_members(struct sim_proxy *p, const bool *present, const uint32_t *weights);
@@ -71,9 +87,9 @@ bool proxy_is_calm(const struct sim_proxy *p); /* all nodes are in, and slots at
 void proxy_post_drain(struct sim_proxy *p);
 bool proxy_has_ended(const struct sim_proxy *p); /* all workers have */
 
-/* Sum over the workers of a counter at this offset of struct metrics. */
+/* Sum over all workers it ever had of a counter at this offset of struct metrics. */
 uint64_t proxy_metric(const struct sim_proxy *p, size_t offset);
-#define PROXY_METRIC(p, name) proxy_metric(p, offsetof(struct metrics, name))
+uint64_t proxy_control_metric(const struct sim_proxy *p, size_t offset); /* the same */
 
 /* ---- proxy_check.c: what it may hold, and do. All tell the checker ---- */
 void proxy_check_worker(struct sim_proxy *p, unsigned index); /* after each of its turns */

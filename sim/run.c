@@ -45,13 +45,16 @@ struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *prin
     s->world = io_sim_new(seed, &s->trace);
     io_sim_set_weather(s->world, &options->weather);
     checker_init(&s->checker, s->world, &s->options);
+    agreement_init(&s->agreement, &s->checker, s->proxies, options->proxies);
+    s->lagging = true;
     s->log.sink = log_sink;
     s->log.owner = s;
     atomic_init(&s->log.level, print ? LOG_DEBUG : LOG_WARN);
     s->show_log = print != NULL;
     s->started_at = io_sim_now(s->world);
     for (unsigned i = 0; i < options->proxies; i++)
-        proxy_init(&s->proxies[i], s->world, &s->options, &s->checker, &s->log, s->roles, i);
+        proxy_init(&s->proxies[i], s->world, &s->options, &s->checker, &s->log, s->roles,
+                   &s->agreement, i);
     for (unsigned i = 0; i < options->nodes; i++) {
         struct addr addr = sources_node_addr(i);
         s->nodes[i] = redis_model_new(make_host(s, HOST_NODE, i), &s->checker, i, &addr);
@@ -94,10 +97,25 @@ struct sim *sim_free(struct sim *s)
 
 /* ---- views ---- */
 
+/* Proxies whose time it is hear of the present members. */
+static void tell_members(struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        struct sim_proxy *p = &s->proxies[i];
+        if (p->alive && io_sim_now(s->world) >= p->told_at)
+            proxy_tell_members(p, s->node_present, s->node_weight);
+    }
+}
+
 void sim_post_view(struct sim *s)
 {
-    for (unsigned i = 0; i < s->options.proxies; i++)
-        proxy_tell_members(&s->proxies[i], s->node_present, s->node_weight);
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        struct sim_proxy *p = &s->proxies[i];
+        uint64_t lag = s->lagging ? io_sim_between(s->world, 0, s->options.members_lag) : 0;
+        if (p->alive) /* else it hears when it is there again */
+            p->told_at = io_sim_now(s->world) + lag;
+    }
+    tell_members(s);
 }
 
 /* The next picture of the cluster: only victims come and go, so that the others stay blameless. */
@@ -123,6 +141,7 @@ static void change_view(struct sim *s)
 
 static void restore_view(struct sim *s)
 {
+    s->lagging = false;
     for (unsigned i = 0; i < s->options.proxies; i++)
         sources_heal(&s->proxies[i].sources);
     for (unsigned i = 0; i < s->options.nodes; i++)
@@ -244,6 +263,7 @@ static void time_moved(struct sim *s)
         proxy_time_moved(&s->proxies[i]);
     if (now >= s->view_at)
         change_view(s);
+    tell_members(s);
     if (now >= s->drain_at)
         post_drain(s);
     for (unsigned i = 0; i < s->options.clients; i++) {
@@ -251,6 +271,7 @@ static void time_moved(struct sim *s)
         check_owed(s, s->clients[i]);
     }
     client_model_check(s->inspector);
+    agreement_check(&s->agreement);
     for (unsigned i = 0; i < s->options.proxies; i++)
         ejections_check(&s->proxies[i].ejections);
 }
@@ -327,6 +348,24 @@ static uint64_t recovery_time(const struct sim_options *o)
            2 * p->stall_timeout + 50 * NSEC_MS;
 }
 
+static bool inspect_proxy(struct sim *s, const struct sim_proxy *p)
+{
+    s->inspector->proxy = p->addr;
+    s->inspector->proxy_number = p->number;
+    client_model_begin_strict(s->inspector, INSPECTIONS_PER_WORKER * s->options.workers,
+                              COMMANDS_PER_INSPECTION);
+    uint64_t limit = io_sim_now(s->world) + RUN_SECONDS_MAX * NSEC_S;
+    while (s->inspector->state != MODEL_FINISHED) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "liveness: the inspection does not end");
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Everybody must get right answers again. One client after another, so that no limit is in the way.
  */
 static bool inspect(struct sim *s)
@@ -340,16 +379,9 @@ static bool inspect(struct sim *s)
     /* Limits that would refuse even one client's ordinary commands; workers see the change. */
     s->options.proxy.split_request_max = proxy_settings_default().split_request_max;
     s->options.proxy.client_output_max = proxy_settings_default().client_output_max;
-    client_model_begin_strict(s->inspector, INSPECTIONS_PER_WORKER * s->options.workers,
-                              COMMANDS_PER_INSPECTION);
-    uint64_t limit = io_sim_now(s->world) + RUN_SECONDS_MAX * NSEC_S;
-    while (s->inspector->state != MODEL_FINISHED) {
-        if (!sim_step(s, limit))
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        if (!inspect_proxy(s, &s->proxies[i]))
             return false;
-        if (io_sim_now(s->world) >= limit) {
-            checker_fail(&s->checker, "liveness: the inspection does not end");
-            return false;
-        }
     }
     return true;
 }

@@ -18,6 +18,8 @@ struct sim {
 
     struct host_role roles[IO_SIM_HOSTS_MAX];
     struct sim_proxy proxies[SIM_PROXIES_MAX];
+    struct agreement agreement;
+    bool lagging; /* proxies hear of new members at different times */
     uint64_t turns_without_progress[IO_SIM_HOSTS_MAX];
     uint64_t bytes_at_progress, time_at_progress;
 

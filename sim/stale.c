@@ -129,8 +129,10 @@ static struct writer empty_writer(const struct checker *k, uint16_t number, uint
 static struct writer writer_of(const struct checker *k, const struct check_key *key, uint64_t floor,
                                const char *value, size_t len)
 {
+    if (len == 0 && k->process_count > 1)
+        return (struct writer){0}; /* it may have gone through any */
     if (len == 0)
-        return k->process_count > 1 ? (struct writer){0} : empty_writer(k, key->number, floor);
+        return empty_writer(k, key->number, floor);
     struct check_key by;
     if (!check_value_parse(value, len, &by) || by.seq >= k->clients[by.client].count)
         return (struct writer){0}; /* a scenario's own client */
