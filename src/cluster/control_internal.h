@@ -44,12 +44,13 @@ struct control_node {
     bool soft;         /* out for silence alone: counts against max_ejected */
     uint32_t failures; /* checks in a row */
     uint32_t successes;
-    uint32_t ejections;            /* in a row: halts at times of health that are long enough */
-    uint64_t hold_until;           /* not admitted before */
-    uint64_t kept_at;              /* ns: when it last stayed because of max_ejected; 0: never */
-    uint64_t out_since;            /* ns: when it was ejected last */
-    uint64_t out_version;          /* the first view in which it was out */
-    uint64_t settled_at;           /* ns: when a ghost was last killed there; 0: never */
+    uint32_t ejections;   /* in a row: halts at times of health that are long enough */
+    uint64_t hold_until;  /* not admitted before */
+    uint64_t kept_at;     /* ns: when it last stayed because of max_ejected; 0: never */
+    uint64_t out_since;   /* ns: when it was ejected last */
+    uint64_t out_version; /* the first view in which it was out */
+    uint64_t settled_at;  /* ns: when a ghost was last killed there; 0: never */
+    uint64_t lost_at;     /* ns: when the journal last forgot what it had missed; 0: never */
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 

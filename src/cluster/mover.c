@@ -365,8 +365,11 @@ void mover_overflow(struct control *c)
               c->journal.bytes);
     journal_clear(&c->journal);
     for (uint32_t i = 0; i < c->node_room; i++) {
-        if (c->nodes[i])
-            c->nodes[i]->lost = c->nodes[i]->to_sweep = true;
+        struct control_node *n = c->nodes[i];
+        if (!n)
+            continue;
+        n->lost = n->to_sweep = true;
+        n->lost_at = control_now(c);
     }
 }
 

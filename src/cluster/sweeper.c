@@ -173,8 +173,10 @@ static void settle_home(struct control *c)
             rest = true;
             continue;
         }
-        if (was && !node_is_in_ring(was))
-            was->lost = true; /* it was not swept */
+        if (was && !node_is_in_ring(was)) { /* it was not swept */
+            was->lost = true;
+            was->lost_at = control_now(c);
+        }
         m->home[i] = wanted[i];
         moved = true;
     }

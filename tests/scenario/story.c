@@ -83,6 +83,11 @@ unsigned story_connect(struct story *t)
     return connect_to(t, &t->s->proxies[0].addr);
 }
 
+unsigned story_connect_proxy(struct story *t, unsigned proxy)
+{
+    return connect_to(t, &t->s->proxies[proxy].addr);
+}
+
 unsigned story_connect_node(struct story *t, unsigned node)
 {
     return connect_to(t, &t->s->nodes[node]->addr);
