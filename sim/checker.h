@@ -209,7 +209,7 @@ uint64_t check_digest(const void *bytes, size_t len);
 /*
  * A node executes a command for a key. `connection_died`: the step at which the proxy (or a fault)
  * ended the connection it came on; 0: it lives. `verb` is for messages. Returns the part to note
- * the outcome in, or NULL if the key does not tell whose it is.
+ * the outcome in, or NULL: the key does not tell whose it is, or nobody will hear of it.
  */
 struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
                                     struct str key_text, const struct check_key *key, bool writes,
