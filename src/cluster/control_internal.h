@@ -219,3 +219,4 @@ void unlink_send(struct unlink_batch *b); /* what is left in it */
 void sweeper_go_on(struct control_node *n); /* or begins */
 void sweeper_ends(struct control_node *n);  /* all of it was seen, and what was to go has gone */
 void sweeper_tidy(struct control *c);       /* now and then, at rest */
+bool sweeper_has_work(const struct control *c);

@@ -216,6 +216,11 @@ static void give_slots(struct control *c)
     for (uint32_t i = 0; i < MAGLEV_SLOTS; i++) {
         if (m->owner[i] == m->target[i])
             continue;
+        /* What it holds of a slot that is at home there is in nobody's journal. If that is to have
+         * another home, it has to be swept after it has lost the slot. */
+        struct control_node *was = control_node(c, m->owner[i]);
+        if (was && m->home_is_old && m->home[i] == m->owner[i])
+            was->to_sweep = true;
         m->owner[i] = m->target[i];
         m->fenced_count += !m->fenced[i];
         m->fenced[i] = 1;
@@ -333,6 +338,8 @@ void mover_members_changed(struct control *c)
             if (c->nodes[i])
                 c->nodes[i]->to_sweep = true;
         mover_retarget(c);
+        if (!keeps(c) && !timer_is_set(&m->timer)) /* it may be that no slot moves */
+            timer_set(&m->timer, control_now(c) + TIDY_EACH);
         return;
     }
     /* The first: nothing is known of anybody, so all is as it should be. */
@@ -422,7 +429,7 @@ static void on_time(struct timer *t)
     if (c->began && m->stage == MOVE_REST && m->fenced_count == 0)
         sweeper_tidy(c);
     count_journal(c);
-    if (!timer_is_set(t) && (m->fenced_count > 0 || m->home_is_old || c->journal.count > 0))
+    if (!timer_is_set(t) && (m->fenced_count > 0 || sweeper_has_work(c)))
         timer_set(t, control_now(c) + TIDY_EACH);
 }
 

@@ -413,6 +413,63 @@ static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
     story_end(&t);
 }
 
+/* Its slots come to it long after the others were swept for its coming. */
+static void test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 2, 0);
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    story_run(&t, NSEC_S);
+    wait_for_rest(&t);
+    unsigned stands_in = owner_of(&t, key);
+    assert_int_not_equal(stands_in, 2);
+    set(&t, a, key, 1);
+    redis_model_crash(t.s->nodes[2], io_sim_now(t.s->world) + 2 * NSEC_S, true, 0);
+    t.s->node_present[2] = true;
+    sim_post_view(t.s);
+    story_run(&t, NSEC_S);
+    assert_int_equal(state_of(&t, 2), VIEW_OUT);
+    get(&t, a, key, 1);
+    wait_for(&t, 2, VIEW_UP);
+    wait_for_rest(&t);
+    assert_int_equal(owner_of(&t, key), 2);
+    assert_false(holds(&t, stands_in, key));
+    set(&t, a, key, 2);
+    story_run(&t, NSEC_S);
+    cut_off(&t, 2, NSEC_S);
+    wait_for_move(&t);
+    assert_int_equal(owner_of(&t, key), stands_in);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
+/* Whatever is written to a slot before it is at home leaves the journal when it is. */
+static void test_the_journal_forgets_keys_that_are_where_they_belong(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 2, 0);
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    for (int i = 0; i < 1000 && owner_of(&t, key) == 2; i++)
+        story_run(&t, NSEC_MS);
+    wait_for_move(&t);
+    set(&t, a, key, 1); /* this is not its home yet */
+    assert_int_equal(count_of(&t, "journal_keys"), 1);
+    wait_for_rest(&t);
+    assert_int_equal(count_of(&t, "journal_keys"), 0);
+    get(&t, a, key, 1);
+    story_end(&t);
+}
+
 /* What is on its connections of now is not read there before. */
 static void clog_connections(struct story *t, unsigned node, uint64_t until)
 {
@@ -605,6 +662,8 @@ int main(void)
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
+        cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),
+        cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
         cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),
