@@ -210,17 +210,30 @@ static void enter(struct control *c, enum move_stage stage)
     c->mover.barrier = c->version;
 }
 
+/*
+ * `n` is about to lose a slot. What it holds of one that is at home there is in no journal: if that
+ * is to have another home, it goes by a sweep, which must come after the loss. What it holds of one
+ * that is not is in the journal, unless that has forgotten it.
+ */
+static void must_be_swept(struct control *c, uint32_t slot, struct control_node *n)
+{
+    const struct mover *m = &c->mover;
+    bool at_home = m->home[slot] == m->owner[slot];
+    if (n && at_home && m->home_is_old)
+        n->to_sweep = true;
+    if (n && !at_home && m->forgot) {
+        n->lost = n->to_sweep = true;
+        n->lost_at = control_now(c);
+    }
+}
+
 static void give_slots(struct control *c)
 {
     struct mover *m = &c->mover;
     for (uint32_t i = 0; i < MAGLEV_SLOTS; i++) {
         if (m->owner[i] == m->target[i])
             continue;
-        /* What it holds of a slot that is at home there is in nobody's journal. If that is to have
-         * another home, it has to be swept after it has lost the slot. */
-        struct control_node *was = control_node(c, m->owner[i]);
-        if (was && m->home_is_old && m->home[i] == m->owner[i])
-            was->to_sweep = true;
+        must_be_swept(c, i, control_node(c, m->owner[i]));
         m->owner[i] = m->target[i];
         m->fenced_count += !m->fenced[i];
         m->fenced[i] = 1;
@@ -254,6 +267,8 @@ static void come_to_rest(struct control *c)
 {
     struct mover *m = &c->mover;
     m->moved_at = control_now(c);
+    if (memcmp(m->owner, m->home, MAGLEV_SLOTS * sizeof(m->owner[0])) == 0)
+        m->forgot = false;
     log_event(c->log, LOG_DEBUG, "view-settled", "version=%" PRIu64 " journal=%" PRIu64, c->version,
               c->journal.count);
     if (!timer_is_set(&m->timer))
@@ -371,6 +386,7 @@ void mover_overflow(struct control *c)
               "keys=%" PRIu64 " bytes=%zu limit=limits.journal", c->journal.count,
               c->journal.bytes);
     journal_clear(&c->journal);
+    c->mover.forgot = true;
     for (uint32_t i = 0; i < c->node_room; i++) {
         struct control_node *n = c->nodes[i];
         if (!n)

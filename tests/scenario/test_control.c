@@ -448,6 +448,36 @@ static void test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_ot
     story_end(&t);
 }
 
+/* It was swept while the slots were its own: what it was given by then is still there. */
+static void test_who_stands_in_when_the_journal_overflows_keeps_nothing_old(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    cut_off(&t, 0, 2 * NSEC_S);
+    wait_for_move(&t);
+    unsigned stands_in = owner_of(&t, key);
+    set(&t, a, key, 1);
+    uint64_t sweeps = count_of(&t, "sweeps");
+    story_run(&t, NSEC_S);
+    assert_in_range(count_of(&t, "sweeps"), sweeps + 1, UINT64_MAX);
+    get(&t, a, key, 1);
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_rest(&t);
+    story_run(&t, NSEC_S);
+    assert_false(holds(&t, stands_in, key));
+    set(&t, a, key, 2);
+    cut_off(&t, 0, NSEC_S);
+    wait_for_move(&t);
+    assert_int_equal(owner_of(&t, key), stands_in);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
 /* Whatever is written to a slot before it is at home leaves the journal when it is. */
 static void test_the_journal_forgets_keys_that_are_where_they_belong(void **state)
 {
@@ -663,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
         cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),
+        cmocka_unit_test(test_who_stands_in_when_the_journal_overflows_keeps_nothing_old),
         cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
