@@ -135,11 +135,13 @@ void cleaner_unlinked(struct control_node *n)
 static bool wants_unlink(const struct control_node *n, uint32_t slot, const struct journal_entry *e)
 {
     const struct mover *m = &n->control->mover;
-    if (e->clean == n->number)
-        return false;
     if (n->state == NODE_JOINING)
-        return m->home[slot] == n->number || journal_entry_is_at(e, (uint16_t)n->number);
-    return m->fenced[slot] && m->owner[slot] == n->number;
+        return e->clean != n->number &&
+               (m->home[slot] == n->number || journal_entry_is_at(e, (uint16_t)n->number));
+    /* Another proxy may have written it here before we wrote it elsewhere. No more of that comes
+     * now, so there is an end to it. */
+    return m->fenced[slot] && m->owner[slot] == n->number &&
+           (e->clean != n->number || e->elsewhere);
 }
 
 /* Sends all that are to be sent. → how many keys */
@@ -154,6 +156,7 @@ static uint64_t send_unlinks(struct control_node *n)
             if (!wants_unlink(n, i, e))
                 continue;
             e->clean = (uint16_t)n->number; /* taken back if it goes wrong */
+            e->elsewhere = false;
             unlink_add(&b, (struct str){e->key, e->len});
             sent++;
         }

@@ -222,12 +222,45 @@ static void test_a_flush_before_an_overflow_is_not_enough(void **state)
     story_end(&t);
 }
 
+/* The one has the node back, the other is about to: it has removed what it wrote meanwhile, and
+ * then writes once more at a stand-in, after the one has written at the node. */
+static void test_a_write_at_a_stand_in_is_newer_than_anothers_at_its_home(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    const char *key = story_key(&t, 0, 0);
+    unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
+    cut_off(&t, 0, 100 * NSEC_MS);
+    proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_REFUSING, io_sim_now(t.s->world) + NSEC_S);
+    set(&t, a, key, 1);
+    wait_for(&t, 1, 0, VIEW_UP, NSEC_S);
+    wait_for_move(&t, 1);
+    proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_OPEN, 0);
+    for (int i = 0; i < 100000 && COUNT_OF(&t, 0, replayed_keys) == 0; i++)
+        story_run(&t, 10 * NSEC_US);
+    assert_int_equal(COUNT_OF(&t, 0, replayed_keys), 1);
+    assert_int_not_equal(state_of(&t, 0, 0), VIEW_UP);
+    unsigned control = io_sim_host_number(t.s->proxies[0].control_io);
+    io_sim_freeze(t.s->world, control, io_sim_now(t.s->world) + 50 * NSEC_MS);
+    story_run(&t, 5 * NSEC_MS);
+    set(&t, b, key, 2);
+    set(&t, a, key, 3);
+    wait_for(&t, 0, 0, VIEW_UP, NSEC_S);
+    wait_for_move(&t, 0);
+    miss(&t, a, key);
+    miss(&t, b, key);
+    story_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_flush_does_for_all),
         cmocka_unit_test(test_whose_flush_was_spared_gives_the_lock_back),
         cmocka_unit_test(test_who_has_to_wait_to_flush_gives_the_lock_back),
+        cmocka_unit_test(test_a_write_at_a_stand_in_is_newer_than_anothers_at_its_home),
         cmocka_unit_test(test_a_flush_before_an_overflow_is_not_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
