@@ -3,6 +3,8 @@
 
 #include "cluster/control_internal.h"
 #include "proxy.h"
+#include "redis_model.h"
+#include "ring/key_hash.h"
 
 #include <string.h>
 
@@ -92,4 +94,42 @@ void agreement_check(struct agreement *a)
     }
     a->reached++;
     stale_agree(k, true);
+}
+
+/* ---- what is left ---- */
+
+/* As the proxies told them apart when it was last written. */
+static uint64_t hash_of(const struct checker *k, const struct redis_value *v,
+                        const struct check_key *plain)
+{
+    char text[64];
+    const struct check_key *key = v->named.class ? &v->named : plain;
+    struct str name = {text, check_key_print(key, text, sizeof(text))};
+    return key_hash(name, k->options->proxy.hash_tags);
+}
+
+static bool belongs_there(const struct agreement *a, unsigned node, uint64_t hash)
+{
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct check_view *cv = checker_newest_view(a->checker, a->proxies[i].process);
+        if (cv && cv->view->ring && cv->node_of[maglev_lookup(cv->view->ring, hash)] == (int)node)
+            return true;
+    }
+    return false;
+}
+
+void agreement_check_leftovers(const struct agreement *a, struct redis_model *const *nodes,
+                               unsigned count)
+{
+    struct checker *k = a->checker;
+    if (k->process_count > a->count)
+        return;
+    for (unsigned n = 0; n < count; n++) {
+        for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+            struct check_key key = {.class = KEY_STRING, .number = (uint16_t)i};
+            const struct redis_value *v = redis_model_value(nodes[n], &key);
+            if (v->exists && !belongs_there(a, n, hash_of(k, v, &key)))
+                checker_fail(k, "left behind: node %u holds s%u, which is not its own", n, i);
+        }
+    }
 }

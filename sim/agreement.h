@@ -11,6 +11,7 @@
 #pragma once
 #include "checker.h"
 
+struct redis_model;
 struct sim_proxy;
 
 struct agreement {
@@ -30,3 +31,9 @@ void agreement_view_posted(struct agreement *a, const struct view *v); /* by any
 void agreement_check(struct agreement *a);
 /* Is each of them at rest, as above, whatever the others do? */
 bool agreement_all_rest(const struct agreement *a);
+
+/* All are at rest: no node holds a key whose slot is not its own, unless a process that wrote there
+ * has not lived to remove it. Else it would be read the next time it stands in. Tells the checker.
+ */
+void agreement_check_leftovers(const struct agreement *a, struct redis_model *const *nodes,
+                               unsigned count);

@@ -19,6 +19,7 @@ enum {
     INSPECTIONS_PER_WORKER = 3,
     COMMANDS_PER_INSPECTION = 25,
     VIEW_CHANGES_MAX = 60,
+    REST_SECONDS_MAX = 10,
 };
 
 static void log_sink(void *owner, const char *line, size_t len)
@@ -463,6 +464,24 @@ static bool wait_for_control(struct sim *s)
     return true;
 }
 
+/* … and what was left behind is cleared away. */
+static bool wait_for_rest(struct sim *s)
+{
+    if (!s->options.has_control)
+        return true;
+    uint64_t limit = io_sim_now(s->world) + REST_SECONDS_MAX * NSEC_S;
+    while (!agreement_all_rest(&s->agreement)) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "liveness: something is left in a journal, or to be swept");
+            return false;
+        }
+    }
+    agreement_check_leftovers(&s->agreement, s->nodes, s->options.nodes);
+    return !s->checker.failed;
+}
+
 bool sim_conclude(struct sim *s)
 {
     if (!s->checker.failed && s->faults.end_at != NSEC_NEVER) {
@@ -481,7 +500,7 @@ bool sim_conclude(struct sim *s)
         if (!sim_run_until(s, calm_at))
             return false;
     } while (!is_calm(s));
-    if (!inspect(s))
+    if (!wait_for_rest(s) || !inspect(s))
         return false;
     if (!sim_run_until(s, io_sim_now(s->world) + recovery_time(&s->options)) || !check_debts(s) ||
         !check_closed(s))
