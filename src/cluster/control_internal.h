@@ -91,6 +91,7 @@ struct mover {
     uint64_t moves;    /* how often slots were given to others */
     uint64_t moved_at; /* ns: when it last came to rest with nothing fenced */
     bool home_is_old;  /* the members are others than those `home` was made of */
+    uint64_t overflow_told_at, overflows_untold; /* ns, 0: never; since then */
     bool forgot;       /* the journal overflowed, and slots have not all been at home since */
     bool retarget_due; /* who is well has changed in this turn */
     bool republish;    /* the last view could not be handed out */

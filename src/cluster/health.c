@@ -262,7 +262,7 @@ static void on_failed(struct probe *p, enum probe_fault fault, const char *why)
     }
     bool hard = fault == PROBE_GONE || fault == PROBE_UNREADY;
     if (n->state == NODE_JOINING || (hard && n->state != NODE_OUT) || n->failures >= s->unhealthy)
-        health_eject(n, !hard, why);
+        health_eject(n, fault == PROBE_SILENT || fault == PROBE_LOST, why);
     if (n->state == NODE_OUT && strcmp(n->why, why) != 0) { /* what keeps it out now */
         str_fill(n->why, sizeof(n->why), str_of(why));
         mover_publish_soon(c);

@@ -27,9 +27,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY     (20 * NSEC_MS)
-#define SOON      (50 * NSEC_MS)
-#define TIDY_EACH (200 * NSEC_MS)
+#define RETRY              (20 * NSEC_MS)
+#define SOON               (50 * NSEC_MS)
+#define TIDY_EACH          (200 * NSEC_MS)
+#define OVERFLOW_TOLD_EACH (60 * NSEC_S)
 
 static bool keeps(const struct control *c)
 {
@@ -377,14 +378,26 @@ static void count_journal(struct control *c)
     metric_set(&c->metrics.journal_bytes, c->journal.bytes);
 }
 
+/* Where next to nothing fits, each batch of keys is one too many. */
+static void tell_overflow(struct control *c)
+{
+    struct mover *m = &c->mover;
+    metric_add(&c->metrics.journal_overflows, 1);
+    m->overflows_untold++;
+    if (m->overflow_told_at != 0 && control_now(c) < m->overflow_told_at + OVERFLOW_TOLD_EACH)
+        return;
+    log_event(c->log, LOG_WARN, "journal-overflow",
+              "keys=%" PRIu64 " bytes=%zu times=%" PRIu64 " limit=limits.journal", c->journal.count,
+              c->journal.bytes, m->overflows_untold);
+    m->overflow_told_at = control_now(c);
+    m->overflows_untold = 0;
+}
+
 /* What it no longer knows it can't name: from now on any node may hold old values of slots that it
  * does not own. */
 void mover_overflow(struct control *c)
 {
-    metric_add(&c->metrics.journal_overflows, 1);
-    log_event(c->log, LOG_WARN, "journal-overflow",
-              "keys=%" PRIu64 " bytes=%zu limit=limits.journal", c->journal.count,
-              c->journal.bytes);
+    tell_overflow(c);
     journal_clear(&c->journal);
     c->mover.forgot = true;
     for (uint32_t i = 0; i < c->node_room; i++) {

@@ -252,7 +252,7 @@ static void on_time(struct timer *t)
     struct probe *p = container_of(t, struct probe, timer);
     bool at_once = p->state == PROBE_CONNECTING && p->why[0] != '\0';
     if (at_once)
-        fail(p, p->addr.family == ADDR_NONE ? PROBE_SILENT : PROBE_GONE, p->why);
+        fail(p, p->addr.family == ADDR_NONE ? PROBE_NOWHERE : PROBE_GONE, p->why);
     else if (p->state == PROBE_CONNECTING)
         fail(p, PROBE_SILENT, "connect timed out");
     else

@@ -26,6 +26,7 @@ enum probe_fault {
     PROBE_GONE,    /* refused or reset before it was ready: nobody is there */
     PROBE_SILENT,  /* no answer in time */
     PROBE_UNREADY, /* it answers, but cannot serve: -LOADING, -NOAUTH, … */
+    PROBE_NOWHERE, /* its name has no address yet: nobody was asked */
 };
 
 struct probe_reply {

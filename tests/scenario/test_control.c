@@ -3,6 +3,8 @@
  * Nodes that go out and come back, one story each: nobody is ever given an old value, and what was
  * under way when a node broke is dealt with (docs/decisions/0007). Times are quicker than in
  * earnest.
+ *
+ * Long: one story after another, over one set of helpers.
  */
 #include "cluster/control_metrics.h"
 #include "ring/key_hash.h"
@@ -478,6 +480,66 @@ static void test_who_stands_in_when_the_journal_overflows_keeps_nothing_old(void
     story_end(&t);
 }
 
+/* health.max_ejected bounds those that are silent; of this one nobody has asked anything. */
+static void test_a_node_without_an_address_takes_nobodys_place(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.max_ejected = 25; /* one of four */
+    o.victims = 15;
+    begin(&t, &o);
+    const char *key = story_key(&t, 0, 0);
+    struct member members[4] = {0};
+    for (unsigned i = 0; i < 4; i++) {
+        members[i].addr = sources_node_addr(i);
+        members[i].weight = 1;
+        snprintf(members[i].name, sizeof(members[i].name), "10.0.0.%u:7000", i + 1);
+    }
+    members[3].addr.family = ADDR_NONE;
+    assert_int_equal(control_set_members(t.s->proxies[0].control, members, 4), 0);
+    story_run(&t, NSEC_S);
+    assert_int_equal(state_of(&t, 3), VIEW_OUT);
+    freeze(&t, 0, 600 * NSEC_MS);
+    eject_hung(&t, 0, key);
+    assert_int_equal(count_of(&t, "node_ejections_refused"), 0);
+    sim_post_view(t.s);
+    wait_for_rest(&t);
+    story_end(&t);
+}
+
+static void count_overflow_lines(void *owner, const char *line, size_t len)
+{
+    unsigned *count = owner;
+    *count += memmem(line, len, "journal-overflow", 16) != NULL;
+}
+
+static void test_a_journal_that_overflows_again_and_again_says_so_now_and_then(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    begin(&t, &o);
+    unsigned lines = 0;
+    t.s->log.sink = count_overflow_lines;
+    t.s->log.owner = &lines;
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    cut_off(&t, 0, 100 * NSEC_S);
+    wait_for_move(&t);
+    for (unsigned i = 1; i <= 95; i++) {
+        set(&t, a, key, i);
+        story_run(&t, NSEC_S);
+    }
+    assert_int_equal(count_of(&t, "journal_overflows"), 95);
+    assert_int_equal(lines, 2);
+    wait_for_rest(&t);
+    t.s->log.sink = NULL;
+    t.s->log.level = LOG_ERROR + 1;
+    story_end(&t);
+}
+
 /* Whatever is written to a slot before it is at home leaves the journal when it is. */
 static void test_the_journal_forgets_keys_that_are_where_they_belong(void **state)
 {
@@ -694,6 +756,8 @@ int main(void)
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
         cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),
         cmocka_unit_test(test_who_stands_in_when_the_journal_overflows_keeps_nothing_old),
+        cmocka_unit_test(test_a_journal_that_overflows_again_and_again_says_so_now_and_then),
+        cmocka_unit_test(test_a_node_without_an_address_takes_nobodys_place),
         cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
