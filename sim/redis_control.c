@@ -257,6 +257,10 @@ static void check_flush(struct order *x)
 
 static bool do_flushall(struct order *x)
 {
+    if (x->m->arg_count == 3 && redis_arg_is(x->m, 1, "sumcache:nothing")) { /* may I? */
+        bytes_print(&x->c->out, "-ERR syntax error\r\n");
+        return true;
+    }
     if (x->m->arg_count > 2 ||
         (x->m->arg_count == 2 && !redis_arg_is(x->m, 1, "async") && !redis_arg_is(x->m, 1, "sync")))
         return wrong(x, "not a form of FLUSHALL that it knows");

@@ -112,6 +112,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     n->probe.timeout = c->settings->timeout;
     n->probe.user = c->settings->user;
     n->probe.password = c->settings->password;
+    n->probe.flushes = c->settings->on_return != ON_RETURN_KEEP;
     list_init(&n->ghosts);
     list_init(&n->kill_call.link);
     list_init(&n->join_call.link);

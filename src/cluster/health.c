@@ -152,12 +152,16 @@ void health_admit(struct control_node *n)
 /* What keeps old values away needs rights at the node; without them it is used all the same. */
 static void tell_rights(struct control_node *n)
 {
-    bool lacks = !n->probe.may_unlink || !n->probe.may_kill;
+    const struct probe *p = &n->probe;
+    bool lacks = !p->may_unlink || !p->may_kill || !p->may_flush;
+    const char *effect = !p->may_kill     ? "old values may come back"
+                         : !p->may_unlink ? "once out, it may have to stay out"
+                                          : "if it has to be flushed, it stays out";
     if (lacks && !n->lacks_rights)
         log_event(n->control->log, LOG_ERROR, "node-forbids",
-                  "node=%s unlink=%s client_kill=%s effect=\"old values may come back\"",
-                  n->member.name, n->probe.may_unlink ? "yes" : "no",
-                  n->probe.may_kill ? "yes" : "no");
+                  "node=%s unlink=%s client_kill=%s flushall=%s effect=\"%s\"", n->member.name,
+                  p->may_unlink ? "yes" : "no", p->may_kill ? "yes" : "no",
+                  p->may_flush ? "yes" : "no", effect);
     n->lacks_rights = lacks;
 }
 

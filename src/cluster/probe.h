@@ -63,18 +63,19 @@ struct probe {
     struct addr addr;
     struct str user, password; /* loans; empty: none */
     uint64_t timeout;          /* ns */
+    bool flushes;              /* its owner may want a FLUSHALL: may it? */
     struct timer timer;
     struct frame frame;
     struct frame_limits limits;
     struct buf in;
     struct list calls; /* in the order of their replies */
-    struct probe_call greeting_calls[5], ping;
+    struct probe_call greeting_calls[6], ping;
     uint64_t asked_at;
-    uint8_t state;                 /* enum probe_state */
-    bool asking;                   /* a PING is out */
-    char run_id[PROBE_RUN_ID_MAX]; /* of the process it last talked to; "": not known */
-    char why[PROBE_WHY_MAX];       /* what the greeting found wrong */
-    bool may_unlink, may_kill;     /* the node's ACL lets us */
+    uint8_t state;                        /* enum probe_state */
+    bool asking;                          /* a PING is out */
+    char run_id[PROBE_RUN_ID_MAX];        /* of the process it last talked to; "": not known */
+    char why[PROBE_WHY_MAX];              /* what the greeting found wrong */
+    bool may_unlink, may_kill, may_flush; /* the node lets us, or was not asked */
 };
 
 /* -ENOMEM. `dirty` is a list on which it puts its connection when there is something to send. */
