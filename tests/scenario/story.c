@@ -129,8 +129,9 @@ static void run(struct story *t, uint64_t ns)
         for (unsigned i = 0; i < t->count; i++)
             client_turn(t, i);
         sim_step(t->s, end);
-        for (unsigned i = 0; i < t->s->options.workers && !t->s->proxies[0].worker_ended[i]; i++) {
-            size_t held = worker_debt(t->s->proxies[0].workers[i]).chunk_bytes;
+        const struct sim_proxy *p = &t->s->proxies[0];
+        for (unsigned i = 0; i < t->s->options.workers && p->alive && !p->worker_ended[i]; i++) {
+            size_t held = worker_debt(p->workers[i]).chunk_bytes;
             if (held > t->most_bytes)
                 t->most_bytes = held;
         }

@@ -254,6 +254,68 @@ static void test_a_write_at_a_stand_in_is_newer_than_anothers_at_its_home(void *
     story_end(&t);
 }
 
+/* What is not promised, and what is again when they agree. */
+static void test_two_that_disagree_read_what_was_and_agree_again(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    const char *key = story_key(&t, 0, 0);
+    unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
+    set(&t, b, key, 1);
+    get(&t, a, key, 1);
+    proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_BLACK_HOLE, io_sim_now(t.s->world) + NSEC_S);
+    for (int i = 0; i < 3; i++) /* in vain */
+        story_print(&t, a, "GET %s\r\n", key);
+    wait_for(&t, 0, 0, VIEW_OUT, NSEC_S);
+    wait_for_move(&t, 0);
+    story_run(&t, 5 * NSEC_MS);
+    t.got[a].head = t.got[a].len = 0;
+    set(&t, a, key, 2);
+    get(&t, b, key, 1); /* older than what was acknowledged to the other */
+    set(&t, b, key, 3);
+    get(&t, a, key, 2);
+    proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_OPEN, 0);
+    wait_for(&t, 0, 0, VIEW_UP, 5 * NSEC_S);
+    for (int i = 0; i < 1000 && t.s->checker.stale.agreed_since == 0; i++)
+        story_run(&t, 10 * NSEC_MS);
+    assert_int_not_equal(t.s->checker.stale.agreed_since, 0);
+    miss(&t, a, key);
+    miss(&t, b, key);
+    set(&t, a, key, 4);
+    get(&t, b, key, 4);
+    story_end(&t);
+}
+
+/* It takes the node as it is: what the one before knew of it is gone. */
+static void test_a_proxy_that_is_killed_is_another_when_it_is_back(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    const char *key = story_key(&t, 0, 0);
+    unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
+    set(&t, a, key, 1);
+    cut_off(&t, 0, 500 * NSEC_MS);
+    set(&t, a, key, 2);
+    proxy_kill(&t.s->proxies[0], NSEC_NEVER);
+    story_run(&t, NSEC_S);
+    assert_true(t.closed[a]);
+    wait_for(&t, 1, 0, VIEW_UP, NSEC_S);
+    get(&t, b, key, 1); /* nobody who lives knows better */
+    proxy_revive(&t.s->proxies[0]);
+    for (int i = 0; i < 1000 && !all_rest(&t); i++)
+        story_run(&t, 10 * NSEC_MS);
+    assert_true(all_rest(&t));
+    a = story_connect_proxy(&t, 0);
+    get(&t, a, key, 1);
+    set(&t, a, key, 3);
+    get(&t, b, key, 3);
+    story_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +323,8 @@ int main(void)
         cmocka_unit_test(test_whose_flush_was_spared_gives_the_lock_back),
         cmocka_unit_test(test_who_has_to_wait_to_flush_gives_the_lock_back),
         cmocka_unit_test(test_a_write_at_a_stand_in_is_newer_than_anothers_at_its_home),
+        cmocka_unit_test(test_two_that_disagree_read_what_was_and_agree_again),
+        cmocka_unit_test(test_a_proxy_that_is_killed_is_another_when_it_is_back),
         cmocka_unit_test(test_a_flush_before_an_overflow_is_not_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
