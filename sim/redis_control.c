@@ -251,7 +251,8 @@ static void check_flush(struct order *x)
         wrong(x, "a flush by somebody who has not locked");
     uint64_t left = mark ? mark->expires_at - x->now : 0;
     uint64_t least = nsec_min(m->options->control.flush_interval, MARK_FOR);
-    if (mark && left + least > MARK_FOR + MARK_SLACK)
+    bool asked = m->options->flush_chance > 0; /* by a client: then it may be at once */
+    if (mark && !asked && left + least > MARK_FOR + MARK_SLACK)
         wrong(x, "a flush though it was flushed a moment ago");
 }
 
@@ -264,13 +265,18 @@ static bool do_flushall(struct order *x)
     if (x->m->arg_count > 2 ||
         (x->m->arg_count == 2 && !redis_arg_is(x->m, 1, "async") && !redis_arg_is(x->m, 1, "sync")))
         return wrong(x, "not a form of FLUSHALL that it knows");
-    check_flush(x);
-    x->m->flushes++;
-    x->m->flushed_on = x->c->id;
+    if (x->c->control) {
+        check_flush(x);
+        x->m->flushes++;
+        x->m->flushed_on = x->c->id;
+    } else { /* for a client: locks and marks go with the rest */
+        x->m->lock_slipped_at = x->now;
+    }
     for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
         struct check_key key = {.class = KEY_STRING, .number = (uint16_t)i};
         if (redis_model_value(x->m, &key)->exists)
-            checker_clears(x->m->checker, x->m->number, "flush by the proxy", &key);
+            checker_clears(x->m->checker, x->m->number,
+                           x->c->control ? "flush by the proxy" : "flush by a client", &key);
     }
     redis_model_forget(x->m);
     bytes_print(&x->c->out, "+OK\r\n");
@@ -332,10 +338,11 @@ static const struct {
     bool on_any; /* connection; the others only where it has called itself the proxy's */
     bool needs_data;
 } ORDERS[] = {
-    {"client", do_client, true, false},     {"info", do_info, true, false},
-    {"get", do_get, false, true},           {"set", do_set, false, true},
-    {"unlink", do_unlink, false, true},     {"scan", do_scan, false, true},
-    {"flushall", do_flushall, false, true}, {"pttl", do_pttl, false, true},
+    {"client", do_client, true, false},    {"info", do_info, true, false},
+    {"get", do_get, false, true},          {"set", do_set, false, true},
+    {"unlink", do_unlink, false, true},    {"scan", do_scan, false, true},
+    {"flushall", do_flushall, true, true}, {"pttl", do_pttl, false, true},
+    {"flushdb", do_flushall, true, true},
 };
 
 bool redis_control(struct redis_model *m, struct redis_connection *c, uint64_t now,

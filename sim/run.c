@@ -39,7 +39,7 @@ static struct io *make_host(struct sim *s, enum host_kind kind, unsigned index)
 struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *print, bool keep)
 {
     struct sim *s = calloc(1, sizeof(*s));
-    must(s);
+    must(s && options->proxies > 0);
     s->seed = seed;
     s->options = *options;
     trace_init(&s->trace, print, keep);

@@ -9,10 +9,11 @@
  *     the read began (agreement.h).
  * Reads that are stale otherwise are counted apart: docs/operations.md says that they may be.
  *
- * A write is SET, SETEX, MSET, DEL or UNLINK, for each of its keys. It begins when its client sends
- * its first byte. It ends when its answer is written to the client; that acknowledges it, or says
- * that it failed. One whose connection ends before its answer may be executed for as long as the
- * proxy has that connection and for a request's time after: then it ends, and was not acknowledged.
+ * A write is SET, SETEX, MSET, DEL or UNLINK, for each of its keys, and FLUSHALL for all there are.
+ * It begins when its client sends its first byte. It ends when its answer is written to the client;
+ * that acknowledges it, or says that it failed. One whose connection ends before its answer may be
+ * executed for as long as the proxy has that connection and for a request's time after: then it
+ * ends, and was not acknowledged.
  *
  * Of two writes of a key, W2 is newer than W1 if it began after W1 ended. Others overlap, and then
  * either may be the later one. A read R that returns the value of W1 is stale if there is a W2,

@@ -207,7 +207,6 @@ static void greet(struct probe *p)
      * who may do it, whatever the version (4.0 to 8, Valkey): that is seen before anything is
      * flushed, and who may not is told so before that. */
     static const struct str FLUSH[] = {{"FLUSHALL", 8}, {"sumcache:nothing", 16}, {"x", 1}};
-    p->may_flush = true;
     p->greeting_calls[1].done = ignore_reply;
     p->greeting_calls[2].done = take_info;
     p->greeting_calls[3].done = take_unlink;
@@ -221,7 +220,7 @@ static void greet(struct probe *p)
         err = probe_send_words(p, &p->greeting_calls[3], UNLINK, 2);
     if (!err)
         err = probe_send_words(p, &p->greeting_calls[4], KILL, 4);
-    if (!err && p->flushes)
+    if (!err)
         err = probe_send_words(p, &p->greeting_calls[5], FLUSH, 3);
     if (!err)
         err = ask(p);

@@ -63,7 +63,6 @@ struct probe {
     struct addr addr;
     struct str user, password; /* loans; empty: none */
     uint64_t timeout;          /* ns */
-    bool flushes;              /* its owner may want a FLUSHALL: may it? */
     struct timer timer;
     struct frame frame;
     struct frame_limits limits;
@@ -75,7 +74,7 @@ struct probe {
     bool asking;                          /* a PING is out */
     char run_id[PROBE_RUN_ID_MAX];        /* of the process it last talked to; "": not known */
     char why[PROBE_WHY_MAX];              /* what the greeting found wrong */
-    bool may_unlink, may_kill, may_flush; /* the node lets us, or was not asked */
+    bool may_unlink, may_kill, may_flush; /* the node lets us */
 };
 
 /* -ENOMEM. `dirty` is a list on which it puts its connection when there is something to send. */

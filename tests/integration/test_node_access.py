@@ -97,17 +97,15 @@ def test_a_forbidden_flush_is_told(start, tmp_path, how):
     assert proxy.log().count("node-forbids") == 1
 
 
-@pytest.mark.parametrize("on_return", ["replay", "flush", "keep"])
-def test_asking_for_the_right_to_flush_flushes_nothing(start, on_return):
-    """By who may do it. With on_return: keep it is not even asked."""
+def test_asking_for_the_right_to_flush_flushes_nothing(start):
+    """By who may do it."""
     node = start.node()
     assert node.ask("SET", "k", "v") == "OK"
-    proxy = start.proxy([node], {"health": {**QUICK, "on_return": on_return}})
+    proxy = start.proxy([node], {"health": QUICK})
     with proxy.connect() as client:
         eventually(lambda: states(proxy)[node.name]["state"] == "up", within=3 * SLOWNESS)
         assert client.ask("GET", "k") == b"v"
-    asked = "cmdstat_flushall" in node.ask("INFO", "commandstats").decode()
-    assert asked == (on_return != "keep")
+    assert "cmdstat_flushall" in node.ask("INFO", "commandstats").decode()
     assert "node-forbids" not in proxy.log()
 
 

@@ -276,7 +276,6 @@ static void test_whose_command_it_is_is_told_by_the_connection(void **state)
         {true, "SCAN 100000", "a cursor that it never gave"},
         {true, "CLIENT LIST", "not a form of CLIENT"},
         {true, "FLUSHALL", "a flush by somebody who has not locked"},
-        {false, "FLUSHALL", "never to be sent on: FLUSHALL"},
         {false, "SCAN 0", "never to be sent on: SCAN"},
         {false, "GET sumcache:mark", "a key nobody sent"},
     };
