@@ -332,6 +332,13 @@ static void draw_sizes(struct sim_options *o, struct rng *r)
     o->crossing = one_in(r, 3);
 }
 
+static void calm_clients(struct sim_options *o)
+{
+    if ((uint64_t)o->value_max * o->split_max > o->proxy.bulk_above &&
+        o->proxy.bulk_max < o->clients)
+        o->slow_reader = o->piecewise = o->odd_ends = o->body_stop = 0;
+}
+
 /* Nothing may go wrong: then nobody may hold up others either, for as long as a request may wait.
  */
 static void calm_down(struct sim_options *o)
@@ -340,8 +347,7 @@ static void calm_down(struct sim_options *o)
     if ((uint64_t)o->value_max * o->split_max <= p->bulk_above)
         return;
     p->request_timeout += 100 * NSEC_MS;
-    if (p->bulk_max < o->clients)
-        o->slow_reader = o->piecewise = o->odd_ends = o->body_stop = 0;
+    calm_clients(o);
 }
 
 static void draw_all(struct sim_options *o, uint64_t seed)
@@ -438,8 +444,10 @@ static void draw_proxies(struct sim_options *o, struct rng *r, unsigned proxies)
     }
     while (o->clients < 2 * o->proxies)
         o->clients++;
-    if (o->calm)
+    if (o->calm) {
+        calm_clients(o);
         return;
+    }
     if (dies)
         o->proxy_kill = (uint16_t)between(r, 1, 40);
     o->members_lag = one_in(r, 2) ? 0 : between(r, 1, 100) * NSEC_MS;

@@ -383,7 +383,8 @@ static void test_a_flush_waits_for_all_workers(void **state)
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
     set(&t, a, key, 1);
-    unsigned other = worker_debt(t.s->proxies[0].workers[0]).clients == 0 ? 0 : 1; /* than its client's */
+    unsigned other =
+        worker_debt(t.s->proxies[0].workers[0]).clients == 0 ? 0 : 1; /* than its client's */
     io_sim_freeze(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[other]),
                   io_sim_now(t.s->world) + 60 * NSEC_MS);
     cut_off(&t, 2, 300 * NSEC_MS); /* a new view, which only one worker adopts */
