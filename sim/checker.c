@@ -49,7 +49,49 @@ void checker_fail(struct checker *k, const char *format, ...)
     va_end(ap);
 }
 
-void checker_view_posted(struct checker *k, struct view *v, const int *node_of)
+/* ---- proxies and their views ---- */
+
+unsigned checker_process_begins(struct checker *k, unsigned proxy)
+{
+    must(k->process_count < CHECK_PROCESSES_MAX);
+    k->processes[k->process_count] = (struct check_process){proxy, true};
+    return k->process_count++;
+}
+
+void checker_process_ends(struct checker *k, unsigned process)
+{
+    struct check_view *cv = checker_newest_view(k, process);
+    k->processes[process].alive = false;
+    if (cv)
+        cv->superseded_at = io_sim_now(k->world);
+}
+
+unsigned checker_process_of(const struct checker *k, unsigned proxy)
+{
+    unsigned found = 0;
+    for (unsigned i = 0; i < k->process_count; i++)
+        found = k->processes[i].proxy == proxy ? i : found;
+    return found;
+}
+
+struct check_view *checker_newest_view(const struct checker *k, unsigned process)
+{
+    for (uint32_t i = k->view_count; i-- > 0;) {
+        if (k->views[i].process == process)
+            return &k->views[i];
+    }
+    return NULL;
+}
+
+bool checker_view_counts(const struct checker *k, const struct check_view *cv, unsigned process,
+                         uint64_t since)
+{
+    if (process != CHECK_ANY_PROCESS && cv->process != process)
+        return false;
+    return cv->superseded_at == NSEC_NEVER || cv->superseded_at + checker_view_lag(k) >= since;
+}
+
+void checker_view_posted(struct checker *k, unsigned process, struct view *v, const int *node_of)
 {
     if (k->view_count == k->view_room) {
         k->view_room = k->view_room ? k->view_room * 2 : 16;
@@ -57,10 +99,12 @@ void checker_view_posted(struct checker *k, struct view *v, const int *node_of)
         must(k->views);
     }
     uint64_t now = io_sim_now(k->world);
-    if (k->view_count > 0)
-        k->views[k->view_count - 1].superseded_at = now;
+    struct check_view *before = checker_newest_view(k, process);
+    if (before)
+        before->superseded_at = now;
     struct check_view *cv = &k->views[k->view_count++];
-    *cv = (struct check_view){view_ref(v), .posted_at = now, .superseded_at = NSEC_NEVER};
+    *cv = (struct check_view){
+        .view = view_ref(v), .process = process, .posted_at = now, .superseded_at = NSEC_NEVER};
     memcpy(cv->node_of, node_of, sizeof(cv->node_of));
     io_sim_note(k->world, TRACE_VIEW, (int64_t)v->version, v->node_count, 0, NULL);
 }
@@ -220,15 +264,13 @@ uint64_t check_digest(const void *bytes, size_t len)
 /* ---- what nodes do ---- */
 
 /* May the proxy have sent it there? By a view in force at some time since the client sent it. */
-static bool owner_may_be(const struct checker *k, unsigned node, struct str key, uint64_t since)
+static bool owner_may_be(const struct checker *k, unsigned node, struct str key, unsigned process,
+                         uint64_t since)
 {
     uint64_t hash = key_hash(key, k->options->proxy.hash_tags);
     for (uint32_t i = 0; i < k->view_count; i++) {
         const struct check_view *cv = &k->views[i];
-        uint64_t until = cv->superseded_at;
-        if (until != NSEC_NEVER)
-            until += checker_view_lag(k);
-        if (until < since || !cv->view->ring)
+        if (!checker_view_counts(k, cv, process, since) || !cv->view->ring)
             continue;
         if (cv->node_of[maglev_lookup(cv->view->ring, hash)] == (int)node)
             return true;
@@ -279,7 +321,7 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
         since = c->sent_at;
     }
     stale_executes(k, node, verb, key, connection_died != 0);
-    if (!owner_may_be(k, node, key_text, since))
+    if (!owner_may_be(k, node, key_text, c ? c->process : CHECK_ANY_PROCESS, since))
         checker_fail(k, "route: node %u got %s of key %.*s, which is not its own", node, verb,
                      (int)key_text.len, key_text.p);
     if (!c)
@@ -287,12 +329,15 @@ struct check_part *checker_executes(struct checker *k, unsigned node, const char
     struct check_part *p = &c->parts[key->index];
     p->executions++;
     /* A read that is sent again, because its upstream broke, comes after what was done behind it
-     * the first time; of that nobody has been told. */
-    if (p->executions == 1)
+     * the first time; of that nobody has been told. Nor of one on a connection that is gone. */
+    if (p->executions == 1 && (writes || connection_died == 0))
         check_order(k, node, verb, key, c->session, connection_died);
     if (p->executions > 1 && writes)
         checker_fail(k, "once: node %u executes %s of client %u command %" PRIu32 " again", node,
                      verb, key->client, key->seq);
+    /* Sent again, and only then done by the one that was asked first: nobody hears of that. */
+    if (p->executions > 1 && connection_died != 0)
+        return NULL;
     p->node = (int8_t)node;
     return p;
 }
@@ -335,7 +380,7 @@ bool checker_may_stream(const struct checker *k, const struct check_command *c)
 }
 
 /* The nodes that may own a key in any view so far: views change seldom. */
-static uint32_t owners(const struct checker *k, const struct check_key *key)
+static uint32_t owners(const struct checker *k, const struct check_key *key, unsigned process)
 {
     char text[64];
     struct str name = {text, check_key_print(key, text, sizeof(text))};
@@ -343,7 +388,7 @@ static uint32_t owners(const struct checker *k, const struct check_key *key)
     uint32_t nodes = 0;
     for (uint32_t i = 0; i < k->view_count; i++) {
         const struct check_view *cv = &k->views[i];
-        if (cv->view->ring)
+        if (cv->view->ring && cv->process == process)
             nodes |= 1U << cv->node_of[maglev_lookup(cv->view->ring, hash)];
     }
     return nodes;
@@ -354,9 +399,9 @@ bool checker_share_node(const struct checker *k, const struct check_command *a,
 {
     uint32_t of_a = 0, of_b = 0;
     for (uint32_t i = 0; i < a->part_count; i++)
-        of_a |= owners(k, &a->parts[i].key);
+        of_a |= owners(k, &a->parts[i].key, a->process);
     for (uint32_t i = 0; i < b->part_count; i++)
-        of_b |= owners(k, &b->parts[i].key);
+        of_b |= owners(k, &b->parts[i].key, b->process);
     return (of_a & of_b) != 0;
 }
 

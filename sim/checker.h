@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHECK_GONE_MAX = 4, CHECK_MESSAGE_MAX = 4000 };
+enum { CHECK_GONE_MAX = 4, CHECK_MESSAGE_MAX = 4000, CHECK_ANY_PROCESS = CHECK_PROCESSES_MAX };
 
 enum check_kind {
     /* Sent to nodes. */
@@ -102,12 +102,13 @@ struct check_part {
     int8_t node;
     bool empty; /* writes an empty value, which does not tell whose it is */
     uint64_t value, len;
-    uint64_t floor; /* of a read: what began then was acknowledged before it began (stale.h) */
+    struct stale_floor floor; /* of a read: stale.h */
 };
 
 struct check_command {
     uint8_t kind; /* enum check_kind */
     uint8_t proto;
+    uint8_t process;  /* of a proxy, which its client was connected to */
     uint16_t session; /* of its client */
     bool errors;      /* the client wants failed reads told */
     bool vague;  /* its client's HELLO was refused for want of memory: nobody knows what it gets */
@@ -145,9 +146,16 @@ struct check_order {
 };
 
 struct check_view {
-    struct view *view;          /* a reference */
+    struct view *view; /* a reference */
+    unsigned process;
     int node_of[SIM_NODES_MAX]; /* index in the view → number of the node model */
     uint64_t posted_at, superseded_at;
+};
+
+/* A proxy from its start to its end. One that is started again is another. */
+struct check_process {
+    unsigned proxy;
+    bool alive;
 };
 
 struct checker {
@@ -157,10 +165,11 @@ struct checker {
     char message[CHECK_MESSAGE_MAX];
 
     struct check_client clients[SIM_CLIENTS_MAX + 1]; /* the last: who looks whether all is well */
-    struct check_view *views; /* owned; those that may still matter, oldest first */
+    struct check_process processes[CHECK_PROCESSES_MAX];
+    uint32_t process_count;
+    struct check_view *views; /* owned; of all processes, oldest first */
     uint32_t view_count, view_room;
-    bool views_differ; /* there was more than one ring */
-    uint64_t step;     /* grows with each execution */
+    uint64_t step; /* grows with each execution */
     struct stale stale;
     struct check_order order[SIM_CLIENTS_MAX + 1][SIM_NODES_MAX];
     /* Nodes that sent a reply nobody asked for while a request may have been on its way: the proxy
@@ -176,8 +185,20 @@ void checker_fini(struct checker *k);
 /* Notes the first mistake; later ones follow from it. */
 void checker_fail(struct checker *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- views ---- */
-void checker_view_posted(struct checker *k, struct view *v, const int *node_of);
+/* ---- proxies and their views ---- */
+
+/* A process begins as this proxy. Returns its number, from 0. */
+unsigned checker_process_begins(struct checker *k, unsigned proxy);
+void checker_process_ends(struct checker *k, unsigned process);
+/* The one that is, or was last, this proxy. */
+unsigned checker_process_of(const struct checker *k, unsigned proxy);
+void checker_view_posted(struct checker *k, unsigned process, struct view *v, const int *node_of);
+/* NULL: none yet. A loan until the next view of anybody. */
+struct check_view *checker_newest_view(const struct checker *k, unsigned process);
+/* May this view have been in force, in its process, for something that was sent by a client of
+ * `process` (or CHECK_ANY_PROCESS) at `since` or later? */
+bool checker_view_counts(const struct checker *k, const struct check_view *cv, unsigned process,
+                         uint64_t since);
 
 /* ---- commands ---- */
 struct check_command *checker_command(struct checker *k, unsigned client, enum check_kind kind,
@@ -199,7 +220,7 @@ uint64_t check_digest(const void *bytes, size_t len);
 /*
  * A node executes a command for a key. `connection_died`: the step at which the proxy (or a fault)
  * ended the connection it came on; 0: it lives. `verb` is for messages. Returns the part to note
- * the outcome in, or NULL if the key does not tell whose it is.
+ * the outcome in, or NULL: the key does not tell whose it is, or nobody will hear of it.
  */
 struct check_part *checker_executes(struct checker *k, unsigned node, const char *verb,
                                     struct str key_text, const struct check_key *key, bool writes,

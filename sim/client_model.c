@@ -78,6 +78,7 @@ void client_model_added(struct client_model *m, struct check_command *c)
 {
     m->s.queued += m->s.out.len;
     c->end_offset = m->s.queued;
+    c->process = m->s.process;
     c->session = m->session;
     c->proto = m->s.proto;
     c->errors = m->s.errors;
@@ -498,10 +499,16 @@ void client_model_turn(struct client_model *m)
         begin_session(m);
     if (m->state == MODEL_CONNECTING && n > 0) {
         int err = m->io->ops->connect_result(m->io->ctx, m->s.handle);
-        if (err == 0)
+        if (err == 0) {
             m->state = MODEL_OPEN;
-        else if (err != -EAGAIN)
+            m->s.process = (uint8_t)checker_process_of(m->checker, m->proxy_number);
+        } else if (err == -ECONNREFUSED && !m->draining) { /* its proxy is not there: later */
+            m->sessions_left++;
+            m->commands_left += m->s.budget;
             end_session(m);
+        } else if (err != -EAGAIN) {
+            end_session(m);
+        }
     }
     if (m->state == MODEL_OPEN)
         open_turn(m, now);

@@ -44,6 +44,7 @@ struct client_session {
     uint64_t dry_since;     /* the proxy has read all it sent; 0: not so */
     uint64_t stop_at;       /* offset in the stream at which it will stop; UINT64_MAX: none */
     uint64_t stop_for;      /* ns */
+    uint8_t process;        /* of the proxy it is connected to, as the checker counts them */
     uint8_t proto;
     uint8_t end;  /* enum client_model_end */
     uint8_t stop; /* enum client_model_stop */
@@ -61,6 +62,7 @@ struct client_model {
     const struct sim_options *options;
     unsigned number;
     struct addr proxy;
+    unsigned proxy_number;
     uint8_t state; /* enum client_model_state */
     bool strict;   /* looks whether all is well: nothing may fail */
     bool draining; /* the proxy is told to end: it may close us */

@@ -6,9 +6,10 @@
 
 #include <inttypes.h>
 
-void ejections_init(struct ejections *e, struct checker *checker, struct control *control)
+void ejections_init(struct ejections *e, struct checker *checker, unsigned process,
+                    struct control *control)
 {
-    *e = (struct ejections){.checker = checker, .control = control};
+    *e = (struct ejections){.checker = checker, .process = process, .control = control};
 }
 
 /* Has anything been drawn that may make a node look bad that is well? */
@@ -64,13 +65,13 @@ static void check_node(struct ejections *e, const struct view_node *n, unsigned 
 void ejections_check(struct ejections *e)
 {
     const struct checker *k = e->checker;
-    if (!e->control || k->view_count == 0)
+    const struct check_view *v = e->control ? checker_newest_view(k, e->process) : NULL;
+    if (!v)
         return;
     uint64_t refused = metric_get(&control_metrics(e->control)->node_ejections_refused);
     if (refused != e->refused)
         e->refused_at = io_sim_now(k->world);
     e->refused = refused;
-    const struct check_view *v = &k->views[k->view_count - 1];
     for (uint32_t i = 0; i < v->view->node_count; i++)
         check_node(e, &v->view->nodes[i], (unsigned)v->node_of[i]);
 }

@@ -11,6 +11,7 @@
 
 struct ejections {
     struct checker *checker;
+    unsigned process;               /* whose views are looked at */
     struct control *control;        /* loan; NULL: nobody is ejected */
     uint64_t due[SIM_NODES_MAX];    /* when it is to be out of the ring; 0: nothing is known */
     unsigned before[SIM_NODES_MAX]; /* deadlines missed before it came (back) into the ring */
@@ -18,7 +19,8 @@ struct ejections {
     uint64_t count, in_time;        /* for the summary: ejections seen; those with a due time */
 };
 
-void ejections_init(struct ejections *e, struct checker *checker, struct control *control);
+void ejections_init(struct ejections *e, struct checker *checker, unsigned process,
+                    struct control *control);
 void ejections_check_view(struct ejections *e, const struct check_view *v);
 /* Is anybody overdue? Asked whenever time has moved. */
 void ejections_check(struct ejections *e);

@@ -6,16 +6,15 @@
 enum { CONNECTIONS_MAX = 64, CUT_WITHIN = 2000 };
 
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
-                 struct redis_model **nodes, struct client_model **clients, struct io **workers,
-                 struct io *control)
+                 struct redis_model **nodes, struct client_model **clients,
+                 struct sim_proxy *proxies)
 {
     uint64_t now = io_sim_now(world);
     *f = (struct faults){.world = world,
                          .options = options,
                          .nodes = nodes,
                          .clients = clients,
-                         .workers = workers,
-                         .control = control,
+                         .proxies = proxies,
                          .next_at =
                              options->fault_interval ? now + options->fault_interval : NSEC_NEVER,
                          .end_at = now + options->end_of_faults};
@@ -27,7 +26,13 @@ uint64_t faults_next(const struct faults *f)
     for (unsigned i = 0; i < f->options->nodes; i++) {
         if (f->road_until[i] != 0)
             next = nsec_min(next, f->road_until[i]);
+        for (unsigned p = 0; p < f->options->proxies; p++) {
+            if (f->proxies[p].road_until[i] != 0)
+                next = nsec_min(next, f->proxies[p].road_until[i]);
+        }
     }
+    for (unsigned p = 0; p < f->options->proxies; p++)
+        next = nsec_min(next, f->proxies[p].up_at);
     return next;
 }
 
@@ -122,8 +127,18 @@ static void hurt_client(struct faults *f, struct client_model *c)
         clog_for_a_while(f, c->s.handle);
 }
 
+static void open_roads_of(struct faults *f, struct sim_proxy *p, bool all)
+{
+    for (unsigned i = 0; i < f->options->nodes; i++) {
+        if (p->road_until[i] != 0 && (all || p->road_until[i] <= io_sim_now(f->world)))
+            proxy_cut_off(p, i, IO_SIM_ROAD_OPEN, 0);
+    }
+}
+
 static void open_roads(struct faults *f, bool all)
 {
+    for (unsigned i = 0; i < f->options->proxies; i++)
+        open_roads_of(f, &f->proxies[i], all);
     for (unsigned i = 0; i < f->options->nodes; i++) {
         if (f->road_until[i] == 0 || (!all && f->road_until[i] > io_sim_now(f->world)))
             continue;
@@ -132,8 +147,19 @@ static void open_roads(struct faults *f, bool all)
     }
 }
 
+/* Those whose time has come. */
+static void revive_proxies(struct faults *f, bool all)
+{
+    for (unsigned i = 0; i < f->options->proxies; i++) {
+        struct sim_proxy *p = &f->proxies[i];
+        if (!p->alive && (all || p->up_at <= io_sim_now(f->world)))
+            proxy_revive(p);
+    }
+}
+
 static void end_all(struct faults *f)
 {
+    revive_proxies(f, true);
     struct io_sim_weather weather = f->options->weather;
     weather.accept_abort_chance = weather.connect_fail_chance = weather.spike_chance = 0;
     io_sim_set_weather(f->world, &weather);
@@ -156,6 +182,60 @@ static void pause_host(struct faults *f, struct io *io, uint16_t chance, uint64_
     io_sim_freeze(f->world, io_sim_host_number(io), *until);
 }
 
+/* Is there room in the checker's books for one more, and for those that are yet to come? */
+static bool may_begin_again(const struct faults *f)
+{
+    const struct checker *k = f->proxies[0].checker;
+    unsigned count = k->process_count + 1;
+    for (unsigned i = 0; i < f->options->proxies; i++)
+        count += !f->proxies[i].alive;
+    return count <= CHECK_PROCESSES_MAX;
+}
+
+/* Its clients have to live with it. */
+static void kill_proxy(struct faults *f, struct sim_proxy *p)
+{
+    for (unsigned i = 0; i < f->options->clients; i++) {
+        if (f->clients[i]->proxy_number == p->number)
+            f->clients[i]->s.cut = true;
+    }
+    uint64_t up_at = until(f);
+    proxy_kill(p, up_at);
+}
+
+static void cut_off(struct faults *f, struct sim_proxy *p)
+{
+    for (unsigned i = 0; i < f->options->nodes; i++) {
+        bool may = f->options->victims & (1U << i) && p->road_until[i] == 0;
+        if (!may || !io_sim_chance(f->world, f->options->cut_off))
+            continue;
+        bool silent = io_sim_between(f->world, 0, 1);
+        uint64_t at = until(f);
+        proxy_cut_off(p, i, silent ? IO_SIM_ROAD_BLACK_HOLE : IO_SIM_ROAD_REFUSING, at);
+    }
+}
+
+static void hurt_proxy(struct faults *f, struct sim_proxy *p)
+{
+    const struct sim_options *o = f->options;
+    if (!p->alive)
+        return;
+    if (io_sim_chance(f->world, o->proxy_kill) && may_begin_again(f)) {
+        kill_proxy(f, p);
+        return;
+    }
+    cut_off(f, p);
+    for (unsigned i = 0; i < o->workers; i++) {
+        unsigned host = io_sim_host_number(p->worker_ios[i]);
+        if (io_sim_chance(f->world, o->accept_fail))
+            io_sim_fail_accepts(f->world, host, until(f));
+        pause_host(f, p->worker_ios[i], o->worker_pause, o->pause_max, &p->paused_until[i]);
+    }
+    if (p->control)
+        pause_host(f, p->control_io, o->control_pause, o->control_pause_max,
+                   &p->control_paused_until);
+}
+
 void faults_run(struct faults *f)
 {
     const struct sim_options *o = f->options;
@@ -165,6 +245,7 @@ void faults_run(struct faults *f)
         return;
     }
     open_roads(f, false);
+    revive_proxies(f, false);
     if (now < f->next_at)
         return;
     f->next_at = now + io_sim_between(f->world, o->fault_interval / 2, o->fault_interval);
@@ -175,12 +256,6 @@ void faults_run(struct faults *f)
     }
     for (unsigned i = 0; i < o->clients; i++)
         hurt_client(f, f->clients[i]);
-    for (unsigned i = 0; i < o->workers; i++) {
-        unsigned host = io_sim_host_number(f->workers[i]);
-        if (io_sim_chance(f->world, o->accept_fail))
-            io_sim_fail_accepts(f->world, host, until(f));
-        pause_host(f, f->workers[i], o->worker_pause, o->pause_max, &f->paused_until[i]);
-    }
-    if (f->control)
-        pause_host(f, f->control, o->control_pause, o->control_pause_max, &f->control_paused_until);
+    for (unsigned i = 0; i < o->proxies; i++)
+        hurt_proxy(f, &f->proxies[i]);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CLIENT_PORT = 20000, ROADS_MAX = 32 };
+enum { FIRST_CLIENT_PORT = 20000, ROADS_MAX = 256 };
 
 void *sim_grow(void *array, uint32_t count, uint32_t *room, size_t element_size)
 {
@@ -210,15 +210,21 @@ void io_sim_fail_accepts(struct io_sim *w, unsigned host, uint64_t until)
 
 void io_sim_set_road(struct io_sim *w, const struct addr *to, enum io_sim_road road)
 {
+    io_sim_set_road_of(w, IO_SIM_HOSTS_MAX, to, road);
+}
+
+void io_sim_set_road_of(struct io_sim *w, unsigned host, const struct addr *to,
+                        enum io_sim_road road)
+{
     trace_event(w->trace, w->now, TRACE_FAULT, to->port, road, 0, "road");
     for (uint32_t i = 0; i < w->road_count; i++) {
-        if (addr_eq(&w->roads[i].to, to)) {
+        if (w->roads[i].host == host && addr_eq(&w->roads[i].to, to)) {
             w->roads[i].road = road;
             return;
         }
     }
     must(w->road_count < ROADS_MAX);
-    w->roads[w->road_count++] = (struct sim_road){*to, road};
+    w->roads[w->road_count++] = (struct sim_road){host, *to, road};
 }
 
 void io_sim_clog(struct io_sim *w, int handle, uint64_t until)
@@ -231,6 +237,15 @@ void io_sim_clog(struct io_sim *w, int handle, uint64_t until)
     s->clogged_until = until;
     if (peer)
         peer->clogged_until = until;
+}
+
+void io_sim_clog_to(struct io_sim *w, unsigned host, const struct addr *to, uint64_t until)
+{
+    for (uint32_t i = w->first_open; i < w->socket_count; i++) {
+        const struct sim_socket *s = w->sockets[i];
+        if (s->state == SOCKET_OPEN && !s->accepted && s->host == host && addr_eq(&s->at, to))
+            io_sim_clog(w, s->handle, until);
+    }
 }
 
 void io_sim_reset(struct io_sim *w, int handle)

@@ -89,8 +89,13 @@ void io_sim_advance(struct io_sim *w, uint64_t limit);
 void io_sim_freeze(struct io_sim *w, unsigned host, uint64_t until);
 void io_sim_fail_accepts(struct io_sim *w, unsigned host, uint64_t until); /* -EMFILE */
 void io_sim_set_road(struct io_sim *w, const struct addr *to, enum io_sim_road road);
+/* Of the connects of this host only; the worse of the two counts. */
+void io_sim_set_road_of(struct io_sim *w, unsigned host, const struct addr *to,
+                        enum io_sim_road road);
 /* Nothing arrives at either end until then. */
 void io_sim_clog(struct io_sim *w, int handle, uint64_t until);
+/* … of any connection that this host began to that address. */
+void io_sim_clog_to(struct io_sim *w, unsigned host, const struct addr *to, uint64_t until);
 /* Resets both ends now. */
 void io_sim_reset(struct io_sim *w, int handle);
 /* Resets both ends when `handle` will have been given `after` more bytes. */

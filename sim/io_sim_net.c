@@ -462,13 +462,16 @@ static int sim_connect_result(void *ctx, int handle)
     return 0;
 }
 
-static enum io_sim_road road_to(const struct io_sim *w, const struct addr *to)
+static enum io_sim_road road_to(const struct io_sim *w, unsigned host, const struct addr *to)
 {
+    enum io_sim_road worst = IO_SIM_ROAD_OPEN;
     for (uint32_t i = 0; i < w->road_count; i++) {
-        if (addr_eq(&w->roads[i].to, to))
-            return w->roads[i].road;
+        const struct sim_road *r = &w->roads[i];
+        bool is_it = r->host == IO_SIM_HOSTS_MAX || r->host == host;
+        if (is_it && r->road > worst && addr_eq(&r->to, to))
+            worst = r->road;
     }
-    return IO_SIM_ROAD_OPEN;
+    return worst;
 }
 
 /* One of the listeners at that address, drawn, as SO_REUSEPORT deals them. */
@@ -486,7 +489,7 @@ static struct sim_socket *draw_listener(struct io_sim *w, const struct addr *at)
 
 static void arrive(struct io_sim *w, struct sim_socket *s)
 {
-    enum io_sim_road road = road_to(w, &s->at);
+    enum io_sim_road road = road_to(w, s->host, &s->at);
     if (road == IO_SIM_ROAD_BLACK_HOLE)
         return;
     struct sim_socket *listener = road == IO_SIM_ROAD_OPEN ? draw_listener(w, &s->at) : NULL;

@@ -73,6 +73,7 @@ struct sim_host {
 };
 
 struct sim_road {
+    unsigned host; /* IO_SIM_HOSTS_MAX: any */
     struct addr to;
     enum io_sim_road road;
 };

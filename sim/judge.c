@@ -113,8 +113,7 @@ static bool owner_is_victim(const struct judgement *j, const struct check_part *
     bool had_view = false;
     for (uint32_t i = 0; i < j->k->view_count; i++) {
         const struct check_view *cv = &j->k->views[i];
-        if (cv->superseded_at != NSEC_NEVER &&
-            cv->superseded_at + checker_view_lag(j->k) < j->c->sent_at)
+        if (!checker_view_counts(j->k, cv, j->c->process, j->c->sent_at))
             continue;
         if (cv->posted_at + o->pause_max + o->adopt_max <= j->c->sent_at && cv->view->ring)
             had_view = true;

@@ -333,6 +333,13 @@ static void draw_sizes(struct sim_options *o, struct rng *r)
     o->crossing = one_in(r, 3);
 }
 
+static void calm_clients(struct sim_options *o)
+{
+    if ((uint64_t)o->value_max * o->split_max > o->proxy.bulk_above &&
+        o->proxy.bulk_max < o->clients)
+        o->slow_reader = o->piecewise = o->odd_ends = o->body_stop = 0;
+}
+
 /* Nothing may go wrong: then nobody may hold up others either, for as long as a request may wait.
  */
 static void calm_down(struct sim_options *o)
@@ -341,8 +348,7 @@ static void calm_down(struct sim_options *o)
     if ((uint64_t)o->value_max * o->split_max <= p->bulk_above)
         return;
     p->request_timeout += 100 * NSEC_MS;
-    if (p->bulk_max < o->clients)
-        o->slow_reader = o->piecewise = o->odd_ends = o->body_stop = 0;
+    calm_clients(o);
 }
 
 static void draw_all(struct sim_options *o, uint64_t seed)
@@ -350,7 +356,7 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     struct rng rng = {seed ^ UINT64_C(0x6f7074696f6e7321)};
     struct rng *r = &rng;
     rng_next(r);
-    *o = (struct sim_options){.proxy = proxy_settings_default()};
+    *o = (struct sim_options){.proxies = 1, .proxy = proxy_settings_default()};
     must(command_rules_allow(&o->proxy.commands, STR("all")) == 0);
     o->workers = (uint32_t)between(r, 1, SIM_WORKERS_MAX);
     o->nodes = (uint32_t)between(r, 1, SIM_NODES_MAX);
@@ -396,12 +402,77 @@ static void draw_all_nodes(struct sim_options *o, uint64_t seed)
         o->proxy.fanout_reply_max = between(&r, 1, 1000);
 }
 
-void sim_options_draw(struct sim_options *o, uint64_t seed)
+/* What one wrote is read through another: a few keys, nodes that go and come again and again, for
+ * each proxy at another time, and time enough between for all to be at rest. */
+static void draw_rivals(struct sim_options *o, struct rng *r)
+{
+    struct control_settings *s = &o->control;
+    o->nodes = (uint32_t)between(r, 2, 3);
+    o->victims = (1U << o->nodes) - 1;
+    o->keys = (uint32_t)between(r, 1, CHECK_KEYS_FEW);
+    o->commands = (uint32_t)between(r, 60, 150);
+    o->pipeline_max = (uint32_t)between(r, 1, 3);
+    o->think_max = between(r, 10, 60) * NSEC_MS;
+    o->plain_chance = 850;
+    o->big_chance = 0;
+    o->value_max = 200;
+    o->slow_reader = o->view_changes = o->garbage = o->push = o->stray = o->early = 0;
+    o->end_of_faults = between(r, 1000, 3000) * NSEC_MS;
+    o->fault_interval = between(r, 20, 60) * NSEC_MS;
+    o->fault_max = between(r, 20, 300) * NSEC_MS;
+    o->crash = (uint16_t)between(r, 0, 40);
+    o->lose_memory = one_in(r, 2) ? 0 : o->lose_memory;
+    o->hang = (uint16_t)between(r, 0, 40);
+    o->cut_off = (uint16_t)between(r, 10, 150);
+    o->adopt_max = one_in(r, 2) ? 0 : o->adopt_max;
+    s->interval = between(r, 10, 100) * NSEC_MS;
+    s->timeout = between(r, 10, 60) * NSEC_MS;
+    s->healthy = 1;
+    s->flush_interval = between(r, 1, 10) * NSEC_MS;
+    s->on_return = one_in(r, 3) ? ON_RETURN_FLUSH : ON_RETURN_REPLAY;
+    s->journal_max = one_in(r, 2) ? between(r, 0, 700) : s->journal_max;
+}
+
+/* Proxies that know nothing of each other, over the same nodes; and processes that die. */
+static void draw_proxies(struct sim_options *o, struct rng *r, unsigned proxies)
+{
+    unsigned drawn = !one_in(r, 4) ? 1 : one_in(r, 6) ? 3 : 2;
+    bool dies = one_in(r, 2);
+    if (proxies > 1) /* by hand: there is no way of nodes out and back */
+        o->has_control = true;
+    o->proxies = proxies ? proxies : o->has_control ? drawn : 1;
+    if (o->calm || o->drain_at > 0)
+        dies = false;
+    if (o->proxies == 1) {
+        if (dies && o->has_control && one_in(r, 6))
+            o->proxy_kill = (uint16_t)between(r, 1, 40);
+        return;
+    }
+    while (o->clients < 2 * o->proxies)
+        o->clients++;
+    if (o->calm) {
+        calm_clients(o);
+        return;
+    }
+    if (dies)
+        o->proxy_kill = (uint16_t)between(r, 1, 40);
+    o->members_lag = one_in(r, 2) ? 0 : between(r, 1, 100) * NSEC_MS;
+    o->cut_off = maybe(r, 2, 100);
+    if (one_in(r, 2)) /* the same members for all, so that they may agree */
+        o->view_changes = 0;
+    if (!o->tight && one_in(r, 2))
+        draw_rivals(o, r);
+}
+
+void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies)
 {
     draw_all(o, seed);
     struct rng rng = {seed ^ UINT64_C(0x636f6e74726f6c31)};
     rng_next(&rng);
     draw_control(o, &rng);
+    struct rng more = {seed ^ UINT64_C(0x70726f7869657321)};
+    rng_next(&more);
+    draw_proxies(o, &more, proxies);
     /* Large values through narrow pipes take many round trips: that alone may pass a deadline. */
     if (o->value_max > o->weather.buffer_min) {
         o->victims = (1U << o->nodes) - 1;

@@ -9,14 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
+enum { SIM_PROXIES_MAX = 3, SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
+
+/* How often proxies are started in a run, at most. */
+enum { CHECK_PROCESSES_MAX = 6 };
 
 /* How many keys of one kind: few, so that they meet; many, so that all nodes have some; the numbers
  * of all are below the maximum. */
 enum { CHECK_KEYS_FEW = 6, CHECK_KEYS_MANY = 60, CHECK_KEYS_MAX = 64 };
 
 struct sim_options {
-    uint32_t workers, nodes, clients;
+    uint32_t proxies, workers, nodes, clients; /* workers of each proxy */
     struct proxy_settings proxy;
     bool has_control; /* the control plane judges nodes; else views are posted by hand */
     struct control_settings control;
@@ -48,7 +51,10 @@ struct sim_options {
     uint64_t control_pause_max; /* ns the control plane may be kept from running */
     uint64_t view_at;           /* ns from the start: workers have no view before */
     uint16_t view_changes;
-    uint64_t drain_at; /* ns from the start, clients or no clients; 0: at the end */
+    uint64_t members_lag; /* ns that one proxy may hear of new members after another */
+    uint16_t proxy_kill;  /* it is gone for a while, and then another process */
+    uint16_t cut_off;     /* of a proxy and a node: no way between the two for a while */
+    uint64_t drain_at;    /* ns from the start, clients or no clients; 0: at the end */
 
     /* Workload. */
     uint32_t commands; /* per client */
@@ -75,5 +81,5 @@ struct sim_options {
     bool stale_checked; /* a read that is stale is a mistake: stale.h */
 };
 
-/* The same seed gives the same options. */
-void sim_options_draw(struct sim_options *o, uint64_t seed);
+/* The same seed gives the same options. `proxies`: so many; 0: drawn, mostly one. */
+void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies);

@@ -14,6 +14,10 @@ enum {
     LIFE_BITS = 32,
 };
 
+#define MARK_FOR   (3600 * NSEC_S)
+#define MARK_SLACK (2 * NSEC_MS) /* PTTL tells whole ones */
+#define SLIP       (2 * NSEC_S)  /* a flush that began on a lock that slipped is over by then */
+
 static const char NOTE_PREFIX[] = "sumcache:";
 
 /* One execution. */
@@ -175,6 +179,8 @@ static bool do_set(struct order *x)
         out_null(x);
         return true;
     }
+    if (only_new && m->flushed_on != 0 && m->flushed_on != x->c->id)
+        m->lock_slipped_at = x->now;
     if (!note)
         note = make_note(x, &m->args[1]);
     if (!note)
@@ -228,11 +234,44 @@ static bool do_unlink(struct order *x)
     return true;
 }
 
+/*
+ * A flush takes what all proxies have here. So whoever does it has the lock; and if the mark says
+ * that it was done a moment ago, it is not done again. Between a flush, which takes the lock away
+ * too, and the command behind it, by which its proxy locks anew, another may come: a redis-server
+ * that reads both at once lets nobody between them, and nodes here do.
+ */
+static void check_flush(struct order *x)
+{
+    static const struct redis_arg LOCK = {"sumcache:flush", 14}, MARK = {"sumcache:flushed", 16};
+    struct redis_model *m = x->m;
+    const struct redis_note *mark = find_note(x, &MARK);
+    if (m->lock_slipped_at != 0 && x->now < m->lock_slipped_at + SLIP)
+        return;
+    if (!find_note(x, &LOCK))
+        wrong(x, "a flush by somebody who has not locked");
+    uint64_t left = mark ? mark->expires_at - x->now : 0;
+    uint64_t least = nsec_min(m->options->control.flush_interval, MARK_FOR);
+    bool asked = m->options->flush_chance > 0; /* by a client: then it may be at once */
+    if (mark && !asked && left + least > MARK_FOR + MARK_SLACK)
+        wrong(x, "a flush though it was flushed a moment ago");
+}
+
 static bool do_flushall(struct order *x)
 {
+    if (x->m->arg_count == 3 && redis_arg_is(x->m, 1, "sumcache:nothing")) { /* may I? */
+        bytes_print(&x->c->out, "-ERR syntax error\r\n");
+        return true;
+    }
     if (x->m->arg_count > 2 ||
         (x->m->arg_count == 2 && !redis_arg_is(x->m, 1, "async") && !redis_arg_is(x->m, 1, "sync")))
         return wrong(x, "not a form of FLUSHALL that it knows");
+    if (x->c->control) {
+        check_flush(x);
+        x->m->flushes++;
+        x->m->flushed_on = x->c->id;
+    } else { /* for a client: locks and marks go with the rest */
+        x->m->lock_slipped_at = x->now;
+    }
     for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
         struct check_key key = {.class = KEY_STRING, .number = (uint16_t)i};
         if (redis_model_value(x->m, &key)->exists)
@@ -366,6 +405,8 @@ bool redis_control(struct redis_model *m, struct redis_connection *c, uint64_t n
                    const char **ret_verb)
 {
     struct order x = {m, c, now};
+    if (m->flushed_on == c->id)
+        m->flushed_on = 0;
     for (size_t i = 0; i < sizeof(ORDERS) / sizeof(ORDERS[0]); i++) {
         if (!redis_arg_is(m, 0, ORDERS[i].name) || !(ORDERS[i].on_any || c->control))
             continue;

@@ -125,6 +125,8 @@ static void close_connection(struct redis_connection *c)
         m->checker->tainted_until[m->number] =
             io_sim_now(m->checker->world) + m->options->proxy.request_timeout;
     m->io->ops->close(m->io->ctx, c->handle);
+    if (m->flushed_on == c->id)
+        m->flushed_on = 0;
     release(c);
 }
 
@@ -432,6 +434,7 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
     if (lose_memory) {
         redis_model_forget(m);
         m->life++;
+        m->flushed_on = m->lock_slipped_at = 0;
         m->clients_seen = 0;
     }
     m->up_at = up_at;

@@ -86,6 +86,9 @@ struct redis_model {
     uint64_t executed;
     uint32_t life;         /* how often it has lost its memory */
     uint64_t clients_seen; /* connections in this life */
+    uint64_t flushes;
+    uint64_t flushed_on;      /* the connection of a flush whose next command is yet to come; 0 */
+    uint64_t lock_slipped_at; /* ns: another took the lock between the two; 0: never */
     struct redis_connection connections[REDIS_MODEL_CONNECTIONS_MAX];
     uint32_t connection_count; /* those above have never been used */
     struct redis_value values[4][CHECK_KEYS_MAX];

@@ -12,18 +12,14 @@
 enum {
     TURNS_WITHOUT_PROGRESS_MAX = 1000,
     STEPS_MAX = 5000000,
-    RUN_SECONDS_MAX = 600, /* of virtual time, until the drawn clients must be done */
-    PROXY_PORT = 6379,
-    NODE_PORT = 7000,
-    /* What workers may hold above memory_max, for what must get through; and a chunk, since that is
-     * how memory is counted. */
-    CHUNK_RESERVE = 1024 * 1024 + 16 * 1024,
+    RUN_SECONDS_MAX = 600,     /* of virtual time, until the drawn clients must be done */
     READ_AT_ONCE = 256 * 1024, /* from a node */
     FRAME_SLACK = 64,          /* what replies have beside values */
     UNSENT_MAX = 64 * 1024,    /* of a reply that is passed on: then its node is not read */
     INSPECTIONS_PER_WORKER = 3,
     COMMANDS_PER_INSPECTION = 25,
     VIEW_CHANGES_MAX = 60,
+    REST_SECONDS_MAX = 10,
 };
 
 static void log_sink(void *owner, const char *line, size_t len)
@@ -33,100 +29,50 @@ static void log_sink(void *owner, const char *line, size_t len)
         fprintf(s->trace.print ? s->trace.print : stderr, "%.*s", (int)len, line);
 }
 
-static struct addr node_addr(unsigned i)
+static struct io *make_host(struct sim *s, enum host_kind kind, unsigned index)
 {
-    return (struct addr){.family = ADDR_V4, .port = NODE_PORT, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
-}
-
-static int publish(void *owner, struct view *v)
-{
-    struct sim *s = owner;
-    int node_of[SIM_NODES_MAX + CHECK_GONE_MAX] = {0};
-    must(v->node_count <= SIM_NODES_MAX);
-    for (uint32_t i = 0; i < v->node_count; i++)
-        node_of[i] = (int)sources_node_of(v->nodes[i].name);
-    s->view_version = v->version;
-    sources_check_view(&s->sources, v);
-    checker_view_posted(&s->checker, v, node_of);
-    ejections_check_view(&s->ejections, &s->checker.views[s->checker.view_count - 1]);
-    view_post_send(&s->view_post, v);
-    return 0;
-}
-
-static void dropped(void *owner, const char *name)
-{
-    sources_dropped(owner, name);
-}
-
-static void make_control(struct sim *s)
-{
-    struct control_ops ops = {
-        .publish = publish, .owner = s, .dropped = dropped, .dropped_owner = &s->sources};
-    s->control_io = io_sim_host(s->world);
-    io_sim_shelter(s->control_io);
-    if (!s->options.has_control) {
-        io_sim_freeze(s->world, s->options.workers, NSEC_NEVER);
-        return;
-    }
-    int err = control_new(&s->options.control, &ops, s->control_io, &s->log, s->options.workers,
-                          &s->control);
-    must(err == 0);
-}
-
-/* Workers are the first hosts, the control plane is the one behind them. */
-static void make_workers(struct sim *s)
-{
-    for (unsigned i = 0; i < s->options.workers; i++)
-        s->worker_ios[i] = io_sim_host(s->world);
-    make_control(s);
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        struct worker_config config = {.settings = &s->options.proxy,
-                                       .log = &s->log,
-                                       .index = i,
-                                       .count = s->options.workers,
-                                       .control = s->control};
-        int err = worker_new(&config, s->worker_ios[i], &s->workers[i]);
-        must(err == 0);
-    }
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        worker_meet(s->workers[i], s->workers, s->options.workers);
-        int err = worker_listen(s->workers[i], &s->proxy_addr);
-        must(err == 0);
-    }
+    struct io *io = io_sim_host(s->world);
+    s->roles[io_sim_host_number(io)] = (struct host_role){(uint8_t)kind, 0, (uint8_t)index};
+    return io;
 }
 
 struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *print, bool keep)
 {
     struct sim *s = calloc(1, sizeof(*s));
-    must(s);
+    must(s && options->proxies > 0);
     s->seed = seed;
     s->options = *options;
     trace_init(&s->trace, print, keep);
     s->world = io_sim_new(seed, &s->trace);
     io_sim_set_weather(s->world, &options->weather);
     checker_init(&s->checker, s->world, &s->options);
-    view_post_init(&s->view_post, s->world, &s->options, s->workers);
+    agreement_init(&s->agreement, &s->checker, s->proxies, options->proxies);
+    s->lagging = true;
     s->log.sink = log_sink;
     s->log.owner = s;
     atomic_init(&s->log.level, print ? LOG_DEBUG : LOG_WARN);
     s->show_log = print != NULL;
-    s->proxy_addr = (struct addr){.family = ADDR_V4, .port = PROXY_PORT, .ip = {10, 0, 1, 1}};
     s->started_at = io_sim_now(s->world);
-    make_workers(s);
+    for (unsigned i = 0; i < options->proxies; i++)
+        proxy_init(&s->proxies[i], s->world, &s->options, &s->checker, &s->log, s->roles,
+                   &s->agreement, i);
     for (unsigned i = 0; i < options->nodes; i++) {
-        struct addr addr = node_addr(i);
-        s->nodes[i] = redis_model_new(io_sim_host(s->world), &s->checker, i, &addr);
+        struct addr addr = sources_node_addr(i);
+        s->nodes[i] = redis_model_new(make_host(s, HOST_NODE, i), &s->checker, i, &addr);
         s->node_present[i] = true;
         s->node_weight[i] = 1;
     }
-    for (unsigned i = 0; i < options->clients; i++)
-        s->clients[i] = client_model_new(io_sim_host(s->world), &s->checker, i, &s->proxy_addr);
-    s->inspector =
-        client_model_new(io_sim_host(s->world), &s->checker, SIM_CLIENTS_MAX, &s->proxy_addr);
-    faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios,
-                s->control ? s->control_io : NULL);
-    ejections_init(&s->ejections, &s->checker, s->control);
-    sources_init(&s->sources, s->world, &s->options, &s->checker, s->control, &s->log);
+    for (unsigned i = 0; i < options->clients; i++) {
+        unsigned proxy = i % options->proxies;
+        s->clients[i] =
+            client_model_new(make_host(s, HOST_CLIENT, i), &s->checker, i, &s->proxies[proxy].addr);
+        s->clients[i]->proxy_number = proxy;
+    }
+    s->inspector = client_model_new(make_host(s, HOST_INSPECTOR, 0), &s->checker, SIM_CLIENTS_MAX,
+                                    &s->proxies[0].addr);
+    faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->proxies);
+    for (unsigned i = 0; i < options->proxies; i++)
+        proxy_begin(&s->proxies[i]);
     s->view_at = s->started_at + options->view_at;
     s->drain_at = options->drain_at ? s->started_at + options->drain_at : NSEC_NEVER;
     return s;
@@ -136,18 +82,13 @@ struct sim *sim_free(struct sim *s)
 {
     if (!s)
         return NULL;
-    for (unsigned i = 0; i < s->options.workers; i++)
-        worker_free(s->workers[i]);
-    sources_fini(&s->sources);
-    if (s->control)
-        loop_end_turn(control_loop(s->control));
-    control_free(s->control);
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        proxy_fini(&s->proxies[i]);
     for (unsigned i = 0; i < s->options.nodes; i++)
         redis_model_free(s->nodes[i]);
     for (unsigned i = 0; i < s->options.clients; i++)
         client_model_free(s->clients[i]);
     client_model_free(s->inspector);
-    view_post_fini(&s->view_post);
     checker_fini(&s->checker);
     io_sim_free(s->world);
     trace_fini(&s->trace);
@@ -157,30 +98,25 @@ struct sim *sim_free(struct sim *s)
 
 /* ---- views ---- */
 
+/* Proxies whose time it is hear of the present members. */
+static void tell_members(struct sim *s)
+{
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        struct sim_proxy *p = &s->proxies[i];
+        if (p->alive && io_sim_now(s->world) >= p->told_at)
+            proxy_tell_members(p, s->node_present, s->node_weight);
+    }
+}
+
 void sim_post_view(struct sim *s)
 {
-    if (s->control) {
-        sources_set(&s->sources, s->node_present, s->node_weight);
-        return;
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        struct sim_proxy *p = &s->proxies[i];
+        uint64_t lag = s->lagging ? io_sim_between(s->world, 0, s->options.members_lag) : 0;
+        if (p->alive) /* else it hears when it is there again */
+            p->told_at = io_sim_now(s->world) + lag;
     }
-    struct view_node nodes[SIM_NODES_MAX] = {0};
-    uint32_t count = 0;
-    for (unsigned i = 0; i < s->options.nodes; i++) {
-        if (!s->node_present[i])
-            continue;
-        nodes[count].addr = node_addr(i);
-        nodes[count].weight = s->node_weight[i];
-        char text[ADDR_TEXT_MAX];
-        snprintf(nodes[count].name, sizeof(nodes[count].name), "%s",
-                 addr_print(&nodes[count].addr, text));
-        count++;
-    }
-    struct view *v;
-    int err = view_new(s->view_version + 1, nodes, count, &v);
-    must(err == 0);
-    err = publish(s, v);
-    must(err == 0);
-    view_unref(v);
+    tell_members(s);
 }
 
 /* The next picture of the cluster: only victims come and go, so that the others stay blameless. */
@@ -188,7 +124,7 @@ static void change_view(struct sim *s)
 {
     struct rng *r = io_sim_rng(s->world);
     uint64_t now = io_sim_now(s->world);
-    if (s->view_version > 0 && now < s->faults.end_at) {
+    if (s->proxies[0].view_version > 0 && now < s->faults.end_at) {
         for (unsigned i = 0; i < s->options.nodes; i++) {
             bool victim = s->options.victims & (1U << i);
             if (victim && rng_below(r, 3) == 0)
@@ -206,7 +142,9 @@ static void change_view(struct sim *s)
 
 static void restore_view(struct sim *s)
 {
-    sources_heal(&s->sources);
+    s->lagging = false;
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        sources_heal(&s->proxies[i].sources);
     for (unsigned i = 0; i < s->options.nodes; i++)
         s->node_present[i] = true;
     sim_post_view(s);
@@ -216,10 +154,8 @@ static void restore_view(struct sim *s)
 static void post_drain(struct sim *s)
 {
     io_sim_note(s->world, TRACE_DRAIN, 0, 0, 0, NULL);
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        int err = worker_post_drain(s->workers[i]);
-        must(err == 0);
-    }
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        proxy_post_drain(&s->proxies[i]);
     for (unsigned i = 0; i < s->options.clients; i++)
         s->clients[i]->draining = true;
     s->drain_at = NSEC_NEVER;
@@ -227,47 +163,16 @@ static void post_drain(struct sim *s)
 
 /* ---- steps ---- */
 
+/* Of all proxies. */
 static uint64_t metric_sum(const struct sim *s, size_t offset)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        const char *at = (const char *)worker_metrics(s->workers[i]) + offset;
-        sum += metric_get((const atomic_uint_least64_t *)(const void *)at);
-    }
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        sum += proxy_metric(&s->proxies[i], offset);
     return sum;
 }
 
 #define METRIC_SUM(s, name) metric_sum(s, offsetof(struct metrics, name))
-
-/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones. */
-static void check_upstreams(struct sim *s, unsigned i)
-{
-    uint64_t connects = io_sim_connects(s->world);
-    if (connects == s->connects_checked[i])
-        return;
-    s->connects_checked[i] = connects;
-    unsigned most = 2 * (1 + 2 * s->options.proxy.bulk_max);
-    for (unsigned n = 0; n < s->options.nodes; n++) {
-        unsigned count = io_sim_connections_to(s->world, i, &s->nodes[n]->addr);
-        if (count > most)
-            checker_fail(&s->checker, "upstreams: worker %u has %u to node %u, bulk_max is %u", i,
-                         count, n, s->options.proxy.bulk_max);
-    }
-}
-
-static void check_worker(struct sim *s, unsigned i)
-{
-    struct worker_debt debt = worker_debt(s->workers[i]);
-    uint64_t most = s->options.proxy.memory_max / s->options.workers + CHUNK_RESERVE;
-    if (debt.chunk_bytes > most)
-        checker_fail(&s->checker, "memory: worker %u holds %zu bytes in buffers", i,
-                     debt.chunk_bytes);
-    if (debt.reserved > s->options.proxy.memory_max / s->options.workers / 2)
-        checker_fail(&s->checker, "memory: worker %u has reserved %" PRIu64 " bytes", i,
-                     debt.reserved);
-    check_upstreams(s, i);
-    s->checker.aside = METRIC_SUM(s, replies_absorbed) + METRIC_SUM(s, upstreams_promoted);
-}
 
 /*
  * What the proxy has read from nodes for a client and not written to it. All of it fits the
@@ -317,47 +222,37 @@ static void check_progress(struct sim *s, unsigned host)
         checker_fail(&s->checker, "livelock: host %u turns without time or bytes moving", host);
 }
 
-/* Hosts are numbered as they were made: workers, nodes, clients, the inspector. */
 static void run_host(struct sim *s, unsigned host)
 {
-    const struct sim_options *o = &s->options;
+    const struct host_role *role = &s->roles[host];
     io_sim_note(s->world, TRACE_TURN, host, 0, 0, NULL);
-    unsigned at = host;
-    if (at < o->workers) {
-        bool more = worker_turn(s->workers[at], NSEC_NEVER);
-        if (!more) {
-            s->worker_ended[at] = true;
-            view_post_close(&s->view_post, at);
-            io_sim_freeze(s->world, host, NSEC_NEVER);
-        }
-        check_worker(s, at);
+    switch ((enum host_kind)role->kind) {
+    case HOST_WORKER:
+        proxy_run_worker(&s->proxies[role->proxy], role->index);
+        s->checker.aside = METRIC_SUM(s, replies_absorbed) + METRIC_SUM(s, upstreams_promoted);
         return;
-    }
-    at -= o->workers;
-    if (at == 0) {
-        (void)control_turn(s->control, NSEC_NEVER);
+    case HOST_CONTROL:
+        proxy_run_control(&s->proxies[role->proxy]);
         return;
-    }
-    at--;
-    if (at < o->nodes) {
-        redis_model_turn(s->nodes[at]);
+    case HOST_NODE:
+        redis_model_turn(s->nodes[role->index]);
         return;
-    }
-    at -= o->nodes;
-    if (at < o->clients)
-        client_model_turn(s->clients[at]);
-    else if (at == o->clients)
+    case HOST_CLIENT:
+        client_model_turn(s->clients[role->index]);
+        return;
+    case HOST_INSPECTOR:
         client_model_turn(s->inspector);
+        return;
+    case HOST_STRANGER:
+        break;
+    }
+    unreachable();
 }
 
-/* A host that is ours to run; scenarios may have made others, which they run themselves. */
+/* A host that is ours to run. Those of a proxy that has ended are frozen. */
 static bool is_ours(const struct sim *s, unsigned host)
 {
-    if (host < s->options.workers)
-        return !s->worker_ended[host];
-    if (host == s->options.workers)
-        return s->control != NULL;
-    return host <= s->options.workers + 1 + s->options.nodes + s->options.clients;
+    return s->roles[host].kind != HOST_STRANGER;
 }
 
 static void time_moved(struct sim *s)
@@ -365,12 +260,11 @@ static void time_moved(struct sim *s)
     uint64_t now = io_sim_now(s->world);
     if (now >= faults_next(&s->faults))
         faults_run(&s->faults);
-    if (now >= sources_next(&s->sources))
-        sources_run(&s->sources);
-    if (now >= view_post_next(&s->view_post))
-        view_post_run(&s->view_post);
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        proxy_time_moved(&s->proxies[i]);
     if (now >= s->view_at)
         change_view(s);
+    tell_members(s);
     if (now >= s->drain_at)
         post_drain(s);
     for (unsigned i = 0; i < s->options.clients; i++) {
@@ -378,14 +272,17 @@ static void time_moved(struct sim *s)
         check_owed(s, s->clients[i]);
     }
     client_model_check(s->inspector);
-    ejections_check(&s->ejections);
+    agreement_check(&s->agreement);
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        ejections_check(&s->proxies[i].ejections);
 }
 
 /* Of all that is no host. */
 static uint64_t next_event(const struct sim *s)
 {
-    uint64_t next = nsec_min(faults_next(&s->faults), view_post_next(&s->view_post));
-    next = nsec_min(next, sources_next(&s->sources));
+    uint64_t next = faults_next(&s->faults);
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        next = nsec_min(next, proxy_next(&s->proxies[i]));
     return nsec_min(next, nsec_min(s->view_at, s->drain_at));
 }
 
@@ -452,16 +349,22 @@ static uint64_t recovery_time(const struct sim_options *o)
            2 * p->stall_timeout + 50 * NSEC_MS;
 }
 
-/* What is still open is what pools may keep. */
-static bool check_pools(struct sim *s)
+static bool inspect_proxy(struct sim *s, const struct sim_proxy *p)
 {
-    uint64_t most = 2 * (uint64_t)s->options.proxy.bulk_max * s->options.nodes;
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        uint64_t open = metric_get(&worker_metrics(s->workers[i])->upstreams_bulk);
-        if (open > most)
-            checker_fail(&s->checker, "pools: worker %u has %" PRIu64 " bulk upstreams", i, open);
+    s->inspector->proxy = p->addr;
+    s->inspector->proxy_number = p->number;
+    client_model_begin_strict(s->inspector, INSPECTIONS_PER_WORKER * s->options.workers,
+                              COMMANDS_PER_INSPECTION);
+    uint64_t limit = io_sim_now(s->world) + RUN_SECONDS_MAX * NSEC_S;
+    while (s->inspector->state != MODEL_FINISHED) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "liveness: the inspection does not end");
+            return false;
+        }
     }
-    return !s->checker.failed;
+    return true;
 }
 
 /* Everybody must get right answers again. One client after another, so that no limit is in the way.
@@ -477,31 +380,17 @@ static bool inspect(struct sim *s)
     /* Limits that would refuse even one client's ordinary commands; workers see the change. */
     s->options.proxy.split_request_max = proxy_settings_default().split_request_max;
     s->options.proxy.client_output_max = proxy_settings_default().client_output_max;
-    client_model_begin_strict(s->inspector, INSPECTIONS_PER_WORKER * s->options.workers,
-                              COMMANDS_PER_INSPECTION);
-    uint64_t limit = io_sim_now(s->world) + RUN_SECONDS_MAX * NSEC_S;
-    while (s->inspector->state != MODEL_FINISHED) {
-        if (!sim_step(s, limit))
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        if (!inspect_proxy(s, &s->proxies[i]))
             return false;
-        if (io_sim_now(s->world) >= limit) {
-            checker_fail(&s->checker, "liveness: the inspection does not end");
-            return false;
-        }
     }
     return true;
 }
 
 static bool check_debts(struct sim *s)
 {
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        struct worker_debt d = worker_debt(s->workers[i]);
-        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved)
-            checker_fail(
-                &s->checker,
-                "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
-                "in buffers, %zu in upstream queues, %" PRIu64 " bytes reserved",
-                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue, d.reserved);
-    }
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        proxy_check_debts(&s->proxies[i]);
     return !s->checker.failed;
 }
 
@@ -511,13 +400,10 @@ static bool check_closed(struct sim *s)
     uint64_t seen = 0, told = 0;
     for (unsigned i = 0; i < s->options.clients; i++)
         seen += s->clients[i]->closed_for_limits;
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        const struct metrics *m = worker_metrics(s->workers[i]);
-        told += metric_get(&m->clients_refused) + metric_get(&m->clients_idle_closed) +
-                metric_get(&m->clients_stalled) + metric_get(&m->clients_output_limit) +
-                metric_get(&m->clients_too_slow) + metric_get(&m->clients_reply_cut) +
-                metric_get(&m->memory_limit_hits);
-    }
+    told = METRIC_SUM(s, clients_refused) + METRIC_SUM(s, clients_idle_closed) +
+           METRIC_SUM(s, clients_stalled) + METRIC_SUM(s, clients_output_limit) +
+           METRIC_SUM(s, clients_too_slow) + METRIC_SUM(s, clients_reply_cut) +
+           METRIC_SUM(s, memory_limit_hits);
     if (seen > told)
         checker_fail(&s->checker,
                      "closed: %" PRIu64 " clients were closed for a limit, the workers "
@@ -526,34 +412,10 @@ static bool check_closed(struct sim *s)
     return !s->checker.failed;
 }
 
-/*
- * Nodes that are down are not knocked at too often. A lane may begin at once after a connection
- * that lived for backoff_min; else it waits for half of that at least. Each worker has two shared
- * lanes per node and the bulk ones, and new ones whenever a node comes back into the view. A bulk
- * one may also end because of a client, and be needed again.
- */
-static bool check_pace(struct sim *s)
+static bool proxies_have_ended(const struct sim *s)
 {
-    uint64_t elapsed = io_sim_now(s->world) - s->started_at;
-    uint64_t per_lane = 2 + 2 * elapsed / (s->options.proxy.backoff_min / 2);
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        const struct metrics *m = worker_metrics(s->workers[i]);
-        uint64_t for_bulk = metric_get(&m->requests_bulk) + metric_get(&m->upstreams_promoted);
-        uint64_t lanes = 2 * s->options.nodes;
-        uint64_t most = lanes * (per_lane + s->view_version) + for_bulk;
-        uint64_t opened = metric_get(&m->upstreams_opened);
-        if (opened > most)
-            checker_fail(&s->checker,
-                         "pace: worker %u began %" PRIu64 " connects in %" PRIu64 " ms", i, opened,
-                         elapsed / NSEC_MS);
-    }
-    return !s->checker.failed;
-}
-
-static bool workers_have_ended(const struct sim *s)
-{
-    for (unsigned i = 0; i < s->options.workers; i++) {
-        if (!s->worker_ended[i])
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        if (!proxy_has_ended(&s->proxies[i]))
             return false;
     }
     return true;
@@ -564,10 +426,10 @@ static bool wait_for_drain(struct sim *s, uint64_t posted_at)
     /* A worker that rests hears of it afterwards. */
     uint64_t limit = posted_at + s->options.proxy.drain_timeout + s->options.proxy.gather_window +
                      2 * s->options.pause_max + NSEC_MS;
-    while (!workers_have_ended(s)) {
+    while (!proxies_have_ended(s)) {
         if (!sim_step(s, limit))
             return false;
-        if (io_sim_now(s->world) >= limit && !workers_have_ended(s)) {
+        if (io_sim_now(s->world) >= limit && !proxies_have_ended(s)) {
             checker_fail(&s->checker, "drain: a worker has not ended in its drain time");
             return false;
         }
@@ -577,7 +439,11 @@ static bool wait_for_drain(struct sim *s, uint64_t posted_at)
 
 static bool is_calm(const struct sim *s)
 {
-    return !s->control || (control_is_calm(s->control) && sources_are_complete(&s->sources));
+    for (unsigned i = 0; i < s->options.proxies; i++) {
+        if (!proxy_is_calm(&s->proxies[i]))
+            return false;
+    }
+    return true;
 }
 
 /* Nodes that are well are admitted, and slots come to rest, however often things went wrong. */
@@ -598,6 +464,24 @@ static bool wait_for_control(struct sim *s)
     return true;
 }
 
+/* … and what was left behind is cleared away. */
+static bool wait_for_rest(struct sim *s)
+{
+    if (!s->options.has_control)
+        return true;
+    uint64_t limit = io_sim_now(s->world) + REST_SECONDS_MAX * NSEC_S;
+    while (!agreement_all_rest(&s->agreement)) {
+        if (!sim_step(s, limit))
+            return false;
+        if (io_sim_now(s->world) >= limit) {
+            checker_fail(&s->checker, "liveness: something is left in a journal, or to be swept");
+            return false;
+        }
+    }
+    agreement_check_leftovers(&s->agreement, s->nodes, s->options.nodes);
+    return !s->checker.failed;
+}
+
 bool sim_conclude(struct sim *s)
 {
     if (!s->checker.failed && s->faults.end_at != NSEC_NEVER) {
@@ -616,10 +500,10 @@ bool sim_conclude(struct sim *s)
         if (!sim_run_until(s, calm_at))
             return false;
     } while (!is_calm(s));
-    if (!inspect(s))
+    if (!wait_for_rest(s) || !inspect(s))
         return false;
     if (!sim_run_until(s, io_sim_now(s->world) + recovery_time(&s->options)) || !check_debts(s) ||
-        !check_closed(s) || !check_pace(s) || !check_pools(s))
+        !check_closed(s))
         return false;
     uint64_t posted_at = io_sim_now(s->world);
     post_drain(s);

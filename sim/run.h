@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A whole simulated run: workers (the real ones), nodes, clients and faults in one world and one
+ * A whole simulated run: proxies (the real ones), nodes, clients and faults in one world and one
  * thread. Scenarios make one with options of their own and drive it by hand; sim_run() does all.
  */
 #pragma once
-#include "ejections.h"
 #include "faults.h"
-#include "proxy/worker.h"
-#include "sources.h"
-#include "view_post.h"
+#include "proxy.h"
 
 struct sim {
     uint64_t seed;
@@ -19,23 +16,16 @@ struct sim {
     struct log log;
     bool show_log; /* print the workers' log lines too */
 
-    struct addr proxy_addr;
-    struct worker *workers[SIM_WORKERS_MAX];
-    struct io *worker_ios[SIM_WORKERS_MAX];
-    bool worker_ended[SIM_WORKERS_MAX];
-    struct control *control; /* NULL: there is none */
-    struct io *control_io;
-    struct sources sources;
-    struct ejections ejections;
+    struct host_role roles[IO_SIM_HOSTS_MAX];
+    struct sim_proxy proxies[SIM_PROXIES_MAX];
+    struct agreement agreement;
+    bool lagging; /* proxies hear of new members at different times */
     uint64_t turns_without_progress[IO_SIM_HOSTS_MAX];
     uint64_t bytes_at_progress, time_at_progress;
-    uint64_t connects_checked[SIM_WORKERS_MAX];
 
     struct redis_model *nodes[SIM_NODES_MAX];
     bool node_present[SIM_NODES_MAX]; /* in the view */
     uint32_t node_weight[SIM_NODES_MAX];
-    uint64_t view_version;
-    struct view_post view_post;
     uint64_t view_at; /* when the next view is posted */
     unsigned view_changes;
 

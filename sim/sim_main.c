@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim SEED [COUNT] [-v] [--twice] [--stale] [--counters]: runs COUNT seeds from SEED on. -v prints
- * the trace; --twice runs every seed twice and compares; --stale wants no read to be stale in any
- * run, not only where all is calm; --counters shows what the proxies counted in all, to see what
- * the runs have met and what they never do. Ends with 1 at the first seed that fails, and says how
- * to repeat it.
+ * sim SEED [COUNT] [-v] [--twice] [--stale] [--counters] [--proxies N]: runs COUNT seeds from SEED
+ * on. -v prints the trace; --twice runs every seed twice and compares; --stale wants no read to be
+ * stale in any run, not only where all is calm; --counters shows what the proxies counted in all,
+ * to see what the runs have met and what they never do; --proxies makes it N proxies in each. Ends
+ * with 1 at the first seed that fails, and says how to repeat it.
  */
 #include "base/must.h"
 #include "base/nsec.h"
@@ -23,6 +23,7 @@ enum { SEED_SECONDS_MAX = 120 };
 
 struct totals {
     uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps, dns_failures;
+    uint64_t several, agreements, processes, apart;
     uint64_t *counters; /* owned; as METRIC_INFO, and behind them CONTROL_METRIC_INFO */
 };
 
@@ -48,11 +49,12 @@ static void show_options(const struct sim_options *o, FILE *to)
     const struct proxy_settings *p = &o->proxy;
     fprintf(
         to,
-        "hosts: %u workers, %u nodes, %u clients, the inspector. victims %#x%s%s%s%s\n"
+        "hosts: %u proxies of %u workers, %u nodes, %u clients, the inspector. victims "
+        "%#x%s%s%s%s\n"
         "request_timeout %.3f ms, stall_timeout %.3f ms, pending_max %u, hash_tags %d, reads %s\n"
         "memory_max %" PRIu64 ", output_max %" PRIu64 ", node_requests_max %u, clients_max %u\n"
         "bulk_above %" PRIu64 ", bulk_max %u, min_rate %" PRIu64 ", values up to %u\n",
-        o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
+        o->proxies, o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
         o->tight ? ", tight" : "", o->starved ? ", starved" : "", o->closes ? ", closes" : "",
         (double)p->request_timeout / NSEC_MS, (double)p->stall_timeout / NSEC_MS,
         p->client_pending_max, p->hash_tags, p->reads == ON_FAILURE_MISS ? "miss" : "error",
@@ -70,28 +72,21 @@ static void show_options(const struct sim_options *o, FILE *to)
         (double)o->adopt_max / NSEC_MS, (double)o->control_pause_max / NSEC_MS, o->sources);
 }
 
-static void count_metrics(const struct sim *s, struct totals *t)
+static void count_metrics(const struct sim_proxy *p, struct totals *t)
 {
-    for (unsigned m = 0; m < METRIC_COUNT; m++) {
-        for (unsigned i = 0; i < s->options.workers; i++) {
-            const char *at = (const char *)worker_metrics(s->workers[i]) + METRIC_INFO[m].offset;
-            t->counters[m] += metric_get((const atomic_uint_least64_t *)(const void *)at);
-        }
-    }
-    for (unsigned m = 0; s->control && m < CONTROL_METRIC_COUNT; m++) {
-        const char *at = (const char *)control_metrics(s->control) + CONTROL_METRIC_INFO[m].offset;
-        t->counters[METRIC_COUNT + m] +=
-            metric_get((const atomic_uint_least64_t *)(const void *)at);
-    }
-    t->dns_failures += s->sources.failures;
+    for (unsigned m = 0; m < METRIC_COUNT; m++)
+        t->counters[m] += proxy_metric(p, METRIC_INFO[m].offset);
+    for (unsigned m = 0; m < CONTROL_METRIC_COUNT; m++)
+        t->counters[METRIC_COUNT + m] += proxy_control_metric(p, CONTROL_METRIC_INFO[m].offset);
+    t->dns_failures += p->sources.failures;
 }
 
 /* One run. Returns its trace's hash. */
-static uint64_t run(uint64_t seed, bool stale, FILE *print, bool keep, bool *ret_ok,
-                    struct totals *t)
+static uint64_t run(uint64_t seed, unsigned proxies, bool stale, FILE *print, bool keep,
+                    bool *ret_ok, struct totals *t)
 {
     struct sim_options options;
-    sim_options_draw(&options, seed);
+    sim_options_draw(&options, seed, proxies);
     options.stale_checked |= stale;
     alarm(SEED_SECONDS_MAX);
     seed_high = (sig_atomic_t)(seed >> 32);
@@ -106,12 +101,20 @@ static uint64_t run(uint64_t seed, bool stale, FILE *print, bool keep, bool *ret
     t->masked += s->checker.masked;
     t->faults += s->faults.count;
     t->steps += s->steps;
+    t->several += options.proxies > 1;
+    t->agreements += s->agreement.reached;
+    t->processes += s->checker.process_count;
+    t->apart += s->checker.stale.apart;
     t->virtual_ns += io_sim_now(s->world) - s->started_at;
-    count_metrics(s, t);
+    for (unsigned i = 0; i < s->options.proxies; i++)
+        count_metrics(&s->proxies[i], t);
     if (keep) {
         trace_show(&s->trace, stderr);
-        fprintf(stderr, "failed: %s\nsim %" PRIu64 "%s # version %s\n", s->checker.message, seed,
-                stale ? " --stale" : "", SUMCACHE_VERSION);
+        char more[24] = "";
+        if (proxies)
+            snprintf(more, sizeof(more), " --proxies %u", proxies);
+        fprintf(stderr, "failed: %s\nsim %" PRIu64 "%s%s # version %s\n", s->checker.message, seed,
+                stale ? " --stale" : "", more, SUMCACHE_VERSION);
     }
     uint64_t hash = s->trace.hash;
     sim_free(s);
@@ -125,6 +128,10 @@ static void show_totals(const struct totals *t, uint64_t seeds, bool counters)
            " steps, %.1f s of virtual time\n",
            seeds, t->judged, t->executed, t->failures_told, t->masked, t->faults, t->steps,
            (double)t->virtual_ns / 1e9);
+    if (t->several > 0)
+        printf("%" PRIu64 " of them with several proxies, which came to agree %" PRIu64
+               " times; %" PRIu64 " processes; %" PRIu64 " reads stale where that may be\n",
+               t->several, t->agreements, t->processes, t->apart);
     for (unsigned m = 0; m < METRIC_COUNT && counters; m++)
         printf("%-26s %12" PRIu64 "\n", METRIC_INFO[m].name, t->counters[m]);
     for (unsigned m = 0; m < CONTROL_METRIC_COUNT && counters; m++)
@@ -135,13 +142,15 @@ static void show_totals(const struct totals *t, uint64_t seeds, bool counters)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim SEED [COUNT] [-v] [--twice] [--stale] [--counters]\n");
+    fprintf(stderr,
+            "usage: sim SEED [COUNT] [-v] [--twice] [--stale] [--counters] [--proxies N]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
     uint64_t numbers[2] = {1, 1};
+    unsigned proxies = 0; /* as drawn */
     unsigned given = 0;
     bool verbose = false, twice = false, stale = false, counters = false;
     for (int i = 1; i < argc; i++) {
@@ -154,12 +163,14 @@ int main(int argc, char **argv)
             stale = true;
         else if (strcmp(argv[i], "--counters") == 0)
             counters = true;
+        else if (strcmp(argv[i], "--proxies") == 0 && i + 1 < argc)
+            proxies = (unsigned)strtoul(argv[++i], NULL, 10);
         else if (given < 2 && (numbers[given] = strtoull(argv[i], &end, 10), *end == '\0'))
             given++;
         else
             return usage();
     }
-    if (given == 0)
+    if (given == 0 || proxies > SIM_PROXIES_MAX)
         return usage();
     signal(SIGABRT, on_crash);
     signal(SIGSEGV, on_crash);
@@ -172,11 +183,11 @@ int main(int argc, char **argv)
     int status = 0;
     for (uint64_t seed = numbers[0]; seed < numbers[0] + numbers[1] && status == 0; seed++) {
         bool ok;
-        uint64_t hash = run(seed, stale, verbose ? stdout : NULL, false, &ok, &t);
+        uint64_t hash = run(seed, proxies, stale, verbose ? stdout : NULL, false, &ok, &t);
         if (!ok) {
-            run(seed, stale, NULL, true, &ok, &ignored);
+            run(seed, proxies, stale, NULL, true, &ok, &ignored);
             status = 1;
-        } else if (twice && run(seed, stale, NULL, false, &ok, &ignored) != hash) {
+        } else if (twice && run(seed, proxies, stale, NULL, false, &ok, &ignored) != hash) {
             fprintf(stderr,
                     "failed: the same seed took another course\nsim %" PRIu64
                     " --twice # version %s\n",

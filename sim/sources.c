@@ -69,8 +69,7 @@ static void tell_control(struct sources *s, const bool *present, const uint32_t 
         if (!present[i])
             continue;
         struct member *m = &members[count++];
-        m->addr =
-            (struct addr){.family = ADDR_V4, .port = NODE_PORT, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
+        m->addr = sources_node_addr(i);
         m->weight = weights[i];
         snprintf(m->name, sizeof(m->name), "10.0.0.%u:%d", i + 1, NODE_PORT);
     }
@@ -141,6 +140,12 @@ void sources_heal(struct sources *s)
 
 /* ---- what comes of it ---- */
 
+struct addr sources_node_addr(unsigned node)
+{
+    return (struct addr){
+        .family = ADDR_V4, .port = NODE_PORT, .ip = {10, 0, 0, (uint8_t)(node + 1)}};
+}
+
 unsigned sources_node_of(const char *name)
 {
     unsigned number = 0;
@@ -169,10 +174,10 @@ void sources_check_view(struct sources *s, const struct view *v)
 
 bool sources_are_complete(const struct sources *s)
 {
-    const struct checker *k = s->checker;
-    if (k->view_count == 0)
+    const struct check_view *cv = checker_newest_view(s->checker, s->process);
+    if (!cv)
         return false;
-    const struct view *v = k->views[k->view_count - 1].view;
+    const struct view *v = cv->view;
     unsigned well = 0;
     for (uint32_t i = 0; i < v->node_count; i++)
         well += !v->nodes[i].out && v->nodes[i].slots > 0 && v->nodes[i].state != VIEW_LEAVING;
@@ -217,11 +222,13 @@ static void begin_discovery(struct sources *s)
 }
 
 void sources_init(struct sources *s, struct io_sim *world, const struct sim_options *options,
-                  struct checker *checker, struct control *control, struct log *log)
+                  struct checker *checker, unsigned process, struct control *control,
+                  struct log *log)
 {
     *s = (struct sources){.world = world,
                           .options = options,
                           .checker = checker,
+                          .process = process,
                           .control = control,
                           .log = log,
                           .next_fault = NSEC_NEVER};

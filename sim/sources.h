@@ -21,6 +21,7 @@ struct sources {
     struct io_sim *world;
     const struct sim_options *options;
     struct checker *checker;
+    unsigned process;        /* whose views are looked at */
     struct control *control; /* loan */
     struct log *log;         /* loan */
     struct resolver_sim *dns;
@@ -35,7 +36,8 @@ struct sources {
 
 /* `control` may be NULL. */
 void sources_init(struct sources *s, struct io_sim *world, const struct sim_options *options,
-                  struct checker *checker, struct control *control, struct log *log);
+                  struct checker *checker, unsigned process, struct control *control,
+                  struct log *log);
 /* Before the control plane is freed. */
 void sources_fini(struct sources *s);
 
@@ -44,6 +46,7 @@ void sources_fini(struct sources *s);
 void sources_set(struct sources *s, const bool *present, const uint32_t *weights);
 void sources_dropped(struct sources *s, const char *name); /* by the control plane */
 
+struct addr sources_node_addr(unsigned node);
 /* The number of the node that a view calls so. */
 unsigned sources_node_of(const char *name);
 void sources_check_view(struct sources *s, const struct view *v);

@@ -37,6 +37,22 @@ static bool is_write(enum check_kind kind)
            kind == CHECK_UNLINK;
 }
 
+void stale_agree(struct checker *k, bool they_do)
+{
+    k->stale.agreed_since = they_do ? next_moment(k) : 0;
+}
+
+static struct stale_floor floor_of(const struct checker *k, const struct stale_key *key,
+                                   unsigned process)
+{
+    struct stale_floor f = {.own = key->newest_begun[process]};
+    for (unsigned i = 0; i < k->process_count; i++) {
+        if (k->processes[i].alive && key->newest_begun[i] > f.all)
+            f.all = key->newest_begun[i];
+    }
+    return f;
+}
+
 void stale_begins(struct checker *k, struct check_command *c, int handle)
 {
     c->span.begun = next_moment(k);
@@ -44,7 +60,7 @@ void stale_begins(struct checker *k, struct check_command *c, int handle)
     for (uint32_t i = 0; i < c->part_count; i++) {
         struct check_part *p = &c->parts[i];
         if (p->key.class == KEY_STRING)
-            p->floor = k->stale.keys[p->key.number].newest_begun;
+            p->floor = floor_of(k, &k->stale.keys[p->key.number], c->process);
     }
 }
 
@@ -54,15 +70,16 @@ void stale_answered(struct checker *k, struct check_command *c, bool positive, b
     c->span.in_doubt = !certain;
     c->span.acknowledged = positive && certain;
     for (unsigned i = 0; c->span.acknowledged && c->kind == CHECK_FLUSH && i < CHECK_KEYS_MAX; i++)
-        if (c->span.begun > k->stale.keys[i].newest_begun)
-            k->stale.keys[i].newest_begun = c->span.begun;
+        if (c->span.begun > k->stale.keys[i].newest_begun[c->process])
+            k->stale.keys[i].newest_begun[c->process] = c->span.begun;
     if (!c->span.acknowledged || !is_write((enum check_kind)c->kind))
         return;
     for (uint32_t i = 0; i < c->part_count; i++) {
         const struct check_key *key = &c->parts[i].key;
         struct stale_key *sk = &k->stale.keys[key->number];
-        if (key->class == KEY_STRING && c->span.begun > sk->newest_begun)
-            sk->newest_begun = c->span.begun;
+        uint64_t *newest = &sk->newest_begun[c->process];
+        if (key->class == KEY_STRING && c->span.begun > *newest)
+            *newest = c->span.begun;
     }
 }
 
@@ -115,6 +132,8 @@ static struct writer empty_writer(const struct checker *k, uint16_t number, uint
 static struct writer writer_of(const struct checker *k, const struct check_key *key, uint64_t floor,
                                const char *value, size_t len)
 {
+    if (len == 0 && k->process_count > 1)
+        return (struct writer){0}; /* it may have gone through any */
     if (len == 0)
         return empty_writer(k, key->number, floor);
     struct check_key by;
@@ -178,14 +197,16 @@ static void tell_owners(const struct checker *k, const struct check_key *key, st
     char text[64];
     struct str name = {text, check_key_print(key, text, sizeof(text))};
     uint64_t hash = key_hash(name, k->options->proxy.hash_tags);
-    int before = -1;
+    int before[CHECK_PROCESSES_MAX];
+    for (unsigned i = 0; i < CHECK_PROCESSES_MAX; i++)
+        before[i] = -1;
     for (uint32_t i = 0; i < k->view_count; i++) {
         const struct check_view *cv = &k->views[i];
         int owner = cv->view->ring ? cv->node_of[maglev_lookup(cv->view->ring, hash)] : -1;
-        if (owner != before)
-            add_line(to, "\n  view %" PRIu64 ", %.3f ms: its owner is node %d", cv->view->version,
-                     (double)cv->posted_at / NSEC_MS, owner);
-        before = owner;
+        if (owner != before[cv->process])
+            add_line(to, "\n  process %u, view %" PRIu64 ", %.3f ms: its owner is node %d",
+                     cv->process, cv->view->version, (double)cv->posted_at / NSEC_MS, owner);
+        before[cv->process] = owner;
     }
 }
 
@@ -197,10 +218,10 @@ static const char *how_it_ended(const struct check_command *c)
 }
 
 static void tell(struct checker *k, unsigned client, uint32_t seq, const struct check_part *p,
-                 const struct writer *old)
+                 uint64_t floor, const struct writer *old)
 {
     const struct check_command *c = &k->clients[client].commands[seq];
-    struct writer newer = begun_at(k, p->floor);
+    struct writer newer = begun_at(k, floor);
     struct story story = {.len = 0};
     tell_owners(k, &p->key, &story);
     tell_steps(&k->stale.keys[p->key.number], &story);
@@ -208,24 +229,34 @@ static void tell(struct checker *k, unsigned client, uint32_t seq, const struct 
                  "stale: client %u command %" PRIu32 " (%s, begun at %.3f ms) read of s%u what "
                  "client %u command %" PRIu32 " (%s) wrote, which began at %.3f ms and %s at "
                  "%.3f ms. Client %u command %" PRIu32 " (%s) began at %.3f ms and was "
-                 "acknowledged at %.3f ms.%s",
+                 "acknowledged at %.3f ms. They went through the processes %u, %u and %u.%s",
                  client, seq, check_kind_name((enum check_kind)c->kind), ms_of(c->span.begun),
                  p->key.number, old->client, old->seq,
                  check_kind_name((enum check_kind)old->c->kind), ms_of(old->c->span.begun),
                  how_it_ended(old->c), ms_of(old->ended), newer.client, newer.seq,
-                 check_kind_name((enum check_kind)newer.c->kind), ms_of(p->floor),
-                 ms_of(newer.ended), story.text);
+                 check_kind_name((enum check_kind)newer.c->kind), ms_of(floor), ms_of(newer.ended),
+                 c->process, old->c->process, newer.c->process, story.text);
 }
 
 void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,
                  size_t len)
 {
     const struct check_part *p = &k->clients[client].commands[seq].parts[part];
-    if (!k->options->stale_checked || p->key.class != KEY_STRING || p->floor == 0)
+    const struct check_command *c = &k->clients[client].commands[seq];
+    uint64_t newest = p->floor.own > p->floor.all ? p->floor.own : p->floor.all;
+    if (!k->options->stale_checked || p->key.class != KEY_STRING || newest == 0)
         return;
-    struct writer w = writer_of(k, &p->key, p->floor, value, len);
-    if (w.c && w.ended < p->floor)
-        tell(k, client, seq, p, &w);
+    struct writer w = writer_of(k, &p->key, newest, value, len);
+    if (!w.c || w.ended >= newest)
+        return;
+    bool all_agree = k->stale.agreed_since != 0 && k->stale.agreed_since < c->span.begun;
+    if (w.c->process == c->process && w.ended < p->floor.own)
+        tell(k, client, seq, p, p->floor.own, &w);
+    else if (all_agree && k->processes[w.c->process].alive && w.c->span.acknowledged &&
+             w.ended < p->floor.all)
+        tell(k, client, seq, p, p->floor.all, &w);
+    else
+        k->stale.apart++;
 }
 
 void stale_executes(struct checker *k, unsigned node, const char *verb, const struct check_key *key,

@@ -3,6 +3,12 @@
  * Never stale: a read that began after a newer write of its key was acknowledged never returns an
  * older value, whatever nodes did meanwhile. This judges it, exactly, from what clients saw.
  *
+ * Where several processes are proxies, at once or one after the other, that holds
+ *   - of reads and both writes that went through the same process, always;
+ *   - of acknowledged writes through any that still live, when all of them have agreed since before
+ *     the read began (agreement.h).
+ * Reads that are stale otherwise are counted apart: docs/operations.md says that they may be.
+ *
  * A write is SET, SETEX, MSET, DEL or UNLINK, for each of its keys, and FLUSHALL for all there are.
  * It begins when its client sends its first byte. It ends when its answer is written to the client;
  * that acknowledges it, or says that it failed. One whose connection ends before its answer may be
@@ -21,7 +27,8 @@
  * value names. An end that comes later than all acknowledgements cannot be before F, so that a
  * write still under way is never too old.
  *
- * An empty value does not name its writer: R is stale if it would be whoever wrote it.
+ * An empty value does not name its writer: R is stale if it would be whoever wrote it. Where there
+ * were several processes, nobody can tell through which of them that was, and it is not judged.
  *
  * Only string keys are judged. What INCR and APPEND leave behind tells how much was done to a key,
  * and not by whom; a counter that lost some increments and kept others cannot be told from one that
@@ -60,16 +67,27 @@ struct stale_step {
     uint32_t seq;
 };
 
+/* F of a read: for writes through its own process, and for those through any that lived then. */
+struct stale_floor {
+    uint64_t own, all;
+};
+
 struct stale_key {
-    uint64_t newest_begun; /* the latest beginning of its acknowledged writes; 0: there are none */
-    uint32_t step_count;   /* ever; the last of them are in steps[], the n-th at n % MAX */
+    /* By process: the latest beginning of its acknowledged writes; 0: there are none. */
+    uint64_t newest_begun[CHECK_PROCESSES_MAX];
+    uint32_t step_count; /* ever; the last of them are in steps[], the n-th at n % MAX */
     struct stale_step steps[STALE_STEPS_MAX];
 };
 
 struct stale {
     uint64_t last_moment;
+    uint64_t agreed_since; /* a moment; 0: the processes do not agree */
+    uint64_t apart;        /* reads that were stale where nothing is promised */
     struct stale_key keys[CHECK_KEYS_MAX];
 };
+
+/* All processes that live agree from now on, or not. */
+void stale_agree(struct checker *k, bool they_do);
 
 /* The first byte of the command has been sent, on this connection of its client. */
 void stale_begins(struct checker *k, struct check_command *c, int handle);

@@ -135,11 +135,13 @@ void cleaner_unlinked(struct control_node *n)
 static bool wants_unlink(const struct control_node *n, uint32_t slot, const struct journal_entry *e)
 {
     const struct mover *m = &n->control->mover;
-    if (e->clean == n->number)
-        return false;
     if (n->state == NODE_JOINING)
-        return m->home[slot] == n->number || journal_entry_is_at(e, (uint16_t)n->number);
-    return m->fenced[slot] && m->owner[slot] == n->number;
+        return e->clean != n->number &&
+               (m->home[slot] == n->number || journal_entry_is_at(e, (uint16_t)n->number));
+    /* Another proxy may have written it here before we wrote it elsewhere. No more of that comes
+     * now, so there is an end to it. */
+    return m->fenced[slot] && m->owner[slot] == n->number &&
+           (e->clean != n->number || e->elsewhere);
 }
 
 /* Sends all that are to be sent. → how many keys */
@@ -154,6 +156,7 @@ static uint64_t send_unlinks(struct control_node *n)
             if (!wants_unlink(n, i, e))
                 continue;
             e->clean = (uint16_t)n->number; /* taken back if it goes wrong */
+            e->elsewhere = false;
             unlink_add(&b, (struct str){e->key, e->len});
             sent++;
         }
@@ -257,6 +260,35 @@ static struct control_node *answered(struct probe_call *call, const struct probe
     return n;
 }
 
+static const struct str LOCK[] = {{"SET", 3}, {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1},
+                                  {"1", 1},   {"NX", 2},
+                                  {"PX", 2},  {"10000", 5}};
+
+static const struct str UNLOCK[] = {{"UNLINK", 6},
+                                    {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1}};
+
+static void ignore_reply(struct probe_call *call, const struct probe_reply *r)
+{
+    (void)call;
+    (void)r;
+}
+
+/* What goes right behind the command of a step. Without memory it is not sent, and another proxy
+ * may flush once more, or wait until the lock expires. */
+static void also(struct control_node *n, struct probe_call *call, const struct str *words,
+                 size_t count)
+{
+    call->done = ignore_reply;
+    if (probe_is_ready(&n->probe) && list_empty(&call->link))
+        (void)!probe_send_words(&n->probe, call, words, count);
+}
+
+/* Others may be waiting for it, and so may this one, when it comes back to that step. */
+static void unlock(struct control_node *n)
+{
+    also(n, &n->unlock_call, UNLOCK, 2);
+}
+
 static void locked(struct probe_call *call, const struct probe_reply *r)
 {
     struct control_node *n = answered(call, r, JOIN_LOCK);
@@ -274,8 +306,13 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
     if (!n)
         return;
     struct control *c = n->control;
-    /* Until then something may have been done there that the journal does not know. */
-    uint64_t since = n->lost && n->settled_at > n->out_since ? n->settled_at : n->out_since;
+    /* Until then something may have been done there that the journal does not know, or that was
+     * overtaken by what it has forgotten. */
+    uint64_t since = n->out_since;
+    if (n->lost && n->settled_at > since)
+        since = n->settled_at;
+    if (n->lost && n->lost_at > since)
+        since = n->lost_at;
     since = n->wiped_at > since ? n->wiped_at : since;
     uint64_t age = NSEC_NEVER; /* when it was asked, or a little less */
     if (r->type == ':' && r->number > 0 && r->number <= MARK_MS)
@@ -284,8 +321,10 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
         metric_add(&c->metrics.flushes_spared, 1);
         n->lost = false;
         n->wiped_at = 0;
+        unlock(n);
         go_to(n, JOIN_UNLINK);
     } else if (age < c->settings->flush_interval && n->wiped_at == 0) {
+        unlock(n);
         node_retry(n, nsec_min(c->settings->flush_interval - age, NSEC_S));
         n->join = JOIN_LOCK;
     } else {
@@ -318,26 +357,6 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
     n->lost = n->to_sweep = false;
     forget_at(n, true);
     joined(n);
-}
-
-static const struct str LOCK[] = {{"SET", 3}, {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1},
-                                  {"1", 1},   {"NX", 2},
-                                  {"PX", 2},  {"10000", 5}};
-
-static void ignore_reply(struct probe_call *call, const struct probe_reply *r)
-{
-    (void)call;
-    (void)r;
-}
-
-/* What goes right behind the command of a step. Without memory it is not sent, and another proxy
- * may flush once more, or wait until the lock expires. */
-static void also(struct control_node *n, struct probe_call *call, const struct str *words,
-                 size_t count)
-{
-    call->done = ignore_reply;
-    if (probe_is_ready(&n->probe) && list_empty(&call->link))
-        (void)!probe_send_words(&n->probe, call, words, count);
 }
 
 static bool wants_flush(const struct control_node *n)
@@ -390,8 +409,6 @@ static void join_step(struct control_node *n)
                                       {"1", 1},
                                       {"PX", 2},
                                       {"3600000", 7}};
-    static const struct str UNLOCK[] = {{"UNLINK", 6},
-                                        {CONTROL_LOCK_KEY, sizeof(CONTROL_LOCK_KEY) - 1}};
     switch ((enum join_step)n->join) {
     case JOIN_SETTLE:
         join_settle(n);
@@ -414,7 +431,7 @@ static void join_step(struct control_node *n)
         return;
     case JOIN_MARK:
         ask_to_join(n, marked, MARK, 5);
-        also(n, &n->unlock_call, UNLOCK, 2);
+        unlock(n);
         return;
     case JOIN_NONE:
         break;

@@ -44,12 +44,13 @@ struct control_node {
     bool soft;         /* out for silence alone: counts against max_ejected */
     uint32_t failures; /* checks in a row */
     uint32_t successes;
-    uint32_t ejections;            /* in a row: halts at times of health that are long enough */
-    uint64_t hold_until;           /* not admitted before */
-    uint64_t kept_at;              /* ns: when it last stayed because of max_ejected; 0: never */
-    uint64_t out_since;            /* ns: when it was ejected last */
-    uint64_t out_version;          /* the first view in which it was out */
-    uint64_t settled_at;           /* ns: when a ghost was last killed there; 0: never */
+    uint32_t ejections;   /* in a row: halts at times of health that are long enough */
+    uint64_t hold_until;  /* not admitted before */
+    uint64_t kept_at;     /* ns: when it last stayed because of max_ejected; 0: never */
+    uint64_t out_since;   /* ns: when it was ejected last */
+    uint64_t out_version; /* the first view in which it was out */
+    uint64_t settled_at;  /* ns: when a ghost was last killed there; 0: never */
+    uint64_t lost_at;     /* ns: when the journal last forgot what it had missed; 0: never */
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 
@@ -92,6 +93,8 @@ struct mover {
     uint64_t moves;    /* how often slots were given to others */
     uint64_t moved_at; /* ns: when it last came to rest with nothing fenced */
     bool home_is_old;  /* the members are others than those `home` was made of */
+    uint64_t overflow_told_at, overflows_untold; /* ns, 0: never; since then */
+    bool forgot;       /* the journal overflowed, and slots have not all been at home since */
     bool retarget_due; /* who is well has changed in this turn */
     bool republish;    /* the last view could not be handed out */
     bool stale_view; /* what it says of nodes, beside where they are in the ring, is out of date */
@@ -227,3 +230,4 @@ void unlink_send(struct unlink_batch *b); /* what is left in it */
 void sweeper_go_on(struct control_node *n); /* or begins */
 void sweeper_ends(struct control_node *n);  /* all of it was seen, and what was to go has gone */
 void sweeper_tidy(struct control *c);       /* now and then, at rest */
+bool sweeper_has_work(const struct control *c);

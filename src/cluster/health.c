@@ -152,12 +152,16 @@ void health_admit(struct control_node *n)
 /* What keeps old values away needs rights at the node; without them it is used all the same. */
 static void tell_rights(struct control_node *n)
 {
-    bool lacks = !n->probe.may_unlink || !n->probe.may_kill;
+    const struct probe *p = &n->probe;
+    bool lacks = !p->may_unlink || !p->may_kill || !p->may_flush;
+    const char *effect = !p->may_kill     ? "old values may come back"
+                         : !p->may_unlink ? "once out, it may have to stay out"
+                                          : "if it has to be flushed, it stays out";
     if (lacks && !n->lacks_rights)
         log_event(n->control->log, LOG_ERROR, "node-forbids",
-                  "node=%s unlink=%s client_kill=%s effect=\"old values may come back\"",
-                  n->member.name, n->probe.may_unlink ? "yes" : "no",
-                  n->probe.may_kill ? "yes" : "no");
+                  "node=%s unlink=%s client_kill=%s flushall=%s effect=\"%s\"", n->member.name,
+                  p->may_unlink ? "yes" : "no", p->may_kill ? "yes" : "no",
+                  p->may_flush ? "yes" : "no", effect);
     n->lacks_rights = lacks;
 }
 
@@ -262,7 +266,7 @@ static void on_failed(struct probe *p, enum probe_fault fault, const char *why)
     }
     bool hard = fault == PROBE_GONE || fault == PROBE_UNREADY;
     if (n->state == NODE_JOINING || (hard && n->state != NODE_OUT) || n->failures >= s->unhealthy)
-        health_eject(n, !hard, why);
+        health_eject(n, fault == PROBE_SILENT || fault == PROBE_LOST, why);
     if (n->state == NODE_OUT && strcmp(n->why, why) != 0) { /* what keeps it out now */
         str_fill(n->why, sizeof(n->why), str_of(why));
         mover_publish_soon(c);

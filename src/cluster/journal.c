@@ -98,6 +98,7 @@ int journal_note(struct journal *j, uint32_t slot, struct str key, uint16_t node
     }
     if (dirty)
         e->clean = JOURNAL_NO_NODE;
+    e->elsewhere |= node != JOURNAL_NO_NODE && node != e->clean;
     return add_holder(e, node);
 }
 

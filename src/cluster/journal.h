@@ -24,7 +24,8 @@ struct journal_entry {
     struct journal_entry *next;        /* of the same slot */
     uint64_t hash;                     /* of the whole key */
     uint16_t holders[JOURNAL_HOLDERS]; /* node numbers; JOURNAL_NO_NODE: none */
-    uint16_t clean; /* the node at which it was UNLINKed, and not written elsewhere since */
+    uint16_t clean; /* the node at which it was UNLINKed, and that was not written by us since */
+    bool elsewhere; /* it was written away from home, and not there, since it was UNLINKed there */
     uint32_t len;
     char key[];
 };

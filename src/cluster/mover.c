@@ -27,9 +27,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY     (20 * NSEC_MS)
-#define SOON      (50 * NSEC_MS)
-#define TIDY_EACH (200 * NSEC_MS)
+#define RETRY              (20 * NSEC_MS)
+#define SOON               (50 * NSEC_MS)
+#define TIDY_EACH          (200 * NSEC_MS)
+#define OVERFLOW_TOLD_EACH (60 * NSEC_S)
 
 static bool keeps(const struct control *c)
 {
@@ -210,12 +211,30 @@ static void enter(struct control *c, enum move_stage stage)
     c->mover.barrier = c->version;
 }
 
+/*
+ * `n` is about to lose a slot. What it holds of one that is at home there is in no journal: if that
+ * is to have another home, it goes by a sweep, which must come after the loss. What it holds of one
+ * that is not is in the journal, unless that has forgotten it.
+ */
+static void must_be_swept(struct control *c, uint32_t slot, struct control_node *n)
+{
+    const struct mover *m = &c->mover;
+    bool at_home = m->home[slot] == m->owner[slot];
+    if (n && at_home && m->home_is_old)
+        n->to_sweep = true;
+    if (n && !at_home && m->forgot) {
+        n->lost = n->to_sweep = true;
+        n->lost_at = control_now(c);
+    }
+}
+
 static void give_slots(struct control *c)
 {
     struct mover *m = &c->mover;
     for (uint32_t i = 0; i < MAGLEV_SLOTS; i++) {
         if (m->owner[i] == m->target[i])
             continue;
+        must_be_swept(c, i, control_node(c, m->owner[i]));
         m->owner[i] = m->target[i];
         m->fenced_count += !m->fenced[i];
         m->fenced[i] = 1;
@@ -249,6 +268,8 @@ static void come_to_rest(struct control *c)
 {
     struct mover *m = &c->mover;
     m->moved_at = control_now(c);
+    if (memcmp(m->owner, m->home, MAGLEV_SLOTS * sizeof(m->owner[0])) == 0)
+        m->forgot = false;
     log_event(c->log, LOG_DEBUG, "view-settled", "version=%" PRIu64 " journal=%" PRIu64, c->version,
               c->journal.count);
     if (!timer_is_set(&m->timer))
@@ -333,6 +354,8 @@ void mover_members_changed(struct control *c)
             if (c->nodes[i])
                 c->nodes[i]->to_sweep = true;
         mover_retarget(c);
+        if (!keeps(c) && !timer_is_set(&m->timer)) /* it may be that no slot moves */
+            timer_set(&m->timer, control_now(c) + TIDY_EACH);
         return;
     }
     /* The first: nothing is known of anybody, so all is as it should be. */
@@ -355,18 +378,34 @@ static void count_journal(struct control *c)
     metric_set(&c->metrics.journal_bytes, c->journal.bytes);
 }
 
+/* Where next to nothing fits, each batch of keys is one too many. */
+static void tell_overflow(struct control *c)
+{
+    struct mover *m = &c->mover;
+    metric_add(&c->metrics.journal_overflows, 1);
+    m->overflows_untold++;
+    if (m->overflow_told_at != 0 && control_now(c) < m->overflow_told_at + OVERFLOW_TOLD_EACH)
+        return;
+    log_event(c->log, LOG_WARN, "journal-overflow",
+              "keys=%" PRIu64 " bytes=%zu times=%" PRIu64 " limit=limits.journal", c->journal.count,
+              c->journal.bytes, m->overflows_untold);
+    m->overflow_told_at = control_now(c);
+    m->overflows_untold = 0;
+}
+
 /* What it no longer knows it can't name: from now on any node may hold old values of slots that it
  * does not own. */
 void mover_overflow(struct control *c)
 {
-    metric_add(&c->metrics.journal_overflows, 1);
-    log_event(c->log, LOG_WARN, "journal-overflow",
-              "keys=%" PRIu64 " bytes=%zu limit=limits.journal", c->journal.count,
-              c->journal.bytes);
+    tell_overflow(c);
     journal_clear(&c->journal);
+    c->mover.forgot = true;
     for (uint32_t i = 0; i < c->node_room; i++) {
-        if (c->nodes[i])
-            c->nodes[i]->lost = c->nodes[i]->to_sweep = true;
+        struct control_node *n = c->nodes[i];
+        if (!n)
+            continue;
+        n->lost = n->to_sweep = true;
+        n->lost_at = control_now(c);
     }
 }
 
@@ -419,7 +458,7 @@ static void on_time(struct timer *t)
     if (c->began && m->stage == MOVE_REST && m->fenced_count == 0)
         sweeper_tidy(c);
     count_journal(c);
-    if (!timer_is_set(t) && (m->fenced_count > 0 || m->home_is_old || c->journal.count > 0))
+    if (!timer_is_set(t) && (m->fenced_count > 0 || sweeper_has_work(c)))
         timer_set(t, control_now(c) + TIDY_EACH);
 }
 

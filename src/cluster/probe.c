@@ -153,11 +153,17 @@ static void take_info(struct probe_call *call, const struct probe_reply *r)
     p->run_id[len] = '\0';
 }
 
+static bool begins_with(struct str text, struct str word)
+{
+    return text.len >= word.len && memcmp(text.p, word.p, word.len) == 0;
+}
+
+/* By its ACL, or because it has no such command, or by another name. */
 static bool is_forbidden(const struct probe_reply *r)
 {
-    static const char WORD[] = "NOPERM";
-    return r && r->type == '-' && r->text.len >= sizeof(WORD) - 1 &&
-           memcmp(r->text.p, WORD, sizeof(WORD) - 1) == 0;
+    return r && r->type == '-' &&
+           (begins_with(r->text, STR("NOPERM")) ||
+            begins_with(r->text, STR("ERR unknown command")));
 }
 
 static void take_unlink(struct probe_call *call, const struct probe_reply *r)
@@ -170,6 +176,12 @@ static void take_kill(struct probe_call *call, const struct probe_reply *r)
 {
     struct probe *p = container_of(call, struct probe, greeting_calls[4]);
     p->may_kill = !is_forbidden(r);
+}
+
+static void take_flush(struct probe_call *call, const struct probe_reply *r)
+{
+    struct probe *p = container_of(call, struct probe, greeting_calls[5]);
+    p->may_flush = !is_forbidden(r);
 }
 
 /* All at once: the answers come in order, and the last one decides. */
@@ -191,10 +203,15 @@ static void greet(struct probe *p)
     static const struct str UNLINK[] = {{"UNLINK", 6}, {"sumcache:nothing", 16}};
     static const struct str KILL[] = {
         {"CLIENT", 6}, {"KILL", 4}, {"ID", 2}, {"999999999999999999", 18}};
+    /* This has more arguments than it ever had, and none that is known, so it is a syntax error to
+     * who may do it, whatever the version (4.0 to 8, Valkey): that is seen before anything is
+     * flushed, and who may not is told so before that. */
+    static const struct str FLUSH[] = {{"FLUSHALL", 8}, {"sumcache:nothing", 16}, {"x", 1}};
     p->greeting_calls[1].done = ignore_reply;
     p->greeting_calls[2].done = take_info;
     p->greeting_calls[3].done = take_unlink;
     p->greeting_calls[4].done = take_kill;
+    p->greeting_calls[5].done = take_flush;
     if (!err)
         err = probe_send_words(p, &p->greeting_calls[1], SETNAME, 3);
     if (!err)
@@ -203,6 +220,8 @@ static void greet(struct probe *p)
         err = probe_send_words(p, &p->greeting_calls[3], UNLINK, 2);
     if (!err)
         err = probe_send_words(p, &p->greeting_calls[4], KILL, 4);
+    if (!err)
+        err = probe_send_words(p, &p->greeting_calls[5], FLUSH, 3);
     if (!err)
         err = ask(p);
     if (err)
@@ -252,7 +271,7 @@ static void on_time(struct timer *t)
     struct probe *p = container_of(t, struct probe, timer);
     bool at_once = p->state == PROBE_CONNECTING && p->why[0] != '\0';
     if (at_once)
-        fail(p, p->addr.family == ADDR_NONE ? PROBE_SILENT : PROBE_GONE, p->why);
+        fail(p, p->addr.family == ADDR_NONE ? PROBE_NOWHERE : PROBE_GONE, p->why);
     else if (p->state == PROBE_CONNECTING)
         fail(p, PROBE_SILENT, "connect timed out");
     else

@@ -26,6 +26,7 @@ enum probe_fault {
     PROBE_GONE,    /* refused or reset before it was ready: nobody is there */
     PROBE_SILENT,  /* no answer in time */
     PROBE_UNREADY, /* it answers, but cannot serve: -LOADING, -NOAUTH, … */
+    PROBE_NOWHERE, /* its name has no address yet: nobody was asked */
 };
 
 struct probe_reply {
@@ -67,13 +68,13 @@ struct probe {
     struct frame_limits limits;
     struct buf in;
     struct list calls; /* in the order of their replies */
-    struct probe_call greeting_calls[5], ping;
+    struct probe_call greeting_calls[6], ping;
     uint64_t asked_at;
-    uint8_t state;                 /* enum probe_state */
-    bool asking;                   /* a PING is out */
-    char run_id[PROBE_RUN_ID_MAX]; /* of the process it last talked to; "": not known */
-    char why[PROBE_WHY_MAX];       /* what the greeting found wrong */
-    bool may_unlink, may_kill;     /* the node's ACL lets us */
+    uint8_t state;                        /* enum probe_state */
+    bool asking;                          /* a PING is out */
+    char run_id[PROBE_RUN_ID_MAX];        /* of the process it last talked to; "": not known */
+    char why[PROBE_WHY_MAX];              /* what the greeting found wrong */
+    bool may_unlink, may_kill, may_flush; /* the node lets us */
 };
 
 /* -ENOMEM. `dirty` is a list on which it puts its connection when there is something to send. */

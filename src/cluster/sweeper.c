@@ -173,8 +173,10 @@ static void settle_home(struct control *c)
             rest = true;
             continue;
         }
-        if (was && !node_is_in_ring(was))
-            was->lost = true; /* it was not swept */
+        if (was && !node_is_in_ring(was)) { /* it was not swept */
+            was->lost = true;
+            was->lost_at = control_now(c);
+        }
         m->home[i] = wanted[i];
         moved = true;
     }
@@ -251,11 +253,26 @@ static void send_tidy(struct control_node *n, uint32_t slot, const struct journa
         free(t);
 }
 
+/* Its slot is at home, and nobody else holds it. (Its owner may: where it was written while that
+ * was not yet its home.) */
 static bool is_tidy(void *owner, struct journal_entry *e)
 {
     const struct tidy *t = owner;
     const struct mover *m = &t->control->mover;
-    return m->owner[t->slot] == m->home[t->slot] && !journal_entry_is_anywhere(e);
+    if (m->owner[t->slot] != m->home[t->slot])
+        return false;
+    journal_entry_forget(e, m->owner[t->slot]);
+    return !journal_entry_is_anywhere(e);
+}
+
+bool sweeper_has_work(const struct control *c)
+{
+    for (uint32_t i = 0; i < c->node_room; i++) {
+        const struct control_node *n = c->nodes[i];
+        if (n && node_is_in_ring(n) && n->to_sweep && !n->cannot_scan)
+            return true;
+    }
+    return c->journal.count > 0 || c->mover.home_is_old;
 }
 
 void sweeper_tidy(struct control *c)

@@ -135,17 +135,18 @@ def redis_argv(port, directory, memory="2gb", host=HOST):
 
 class Node(Process):
     """A real redis-server with the settings of a cache. `host`: an address of loopback, for nodes
-    that share a port, as those of one DNS name do."""
+    that share a port, as those of one DNS name do. `extra`: more arguments."""
 
-    def __init__(self, directory, port=None, memory="2gb", host=HOST):
+    def __init__(self, directory, port=None, memory="2gb", host=HOST, extra=()):
         self.directory = pathlib.Path(directory)
         self.memory = memory
         self.host = host
+        self.extra = list(extra)
         self.port = port or free_port()
         self._start()
 
     def _start(self):
-        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host),
+        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host) + self.extra,
                          self.directory / f"node-{self.host}-{self.port}.log")
         resp.eventually(lambda: self.popen.poll() is not None or is_open(self.port, self.host),
                         within=10 * SLOWNESS, what="redis-server accepts")

@@ -75,8 +75,38 @@ def test_missing_rights_are_told(start, tmp_path):
     proxy = start.proxy([node], access([node], password_file(tmp_path), "proxy"))
     with proxy.connect() as client:
         eventually(lambda: client.ask("SET", "k", "v") == "OK", within=3 * SLOWNESS)
-    eventually(lambda: f"node-forbids node={node.name} unlink=no client_kill=no" in proxy.log(), within=3 * SLOWNESS)
+    eventually(lambda: f"node-forbids node={node.name} unlink=no client_kill=no flushall=yes" in proxy.log(),
+               within=3 * SLOWNESS)
     assert proxy.log().count("node-forbids") == 1
+
+
+@pytest.mark.parametrize("how", ["acl", "renamed"])
+def test_a_forbidden_flush_is_told(start, tmp_path, how):
+    """Only that: the node is used, and asking has flushed nothing. Renamed, it is not there either."""
+    if how == "renamed":
+        node = start.node(extra=["--rename-command", "FLUSHALL", "EMPTY"])
+        proxy = start.proxy([node], {"health": QUICK})
+    else:
+        node = start.node()
+        assert node.ask("ACL", "SETUSER", "proxy", "on", ">s3cret", "~*", "+@all", "-flushall") == "OK"
+        proxy = start.proxy([node], access([node], password_file(tmp_path), "proxy"))
+    eventually(lambda: f"node-forbids node={node.name} unlink=yes client_kill=yes flushall=no" in proxy.log(),
+               within=3 * SLOWNESS)
+    with proxy.connect() as client:
+        eventually(lambda: client.ask("SET", "k", "v") == "OK", within=3 * SLOWNESS)
+    assert proxy.log().count("node-forbids") == 1
+
+
+def test_asking_for_the_right_to_flush_flushes_nothing(start):
+    """By who may do it."""
+    node = start.node()
+    assert node.ask("SET", "k", "v") == "OK"
+    proxy = start.proxy([node], {"health": QUICK})
+    with proxy.connect() as client:
+        eventually(lambda: states(proxy)[node.name]["state"] == "up", within=3 * SLOWNESS)
+        assert client.ask("GET", "k") == b"v"
+    assert "cmdstat_flushall" in node.ask("INFO", "commandstats").decode()
+    assert "node-forbids" not in proxy.log()
 
 
 def test_one_server_under_two_names(start):

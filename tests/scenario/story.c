@@ -13,6 +13,7 @@ static const struct io_socket_options NO_OPTIONS;
 struct sim_options story_options(void)
 {
     return (struct sim_options){
+        .proxies = 1,
         .workers = 1,
         .nodes = 3,
         .proxy = proxy_settings_default(),
@@ -79,7 +80,12 @@ static unsigned connect_to(struct story *t, const struct addr *to)
 
 unsigned story_connect(struct story *t)
 {
-    return connect_to(t, &t->s->proxy_addr);
+    return connect_to(t, &t->s->proxies[0].addr);
+}
+
+unsigned story_connect_proxy(struct story *t, unsigned proxy)
+{
+    return connect_to(t, &t->s->proxies[proxy].addr);
 }
 
 unsigned story_connect_node(struct story *t, unsigned node)
@@ -123,8 +129,9 @@ static void run(struct story *t, uint64_t ns)
         for (unsigned i = 0; i < t->count; i++)
             client_turn(t, i);
         sim_step(t->s, end);
-        for (unsigned i = 0; i < t->s->options.workers && !t->s->worker_ended[i]; i++) {
-            size_t held = worker_debt(t->s->workers[i]).chunk_bytes;
+        const struct sim_proxy *p = &t->s->proxies[0];
+        for (unsigned i = 0; i < t->s->options.workers && p->alive && !p->worker_ended[i]; i++) {
+            size_t held = worker_debt(p->workers[i]).chunk_bytes;
             if (held > t->most_bytes)
                 t->most_bytes = held;
         }
@@ -268,7 +275,7 @@ const char *story_key(struct story *t, unsigned node, unsigned nth)
     static const char *const KEYS[] = {"s0",  "s1",  "s2",  "s3",  "s4",  "s5",  "s6",
                                        "s7",  "s8",  "s9",  "s10", "s11", "s12", "s13",
                                        "s14", "s15", "s16", "s17", "s18", "s19", "s20"};
-    const struct check_view *v = &t->s->checker.views[t->s->checker.view_count - 1];
+    const struct check_view *v = checker_newest_view(&t->s->checker, 0);
     for (size_t i = 0; i < sizeof(KEYS) / sizeof(KEYS[0]); i++) {
         uint64_t hash = key_hash(str_of(KEYS[i]), true);
         if (v->node_of[maglev_lookup(v->view->ring, hash)] == (int)node && nth-- == 0)
@@ -291,7 +298,8 @@ uint64_t story_metric(const struct story *t, const char *name)
             continue;
         uint64_t sum = 0;
         for (unsigned i = 0; i < t->s->options.workers; i++) {
-            const char *at = (const char *)worker_metrics(t->s->workers[i]) + METRIC_INFO[m].offset;
+            const char *at =
+                (const char *)worker_metrics(t->s->proxies[0].workers[i]) + METRIC_INFO[m].offset;
             sum += metric_get((const atomic_uint_least64_t *)(const void *)at);
         }
         return sum;

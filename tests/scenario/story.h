@@ -35,6 +35,8 @@ void story_end(struct story *t);
 void story_end_failing(struct story *t, const char *mistake, uint64_t ns);
 
 unsigned story_connect(struct story *t); /* → the client's number */
+/* Of several proxies: to this one. */
+unsigned story_connect_proxy(struct story *t, unsigned proxy);
 /* To a node, past the proxy. */
 unsigned story_connect_node(struct story *t, unsigned node);
 void story_say(struct story *t, unsigned client, const char *text);

@@ -93,7 +93,7 @@ static void test_leaving_early_leaves_nothing_behind(void **state)
     story_leave(&t, a);
     story_leave(&t, b); /* its request waits for an upstream, at most as long as any may */
     story_run(&t, o.proxy.request_timeout + 5 * NSEC_MS);
-    struct worker_debt d = worker_debt(t.s->workers[0]);
+    struct worker_debt d = worker_debt(t.s->proxies[0].workers[0]);
     assert_int_equal(story_metric(&t, "clients"), 1);
     assert_int_equal(d.requests, 0);
     assert_int_equal(d.upstream_queue, 2); /* their places, until the replies come */
@@ -202,7 +202,7 @@ static void test_out_of_descriptors_pauses_accepting(void **state)
     struct story t;
     struct sim_options o = story_options();
     story_begin(&t, &o);
-    io_sim_fail_accepts(t.s->world, io_sim_host_number(t.s->worker_ios[0]),
+    io_sim_fail_accepts(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[0]),
                         io_sim_now(t.s->world) + 80 * NSEC_MS);
     unsigned a = story_connect(&t);
     story_say(&t, a, "PING\r\n");
@@ -244,7 +244,7 @@ static void test_workers_share_clients_evenly(void **state)
     for (unsigned i = 0; i < 4; i++)
         story_ask(&t, story_connect(&t), "PING\r\n", "+PONG\r\n");
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(metric_get(&worker_metrics(t.s->workers[i])->clients), 2);
+        assert_int_equal(metric_get(&worker_metrics(t.s->proxies[0].workers[i])->clients), 2);
     story_end(&t);
 }
 
@@ -259,14 +259,14 @@ static void test_draining_answers_what_is_under_way(void **state)
                   io_sim_now(t.s->world) + 50 * NSEC_MS);
     story_print(&t, a, "GET %s\r\nPING\r\n", story_key(&t, 0, 0));
     story_run(&t, NSEC_MS);
-    assert_int_equal(worker_post_drain(t.s->workers[0]), 0);
+    assert_int_equal(worker_post_drain(t.s->proxies[0].workers[0]), 0);
     story_run(&t, 5 * NSEC_MS);
     assert_true(t.closed[b]); /* it had nothing under way */
     assert_false(t.closed[a]);
     story_hear(&t, a, "$-1\r\n+PONG\r\n", 60 * NSEC_MS);
     story_run(&t, NSEC_MS);
     assert_true(t.closed[a]);
-    assert_true(t.s->worker_ended[0]);
+    assert_true(t.s->proxies[0].worker_ended[0]);
     for (unsigned i = 0; i < t.count; i++)
         bytes_free(&t.got[i]);
     sim_free(t.s);

@@ -3,6 +3,8 @@
  * Nodes that go out and come back, one story each: nobody is ever given an old value, and what was
  * under way when a node broke is dealt with (docs/decisions/0007). Times are quicker than in
  * earnest.
+ *
+ * Long: one story after another, over one set of helpers.
  */
 #include "cluster/control_metrics.h"
 #include "ring/key_hash.h"
@@ -31,9 +33,9 @@ static struct sim_options options(void)
 static void begin(struct story *t, const struct sim_options *o)
 {
     story_begin(t, o);
-    for (int i = 0; i < 100 && !control_is_calm(t->s->control); i++)
+    for (int i = 0; i < 100 && !control_is_calm(t->s->proxies[0].control); i++)
         story_run(t, 10 * NSEC_MS);
-    assert_true(control_is_calm(t->s->control));
+    assert_true(control_is_calm(t->s->proxies[0].control));
     /* One that is lost soon after it was ready is not connected again at once. */
     story_run(t, o->proxy.backoff_min);
 }
@@ -41,7 +43,7 @@ static void begin(struct story *t, const struct sim_options *o)
 static uint64_t count_of(const struct story *t, const char *name)
 {
     for (unsigned m = 0; m < CONTROL_METRIC_COUNT; m++) {
-        const char *at = (const char *)control_metrics(t->s->control);
+        const char *at = (const char *)control_metrics(t->s->proxies[0].control);
         if (strcmp(CONTROL_METRIC_INFO[m].name, name) == 0)
             return metric_get(
                 (const atomic_uint_least64_t *)(const void *)(at + CONTROL_METRIC_INFO[m].offset));
@@ -52,7 +54,7 @@ static uint64_t count_of(const struct story *t, const char *name)
 
 static const struct view *newest(const struct story *t)
 {
-    return t->s->checker.views[t->s->checker.view_count - 1].view;
+    return checker_newest_view(&t->s->checker, 0)->view;
 }
 
 static uint8_t state_of(const struct story *t, unsigned node)
@@ -67,7 +69,7 @@ static uint8_t state_of(const struct story *t, unsigned node)
 
 static unsigned owner_of(const struct story *t, const char *key)
 {
-    const struct check_view *cv = &t->s->checker.views[t->s->checker.view_count - 1];
+    const struct check_view *cv = checker_newest_view(&t->s->checker, 0);
     return (unsigned)cv->node_of[maglev_lookup(cv->view->ring, key_hash(str_of(key), true))];
 }
 
@@ -83,7 +85,7 @@ static void wait_for_rest(struct story *t)
 {
     for (int i = 0; i < 2000; i++) {
         story_run(t, 10 * NSEC_MS);
-        if (control_is_calm(t->s->control) && count_of(t, "slots_away") == 0 &&
+        if (control_is_calm(t->s->proxies[0].control) && count_of(t, "slots_away") == 0 &&
             count_of(t, "journal_keys") == 0)
             return;
     }
@@ -381,8 +383,9 @@ static void test_a_flush_waits_for_all_workers(void **state)
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
     set(&t, a, key, 1);
-    unsigned other = worker_debt(t.s->workers[0]).clients == 0 ? 0 : 1; /* than its client's */
-    io_sim_freeze(t.s->world, io_sim_host_number(t.s->worker_ios[other]),
+    unsigned other =
+        worker_debt(t.s->proxies[0].workers[0]).clients == 0 ? 0 : 1; /* than its client's */
+    io_sim_freeze(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[other]),
                   io_sim_now(t.s->world) + 60 * NSEC_MS);
     cut_off(&t, 2, 300 * NSEC_MS); /* a new view, which only one worker adopts */
     story_print(&t, a, "FLUSHALL\r\n");
@@ -468,6 +471,153 @@ static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
     wait_for_rest(&t);
     assert_int_equal(owner_of(&t, key), 2);
     miss(&t, a, key);
+    story_end(&t);
+}
+
+/* Its slots come to it long after the others were swept for its coming. */
+static void test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 2, 0);
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    story_run(&t, NSEC_S);
+    wait_for_rest(&t);
+    unsigned stands_in = owner_of(&t, key);
+    assert_int_not_equal(stands_in, 2);
+    set(&t, a, key, 1);
+    redis_model_crash(t.s->nodes[2], io_sim_now(t.s->world) + 2 * NSEC_S, true, 0);
+    t.s->node_present[2] = true;
+    sim_post_view(t.s);
+    story_run(&t, NSEC_S);
+    assert_int_equal(state_of(&t, 2), VIEW_OUT);
+    get(&t, a, key, 1);
+    wait_for(&t, 2, VIEW_UP);
+    wait_for_rest(&t);
+    assert_int_equal(owner_of(&t, key), 2);
+    assert_false(holds(&t, stands_in, key));
+    set(&t, a, key, 2);
+    story_run(&t, NSEC_S);
+    cut_off(&t, 2, NSEC_S);
+    wait_for_move(&t);
+    assert_int_equal(owner_of(&t, key), stands_in);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
+/* It was swept while the slots were its own: what it was given by then is still there. */
+static void test_who_stands_in_when_the_journal_overflows_keeps_nothing_old(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    cut_off(&t, 0, 2 * NSEC_S);
+    wait_for_move(&t);
+    unsigned stands_in = owner_of(&t, key);
+    set(&t, a, key, 1);
+    uint64_t sweeps = count_of(&t, "sweeps");
+    story_run(&t, NSEC_S);
+    assert_in_range(count_of(&t, "sweeps"), sweeps + 1, UINT64_MAX);
+    get(&t, a, key, 1);
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_rest(&t);
+    story_run(&t, NSEC_S);
+    assert_false(holds(&t, stands_in, key));
+    set(&t, a, key, 2);
+    cut_off(&t, 0, NSEC_S);
+    wait_for_move(&t);
+    assert_int_equal(owner_of(&t, key), stands_in);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
+/* health.max_ejected bounds those that are silent; of this one nobody has asked anything. */
+static void test_a_node_without_an_address_takes_nobodys_place(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.max_ejected = 25; /* one of four */
+    o.victims = 15;
+    begin(&t, &o);
+    const char *key = story_key(&t, 0, 0);
+    struct member members[4] = {0};
+    for (unsigned i = 0; i < 4; i++) {
+        members[i].addr = sources_node_addr(i);
+        members[i].weight = 1;
+        snprintf(members[i].name, sizeof(members[i].name), "10.0.0.%u:7000", i + 1);
+    }
+    members[3].addr.family = ADDR_NONE;
+    assert_int_equal(control_set_members(t.s->proxies[0].control, members, 4), 0);
+    story_run(&t, NSEC_S);
+    assert_int_equal(state_of(&t, 3), VIEW_OUT);
+    freeze(&t, 0, 600 * NSEC_MS);
+    eject_hung(&t, 0, key);
+    assert_int_equal(count_of(&t, "node_ejections_refused"), 0);
+    sim_post_view(t.s);
+    wait_for_rest(&t);
+    story_end(&t);
+}
+
+static void count_overflow_lines(void *owner, const char *line, size_t len)
+{
+    unsigned *count = owner;
+    *count += memmem(line, len, "journal-overflow", 16) != NULL;
+}
+
+static void test_a_journal_that_overflows_again_and_again_says_so_now_and_then(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    begin(&t, &o);
+    unsigned lines = 0;
+    t.s->log.sink = count_overflow_lines;
+    t.s->log.owner = &lines;
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    cut_off(&t, 0, 100 * NSEC_S);
+    wait_for_move(&t);
+    for (unsigned i = 1; i <= 95; i++) {
+        set(&t, a, key, i);
+        story_run(&t, NSEC_S);
+    }
+    assert_int_equal(count_of(&t, "journal_overflows"), 95);
+    assert_int_equal(lines, 2);
+    wait_for_rest(&t);
+    t.s->log.sink = NULL;
+    t.s->log.level = LOG_ERROR + 1;
+    story_end(&t);
+}
+
+/* Whatever is written to a slot before it is at home leaves the journal when it is. */
+static void test_the_journal_forgets_keys_that_are_where_they_belong(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 2, 0);
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    for (int i = 0; i < 1000 && owner_of(&t, key) == 2; i++)
+        story_run(&t, NSEC_MS);
+    wait_for_move(&t);
+    set(&t, a, key, 1); /* this is not its home yet */
+    assert_int_equal(count_of(&t, "journal_keys"), 1);
+    wait_for_rest(&t);
+    assert_int_equal(count_of(&t, "journal_keys"), 0);
+    get(&t, a, key, 1);
     story_end(&t);
 }
 
@@ -665,6 +815,11 @@ int main(void)
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
+        cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),
+        cmocka_unit_test(test_who_stands_in_when_the_journal_overflows_keeps_nothing_old),
+        cmocka_unit_test(test_a_journal_that_overflows_again_and_again_says_so_now_and_then),
+        cmocka_unit_test(test_a_node_without_an_address_takes_nobodys_place),
+        cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
         cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),

@@ -72,7 +72,7 @@ static void test_a_value_is_never_in_memory_whole(void **state)
     assert_in_range(t.most_bytes, 1, STREAM_HOLDS);
     assert_int_equal(story_metric(&t, "requests_streamed"), 1);
     assert_int_equal(story_metric(&t, "replies_streamed"), 1);
-    assert_int_equal(worker_debt(t.s->workers[0]).chunk_bytes, 0);
+    assert_int_equal(worker_debt(t.s->proxies[0].workers[0]).chunk_bytes, 0);
     story_end(&t);
 }
 
@@ -312,7 +312,7 @@ static void test_a_client_that_vanishes_inside_a_body_leaves_nothing(void **stat
             story_leave(&t, a);
         story_run(&t, 5 * NSEC_MS);
         assert_int_equal(story_metric(&t, "clients"), 1);
-        struct worker_debt d = worker_debt(t.s->workers[0]);
+        struct worker_debt d = worker_debt(t.s->proxies[0].workers[0]);
         assert_int_equal(d.requests, 0);
         assert_int_equal(d.chunk_bytes, 0);
         story_print(&t, b, "GET %s\r\n", key);
@@ -608,7 +608,7 @@ static void test_what_memory_does_not_hold_costs_who_does_not_read(void **state)
     for (unsigned i = 1; i < t.count; i++)
         story_leave(&t, i);
     story_run(&t, 20 * NSEC_MS);
-    assert_int_equal(worker_debt(t.s->workers[0]).chunk_bytes, 0);
+    assert_int_equal(worker_debt(t.s->proxies[0].workers[0]).chunk_bytes, 0);
     story_print(&t, b, "GET %s\r\n", story_key(&t, 0, 0));
     story_hear_value(&t, b, story_key(&t, 0, 0), 3 * MB, 100 * NSEC_MS);
     /* Whoever looks at the end whether all is well may ask for several of them in one MGET. */

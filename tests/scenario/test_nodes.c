@@ -184,6 +184,7 @@ static void test_the_proxy_removes_keys_for_itself(void **state)
     story_run(&t, 5 * NSEC_MS);
     for (unsigned node = 0; node < 3; node++) {
         unsigned c = connect_control(&t, node);
+        ask(&t, c, "SET sumcache:flush 1 NX PX 10000", "+OK\r\n");
         ask(&t, c, "FLUSHALL ASYNC", "+OK\r\n");
         ask(&t, c, "SCAN 0 COUNT 1000", "*2\r\n$1\r\n0\r\n*0\r\n");
     }
@@ -252,6 +253,7 @@ static void test_the_proxy_keeps_notes_on_a_node(void **state)
     ask(&t, c, "UNLINK sumcache:mark sumcache:none", ":1\r\n");
     ask(&t, c, "GET sumcache:mark", "$-1\r\n");
     ask(&t, c, "SET sumcache:mark three", "+OK\r\n");
+    ask(&t, c, "SET sumcache:flush 1 NX PX 10000", "+OK\r\n");
     ask(&t, c, "FLUSHALL", "+OK\r\n");
     ask(&t, c, "GET sumcache:mark", "$-1\r\n");
     t.s->nodes[2]->loading_until = io_sim_now(t.s->world) + 10 * NSEC_MS;
@@ -275,6 +277,7 @@ static void test_whose_command_it_is_is_told_by_the_connection(void **state)
         {true, "CLIENT LIST", "not a form of CLIENT"},
         {false, "FLUSHALL NOW", "not a form of FLUSHALL"},
         {false, "PTTL sumcache:mark", "never to be sent on: PTTL"},
+        {true, "FLUSHALL", "a flush by somebody who has not locked"},
         {false, "GET sumcache:mark", "a key nobody sent"},
     };
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
