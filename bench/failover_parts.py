@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import harness
-from harness import BenchError
+from harness import BenchError, all_cpus, cpu_seconds
 
 NODES = 4
 DNS_NAME = "redis.failover.test"
@@ -23,10 +23,6 @@ NFT_TABLE = "sumcache_failover"
 OUTSIDE = "10.77.1"  # the network to the node that can be cut off
 START_S = 10.0  # for anything to start
 END_S = 30.0  # for the load to report, after its last request
-
-
-def all_cpus():
-    return sorted(os.sched_getaffinity(0))
 
 
 def run_tool(*argv, text=None):
@@ -302,16 +298,6 @@ def machine_busy_s():
     return (sum(fields) - fields[1] - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def process_s(pid):
-    """What a process has used so far; 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Foreign:
     """How much of the machine other programs use meanwhile."""
 
@@ -319,11 +305,11 @@ class Foreign:
         self.pids = pids  # a function: nodes come and go
         self.begun = time.monotonic()
         self.busy = machine_busy_s()
-        self.own = {pid: process_s(pid) for pid in pids()}
+        self.own = {pid: cpu_seconds(pid) for pid in pids()}
 
     def share(self):
         """Of all CPUs. A node that was killed meanwhile is taken for a foreign program: that is little."""
-        own = sum(process_s(pid) - self.own.get(pid, 0.0) for pid in self.pids())
+        own = sum(cpu_seconds(pid) - self.own.get(pid, 0.0) for pid in self.pids())
         seconds = (time.monotonic() - self.begun) * os.cpu_count()
         return max(0.0, (machine_busy_s() - self.busy - own) / seconds)
 

@@ -122,7 +122,7 @@ class Stage:
         for _ in range(fault.proxies):
             proxy = make_peer(self.dns)
             self.proxies.append(proxy)
-            proxy.start(self.nodes, parts.all_cpus(), self.directory, 0)
+            proxy.start(self.nodes, harness.all_cpus(), self.directory, 0)
 
     def write_map(self):
         """Which node has which key, as the nodes themselves say: whatever way the proxy spreads them."""

@@ -119,8 +119,12 @@ LAYOUTS = {
 }
 
 
+def all_cpus():
+    return sorted(os.sched_getaffinity(0))
+
+
 def placement(layout):
-    cpus = sorted(os.sched_getaffinity(0))
+    cpus = all_cpus()
     if len(cpus) < 2 and layout != "A":
         raise BenchError(f"layout {layout} needs two CPUs; use --layout A")
     return LAYOUTS[layout](cpus)
@@ -174,6 +178,16 @@ class Process:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
+
+
+def cpu_seconds(pid):
+    """What a process has used so far; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def family_of(pid):
@@ -423,7 +437,7 @@ def machine_facts(network, options_layout=None):
         match = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.M)
         if match:
             model = match.group(1)
-    cpus = sorted(os.sched_getaffinity(0))
+    cpus = all_cpus()
     facts = [f"{len(cpus)} × {model}, Linux {os.uname().release.split('-')[0]}, "
              f"{time.strftime('%Y-%m-%d', time.gmtime())}{commit_words()}",
              f"Network: {network}."]

@@ -24,7 +24,7 @@ import tempfile
 import time
 
 import harness
-from harness import BenchError
+from harness import BenchError, all_cpus, cpu_seconds
 
 NODES = 3
 WORKERS = 2
@@ -130,19 +130,6 @@ class Faults:
 
 
 # ---------------------------------------------------------------------- readings
-
-
-def all_cpus():
-    return sorted(os.sched_getaffinity(0))
-
-
-def cpu_seconds(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def sockets_of_machine():

@@ -14,7 +14,6 @@ import pathlib
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -25,16 +24,16 @@ sys.path.insert(0, str(HERE))
 import failover_faults  # noqa: E402
 import failover_parts  # noqa: E402
 import failover_report as report  # noqa: E402
+from fake_server import HELLO, FakeServer  # noqa: E402
 
 TOOLS = pathlib.Path(os.environ.get("BENCH_TOOLS", HERE.parent / "build" / "bench"))
 needs_load = pytest.mark.skipif(not (TOOLS / "bench_failover_load").exists(), reason="bench_failover_load is not built")
 needs_relay = pytest.mark.skipif(not (TOOLS / "bench_failover_relay").exists(), reason="bench_failover_relay is not built")
 
 FAULTY_EVERY = 20  # of the replies that a lie fits into
-HELLO = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nmodules\r\n*0\r\n"
 
 
-class Server:
+class Server(FakeServer):
     """Redis enough for the load: a thread per connection, all values that a key ever had. Tells the truth while
     the keys are filled, that is, until a key is asked for; then it lies in its own way."""
 
@@ -46,36 +45,7 @@ class Server:
         self.has_begun = False
         self.writing = collections.Counter()
         self.writing_max = 0
-        self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
-        try:
-            with sock, sock.makefile("rb", 1 << 16) as stream:
-                while True:
-                    head = stream.readline()
-                    if not head.startswith(b"*"):
-                        return
-                    args = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
-                    answer = self._answer(args)
-                    if answer is None:
-                        return
-                    sock.sendall(answer)
-        except (OSError, ValueError):
-            pass
+        super().__init__()
 
     def _is_due(self):
         with self.lock:

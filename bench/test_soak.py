@@ -3,63 +3,28 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+from fake_server import HELLO, FakeServer  # noqa: E402  pylint: disable=wrong-import-position
 import soak_run  # noqa: E402  pylint: disable=wrong-import-position
 
 LOAD = os.path.join(os.environ.get("BUILD_DIR", os.path.join(os.path.dirname(HERE), "build")), "bench", "bench_soak")
 FAULTY_EVERY = 50  # of the replies that a fault can be put into
-HELLO = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nmodules\r\n*0\r\n"
 
 
-class Server:
+class Server(FakeServer):
     """Redis enough for the load: one thread per client, values in a dictionary."""
 
     def __init__(self, fault=None):
         self.fault = fault
         self.values = {}
         self.count = 0
-        self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
-        try:
-            with sock, sock.makefile("rb", 1 << 16) as stream:
-                while True:
-                    head = stream.readline()
-                    if not head.startswith(b"*"):
-                        return
-                    args = [stream.read(int(stream.readline()[1:]) + 2) for _ in range(int(head[1:]))]
-                    if not args[-1].endswith(b"\r\n"):
-                        return  # the client left inside it
-                    answer = self._answer([arg[:-2] for arg in args])
-                    if answer is None:
-                        return
-                    sock.sendall(answer)
-                    if args[0] == b"QUIT\r\n":
-                        return
-        except (OSError, ValueError):
-            pass  # the client left in the middle
+        super().__init__()
 
     def _is_due(self):
         self.count += 1

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "resp/words.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -50,25 +51,6 @@ static void fail(struct probe *p, enum probe_fault fault, const char *why)
 
 /* ---- sending ---- */
 
-int probe_encode(struct buf *to, struct chunk_pool *chunks, const struct str *words, size_t count)
-{
-    char head[32];
-    size_t before = to->len;
-    int n = snprintf(head, sizeof(head), "*%zu\r\n", count);
-    int err = buf_append(to, chunks, head, (size_t)n);
-    for (size_t i = 0; i < count && !err; i++) {
-        n = snprintf(head, sizeof(head), "$%zu\r\n", words[i].len);
-        err = buf_append(to, chunks, head, (size_t)n);
-        if (!err)
-            err = buf_append(to, chunks, words[i].p, words[i].len);
-        if (!err)
-            err = buf_append(to, chunks, "\r\n", 2);
-    }
-    if (err)
-        buf_truncate(to, chunks, before);
-    return err;
-}
-
 int probe_send(struct probe *p, struct probe_call *call, struct buf *command)
 {
     must(p->state == PROBE_READY || p->state == PROBE_GREETING);
@@ -86,7 +68,7 @@ int probe_send_words(struct probe *p, struct probe_call *call, const struct str 
 {
     struct buf command;
     buf_init(&command);
-    int err = probe_encode(&command, p->chunks, words, count);
+    int err = words_append(&command, p->chunks, words, count);
     return err ? err : probe_send(p, call, &command);
 }
 

@@ -96,8 +96,5 @@ static inline bool probe_is_ready(const struct probe *p)
 int probe_send(struct probe *p, struct probe_call *call, struct buf *command) MUST_CHECK;
 int probe_send_words(struct probe *p, struct probe_call *call, const struct str *words,
                      size_t count) MUST_CHECK;
-/* Appends one command's bytes to `to`. */
-int probe_encode(struct buf *to, struct chunk_pool *chunks, const struct str *words,
-                 size_t count) MUST_CHECK;
 
 void probe_flush(struct probe *p);

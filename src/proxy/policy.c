@@ -2,6 +2,7 @@
 #include "proxy/policy.h"
 
 #include "base/nsec.h"
+#include "resp/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,19 +58,13 @@ bool policy_limits_life(const struct policy_rule *r, const struct command *c)
     }
 }
 
-static int append_pexpire(struct str key, uint64_t ttl, const char *how, struct buf *to,
+static int append_pexpire(struct str key, uint64_t ttl, struct str how, struct buf *to,
                           struct chunk_pool *chunks)
 {
-    char head[64], ms[24], tail[64];
-    int ms_len = snprintf(ms, sizeof(ms), "%" PRIu64, ttl / NSEC_MS);
-    int head_len = snprintf(head, sizeof(head), "*4\r\n$7\r\nPEXPIRE\r\n$%zu\r\n", key.len);
-    int tail_len = snprintf(tail, sizeof(tail), "\r\n$%d\r\n%s\r\n$2\r\n%s\r\n", ms_len, ms, how);
-    int err = buf_append_shared(to, chunks, head, (size_t)head_len);
-    if (!err)
-        err = buf_append_shared(to, chunks, key.p, key.len);
-    if (!err)
-        err = buf_append_shared(to, chunks, tail, (size_t)tail_len);
-    return err;
+    char ms[24];
+    int len = snprintf(ms, sizeof(ms), "%" PRIu64, ttl / NSEC_MS);
+    const struct str words[] = {STR("PEXPIRE"), key, {ms, (size_t)len}, how};
+    return words_append(to, chunks, words, 4);
 }
 
 int policy_append(const struct policy_rule *r, struct str key, struct buf *to,
@@ -77,11 +72,11 @@ int policy_append(const struct policy_rule *r, struct str key, struct buf *to,
 {
     int err = 0;
     if (r->default_ttl > 0) {
-        err = append_pexpire(key, r->default_ttl, "NX", to, chunks);
+        err = append_pexpire(key, r->default_ttl, STR("NX"), to, chunks);
         ++*count;
     }
     if (!err && r->max_ttl > 0) { /* LT takes a life without an end for an endless one */
-        err = append_pexpire(key, r->max_ttl, "LT", to, chunks);
+        err = append_pexpire(key, r->max_ttl, STR("LT"), to, chunks);
         ++*count;
     }
     return err;

@@ -230,6 +230,26 @@ class Relay:
 
 # ---- stale reads ----
 
+class Background:
+    """`_run` in a thread of its own, for as long as the `with` block is in; until self.over is set."""
+
+    def __init__(self):
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.over.set()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+    def _run(self):
+        raise NotImplementedError
+
+
 class Witness:
     """Reads keys all the time and notes each value that is older than the newest one whose write was
     acknowledged before the read began. A value says its version: `7=…`; a key that was deleted counts

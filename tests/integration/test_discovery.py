@@ -30,22 +30,12 @@ def connection_ids(node):
     return {one["id"] for one in fields if one["cmd"] != "client|list"}
 
 
-class Writer:
+class Writer(cluster.Background):
     """Writes keys all the time; each write has to be acknowledged."""
 
     def __init__(self, proxy, keys):
+        super().__init__()
         self.proxy, self.keys, self.errors, self.count = proxy, keys, [], 0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.over.set()
-        self.thread.join(20)
-        assert not self.thread.is_alive()
 
     def _run(self):
         with self.proxy.connect() as client:

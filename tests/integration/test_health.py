@@ -35,23 +35,13 @@ def until_written(client, key, began):
     return time.monotonic() - began
 
 
-class Traffic:
+class Traffic(cluster.Background):
     """Writes and reads keys all the time; every answer has to be right."""
 
     def __init__(self, proxy, keys):
+        super().__init__()
         self.proxy, self.keys = proxy, keys
         self.took, self.wrong = [], []
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.over.set()
-        self.thread.join(20)
-        assert not self.thread.is_alive()
 
     def _run(self):
         with self.proxy.connect() as client:
