@@ -112,12 +112,11 @@ static void forget_unlinks(struct control *c, const struct control_node *n)
                 e->clean = JOURNAL_NO_NODE;
 }
 
-/* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n)
 {
     struct control *c = n->control;
-    if (n->unlink_failed) {
-        n->unlink_failed = false;
+    if (n->cleaning.failed) {
+        n->cleaning.failed = false;
         n->sweeping = n->swept = false;
         forget_unlinks(c, n);
         node_retry(n, RETRY);
@@ -129,6 +128,22 @@ void cleaner_unlinked(struct control_node *n)
         join_step(n);
     else
         mover_step(c);
+}
+
+static void on_unlinked(struct unlink_group *g)
+{
+    cleaner_unlinked(container_of(g, struct control_node, cleaning));
+}
+
+static void on_refused(struct unlink_group *g, const char *why)
+{
+    /* Who cannot be cleaned cannot be used. */
+    health_eject(container_of(g, struct control_node, cleaning), false, why);
+}
+
+void cleaner_init(struct control_node *n)
+{
+    n->cleaning = (struct unlink_group){.done = on_unlinked, .refused = on_refused};
 }
 
 /* Is an UNLINK of this entry at `n` still to be sent? */
@@ -146,7 +161,7 @@ static bool wants_unlink(const struct control_node *n, uint32_t slot, const stru
 static uint64_t send_unlinks(struct control_node *n)
 {
     struct control *c = n->control;
-    struct unlink_batch b = {.node = n};
+    struct unlink_batch b = {.node = n, .group = &n->cleaning};
     uint64_t sent = 0;
     buf_init(&b.keys);
     for (uint32_t i = 0; i < MAGLEV_SLOTS && !b.failed; i++) {
@@ -160,8 +175,8 @@ static uint64_t send_unlinks(struct control_node *n)
     }
     unlink_send(&b);
     if (b.failed) {
-        if (n->unlinks > 0)
-            n->unlink_failed = true;
+        if (n->cleaning.out > 0)
+            n->cleaning.failed = true;
         else
             forget_unlinks(c, n);
         node_retry(n, RETRY);
@@ -191,7 +206,7 @@ bool cleaner_clean(struct control_node *n)
         sweeper_go_on(n);
         return false;
     }
-    if (n->unlinks > 0 || n->unlink_failed)
+    if (n->cleaning.out > 0 || n->cleaning.failed)
         return false;
     if (!has_unlinks(n))
         return true;
@@ -347,7 +362,7 @@ static void join_settle(struct control_node *n)
 
 static void join_unlink(struct control_node *n)
 {
-    if (n->unlinks > 0)
+    if (n->cleaning.out > 0)
         return;
     if (has_unlinks(n)) {
         metric_add(&n->control->metrics.replays, 1);

@@ -109,6 +109,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     n->number = number;
     n->member = *m;
     n->pulse = pulse;
+    cleaner_init(n);
     n->probe.timeout = c->settings->timeout;
     n->probe.user = c->settings->user;
     n->probe.password = c->settings->password;

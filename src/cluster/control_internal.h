@@ -17,6 +17,23 @@ enum node_state { NODE_NEW, NODE_UP, NODE_OUT, NODE_JOINING };
 #define CONTROL_LOCK_KEY "sumcache:flush"   /* one of them is about to flush it */
 #define CONTROL_MARK_KEY "sumcache:flushed" /* … and has, not long ago */
 
+static inline bool control_is_own_key(struct str key)
+{
+    return str_eq(key, STR(CONTROL_LOCK_KEY)) || str_eq(key, STR(CONTROL_MARK_KEY));
+}
+
+/* UNLINKs that somebody waits for: unlinker.c. Embedded in whoever that is, and kept while any are
+ * out. */
+struct unlink_group {
+    unsigned out;     /* calls out */
+    bool failed;      /* one of them was refused or lost; whoever waits takes it back */
+    uint64_t removed; /* keys that were there; the same */
+    /* The last one that was out has been answered, or lost. */
+    void (*done)(struct unlink_group *g);
+    /* The node says that it does not do it; before `done`. */
+    void (*refused)(struct unlink_group *g, const char *why);
+};
+
 /* What a node that comes back still has to go through. */
 enum join_step {
     JOIN_NONE,
@@ -68,9 +85,7 @@ struct control_node {
     uint64_t mark_asked_at; /* ns */
     struct timer wait;      /* a step of joining or cleaning that is tried again */
 
-    /* UNLINKs of the mover's fenced slots, or of a joining node. */
-    unsigned unlinks; /* calls out */
-    bool unlink_failed;
+    struct unlink_group cleaning; /* of the mover's fenced slots, of a joining node, of a sweep */
 
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
@@ -200,13 +215,15 @@ bool cleaner_clean(struct control_node *n);
 void cleaner_settle(struct control_node *n); /* kills ghosts, if there are any and it is ready */
 bool cleaner_is_settled(const struct control_node *n);
 void cleaner_on_wait(struct timer *t);
+void cleaner_init(struct control_node *n); /* a new node */
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
 
 /* ---- unlinker.c ---- */
 struct unlink_batch {
-    struct control_node *node; /* its probe is ready */
-    struct buf keys;           /* encoded: "$3\r\nabc\r\n" … */
+    struct control_node *node;  /* its probe is ready */
+    struct unlink_group *group; /* who waits for it */
+    struct buf keys;            /* encoded: "$3\r\nabc\r\n" … */
     uint32_t count;
     uint64_t sent; /* keys */
     bool failed;   /* out of memory: not all were sent */
