@@ -31,6 +31,9 @@ KEYS_CASES = ROOT / "tests/unit/command_keys_cases.h"
 # Rows that a redis-server 7.0 does not have: ours, and what newer clients say on connect.
 NOT_IN_REDIS = {
     "sumcache.failures": 2,
+    "sumcache.jobs": -1,
+    "sumcache.unlink": -3,
+    "sumcache.where": -2,
     "client|setinfo": 4,
     "client|no-touch": 3,
     "client|maint_notifications": -3,

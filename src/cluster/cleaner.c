@@ -4,8 +4,9 @@
  *
  *   settle   connections that were closed with writes on them are killed by their CLIENT ID: a
  *            frozen node would execute those writes when it thaws
- *   join     a node that comes back is settled; then the journal's keys are UNLINKed there, or, if
- *            the journal does not know them all, it is flushed
+ *   join     a node that comes back is settled; then it is gone through for the jobs that it has
+ *            missed, and the journal's keys are UNLINKed there; or, if the journal does not know
+ *            them all, it is flushed
  *   clean    the journal's keys of slots that a node has just been given are UNLINKed there
  *
  * All of it goes on the nodes' probes, so it never waits behind requests, nor they behind it. What
@@ -297,6 +298,7 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
     if (n->mark_asked_at > since && age < n->mark_asked_at - since) { /* by another proxy */
         metric_add(&c->metrics.flushes_spared, 1);
         n->lost = false;
+        jobs_node_emptied(n);
         go_to(n, JOIN_UNLINK);
     } else if (age < c->settings->flush_interval) {
         node_retry(n, nsec_min(c->settings->flush_interval - age, NSEC_S));
@@ -323,6 +325,7 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
               n->lost ? "the journal does not know all that it missed" : "on_return");
     n->lost = n->to_sweep = false;
     forget_at(n, true);
+    jobs_node_emptied(n);
     joined(n);
 }
 
@@ -357,7 +360,19 @@ static void join_settle(struct control_node *n)
     if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version))
         node_retry(n, RETRY); /* workers may not yet have told of all */
     else
-        go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_UNLINK);
+        go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_SCAN);
+}
+
+static void join_scan(struct control_node *n)
+{
+    if (!jobs_node_joins(n))
+        cleaner_scanned(n);
+}
+
+void cleaner_scanned(struct control_node *n)
+{
+    if (n->state == NODE_JOINING && n->join == JOIN_SCAN)
+        go_to(n, n->lost ? JOIN_LOCK : JOIN_UNLINK);
 }
 
 static void join_unlink(struct control_node *n)
@@ -375,6 +390,10 @@ static void join_unlink(struct control_node *n)
         go_to(n, JOIN_LOCK);
         return;
     }
+    if (!list_empty(&n->scans)) { /* another job was asked for meanwhile */
+        go_to(n, JOIN_SCAN);
+        return;
+    }
     forget_at(n, false);
     joined(n);
 }
@@ -383,7 +402,7 @@ static void join_step(struct control_node *n)
 {
     if (n->state != NODE_JOINING)
         return;
-    if (n->control->settings->on_return == ON_RETURN_KEEP) {
+    if (n->control->settings->on_return == ON_RETURN_KEEP && list_empty(&n->scans)) {
         joined(n);
         return;
     }
@@ -401,6 +420,9 @@ static void join_step(struct control_node *n)
     switch ((enum join_step)n->join) {
     case JOIN_SETTLE:
         join_settle(n);
+        return;
+    case JOIN_SCAN:
+        join_scan(n);
         return;
     case JOIN_UNLINK:
         join_unlink(n);
@@ -431,6 +453,7 @@ void cleaner_join(struct control_node *n)
     if (is_another_process(n)) { /* and an empty one */
         n->lost = n->to_sweep = false;
         forget_at(n, true);
+        jobs_node_emptied(n);
     }
     n->join = JOIN_SETTLE;
     join_step(n);

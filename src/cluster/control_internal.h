@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "cluster/control.h"
 #include "cluster/control_metrics.h"
+#include "cluster/job_table.h"
 #include "cluster/journal.h"
 #include "cluster/probe.h"
 #include "cluster/written.h"
@@ -38,6 +39,7 @@ struct unlink_group {
 enum join_step {
     JOIN_NONE,
     JOIN_SETTLE, /* old connections are killed, so that nothing old is executed any more */
+    JOIN_SCAN,   /* it is gone through for the jobs that it has missed */
     JOIN_UNLINK, /* the journal's keys are UNLINKed */
     JOIN_LOCK,   /* it will be flushed: who does it? */
     JOIN_ASK,    /* has somebody done it since it went out? */
@@ -87,6 +89,8 @@ struct control_node {
 
     struct unlink_group cleaning; /* of the mover's fenced slots, of a joining node, of a sweep */
 
+    struct list scans; /* of jobs, by job_scan.of_node: those that are not done */
+
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
     bool sweeping;
@@ -109,6 +113,12 @@ struct mover {
     bool republish;    /* the last view could not be handed out */
     bool stale_view; /* what it says of nodes, beside where they are in the ring, is out of date */
     struct timer timer; /* tidy, retry */
+};
+
+struct jobs {
+    struct job_table table;
+    struct list all; /* jobs that run, and ended ones that nodes owe */
+    unsigned active;
 };
 
 /*
@@ -144,6 +154,7 @@ struct control {
     struct departed *departed;   /* owned; DEPARTED_MAX */
     struct mover mover;
     struct journal journal;
+    struct jobs jobs;
     struct timer members_timer; /* when the next member's grace is over */
     struct control_metrics metrics;
     bool stopping;
@@ -216,6 +227,8 @@ void cleaner_settle(struct control_node *n); /* kills ghosts, if there are any a
 bool cleaner_is_settled(const struct control_node *n);
 void cleaner_on_wait(struct timer *t);
 void cleaner_init(struct control_node *n); /* a new node */
+/* It has been gone through for all jobs that it missed; or could not be, and is lost. */
+void cleaner_scanned(struct control_node *n);
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
 
@@ -230,6 +243,15 @@ struct unlink_batch {
 };
 void unlink_add(struct unlink_batch *b, struct str key);
 void unlink_send(struct unlink_batch *b); /* what is left in it */
+
+/* ---- jobs.c: what becomes of jobs as nodes go and come ---- */
+int jobs_init(struct jobs *jobs, const struct control_settings *settings) MUST_CHECK; /* -ENOMEM */
+void jobs_fini(struct jobs *jobs); /* nodes are gone by then */
+void jobs_node_added(struct control_node *n);
+void jobs_node_stops(struct control_node *n);   /* it is out: its passes are made anew, later */
+bool jobs_node_joins(struct control_node *n);   /* goes through it. False: it owes nothing */
+void jobs_node_emptied(struct control_node *n); /* flushed, or another process: it owes nothing */
+void jobs_node_gone(struct control_node *n);    /* its probe is closed */
 
 /* ---- sweeper.c ---- */
 void sweeper_go_on(struct control_node *n); /* or begins */

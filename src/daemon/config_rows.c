@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/discovery.h"
+#include "cluster/job_table.h"
 #include "ring/maglev.h"
 
 #include <errno.h>
@@ -111,6 +112,8 @@ const struct config_row CONFIG_ROWS[] = {
 
     {"limits", "journal", CONFIG_SIZE, true, CONTROL(journal_max), 64 * KB, TB, NULL,
      "bytes to remember keys that were written away from home; above, nodes are flushed"},
+    {"limits", "jobs", CONFIG_COUNT, false, CONTROL(jobs_max), 1, JOBS_MAX, NULL,
+     "jobs of SUMCACHE.UNLINK that run at a time; above, an error"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,

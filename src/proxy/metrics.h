@@ -27,6 +27,7 @@
     METRIC(requests_refused, COUNTER, "commands we do not send on")                                \
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
+    METRIC(jobs_refused, COUNTER, "jobs not begun: limits.jobs")                                   \
     METRIC(requests_timed_out, COUNTER, "no first byte before the deadline")                       \
     METRIC(requests_node_down, COUNTER, "answered at once: the node is down")                      \
     METRIC(requests_node_closed, COUNTER, "the node closed the connection")                        \

@@ -3,7 +3,7 @@
  * One row per command and subcommand, to be included with COMMAND_ROW defined as what is wanted of
  * it. Arity, key positions, flags and policies are what redis-server 7.0.15 says of itself
  * (tools/check_command_table.py asks one and compares); the way, the miss and the reason are ours.
- * Not from there: sumcache.failures, and what newer clients say on connect (client|setinfo,
+ * Not from there: sumcache.…, and what newer clients say on connect (client|setinfo,
  * client|no-touch, client|maint_notifications).
  *
  * After a change of names run tools/gen_command_slots.py.
@@ -311,6 +311,9 @@ COMMAND_ROW(STRLEN, "strlen", 2, FORWARD, RANGE, 1, 1, 1, ZERO, READ, DEFAULT, D
 COMMAND_ROW(SUBSCRIBE, "subscribe", -2, REFUSE, NONE, 0, 0, 0, NEVER, NONE, DEFAULT, DEFAULT, PUBSUB)
 COMMAND_ROW(SUBSTR, "substr", 4, FORWARD, RANGE, 1, 1, 1, EMPTY, READ, DEFAULT, DEFAULT, NONE)
 COMMAND_ROW(SUMCACHE_FAILURES, "sumcache.failures", 2, LOCAL, NONE, 0, 0, 0, NEVER, NONE, DEFAULT, DEFAULT, NONE)
+COMMAND_ROW(SUMCACHE_JOBS, "sumcache.jobs", -1, LOCAL, NONE, 0, 0, 0, NEVER, NONE, DEFAULT, DEFAULT, NONE)
+COMMAND_ROW(SUMCACHE_UNLINK, "sumcache.unlink", -3, LOCAL, NONE, 0, 0, 0, NEVER, NONE, DEFAULT, DEFAULT, NONE)
+COMMAND_ROW(SUMCACHE_WHERE, "sumcache.where", -2, LOCAL, RANGE, 1, -1, 1, NEVER, NONE, DEFAULT, DEFAULT, NONE)
 COMMAND_ROW(SUNION, "sunion", -2, FORWARD, RANGE, 1, -1, 1, SET, READ, DEFAULT, DEFAULT, NONE)
 COMMAND_ROW(SUNIONSTORE, "sunionstore", -3, FORWARD, RANGE, 1, -1, 1, NEVER, WRITE, DEFAULT, DEFAULT, NONE)
 COMMAND_ROW(SUNSUBSCRIBE, "sunsubscribe", -1, REFUSE, NONE, 1, -1, 1, NEVER, NONE, DEFAULT, DEFAULT, PUBSUB)
