@@ -126,6 +126,7 @@ struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *prin
     faults_init(&s->faults, s->world, &s->options, s->nodes, s->clients, s->worker_ios,
                 s->control ? s->control_io : NULL);
     ejections_init(&s->ejections, &s->checker, s->control);
+    job_draws_init(&s->jobs, s->world, &s->checker, &s->options, s->control);
     sources_init(&s->sources, s->world, &s->options, &s->checker, s->control, &s->log);
     s->view_at = s->started_at + options->view_at;
     s->drain_at = options->drain_at ? s->started_at + options->drain_at : NSEC_NEVER;
@@ -379,6 +380,7 @@ static void time_moved(struct sim *s)
     }
     client_model_check(s->inspector);
     ejections_check(&s->ejections);
+    job_draws_run(&s->jobs);
 }
 
 /* Of all that is no host. */
@@ -386,6 +388,7 @@ static uint64_t next_event(const struct sim *s)
 {
     uint64_t next = nsec_min(faults_next(&s->faults), view_post_next(&s->view_post));
     next = nsec_min(next, sources_next(&s->sources));
+    next = nsec_min(next, job_draws_next(&s->jobs));
     return nsec_min(next, nsec_min(s->view_at, s->drain_at));
 }
 
@@ -577,7 +580,8 @@ static bool wait_for_drain(struct sim *s, uint64_t posted_at)
 
 static bool is_calm(const struct sim *s)
 {
-    return !s->control || (control_is_calm(s->control) && sources_are_complete(&s->sources));
+    return !s->control || (control_is_calm(s->control) && sources_are_complete(&s->sources) &&
+                           !job_draws_is_busy(&s->jobs));
 }
 
 /* Nodes that are well are admitted, and slots come to rest, however often things went wrong. */

@@ -6,6 +6,7 @@
 #pragma once
 #include "ejections.h"
 #include "faults.h"
+#include "job_draws.h"
 #include "proxy/worker.h"
 #include "sources.h"
 #include "view_post.h"
@@ -27,6 +28,7 @@ struct sim {
     struct io *control_io;
     struct sources sources;
     struct ejections ejections;
+    struct job_draws jobs;
     uint64_t turns_without_progress[IO_SIM_HOSTS_MAX];
     uint64_t bytes_at_progress, time_at_progress;
     uint64_t connects_checked[SIM_WORKERS_MAX];

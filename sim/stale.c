@@ -63,6 +63,18 @@ void stale_answered(struct checker *k, struct check_command *c, bool positive, b
     }
 }
 
+uint64_t stale_moment(struct checker *k)
+{
+    return next_moment(k);
+}
+
+void stale_all_cleared(struct checker *k, uint64_t begun)
+{
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++)
+        if (begun > k->stale.keys[i].newest_begun)
+            k->stale.keys[i].newest_begun = begun;
+}
+
 /* The moment at which a write ended, or will; UINT64_MAX: nobody knows yet. */
 static uint64_t end_of(const struct checker *k, const struct check_command *c)
 {
@@ -131,6 +143,7 @@ struct story {
     char text[STORY_MAX];
 };
 
+/* Nobody: something that has cleared all keys. */
 static struct writer begun_at(const struct checker *k, uint64_t moment)
 {
     for (unsigned client = 0; client < CLIENTS; client++) {
@@ -140,7 +153,7 @@ static struct writer begun_at(const struct checker *k, uint64_t moment)
                 return (struct writer){c, client, seq, c->span.ended};
         }
     }
-    unreachable();
+    return (struct writer){0};
 }
 
 /* A line more, as far as there is room. */
@@ -199,19 +212,21 @@ static void tell(struct checker *k, unsigned client, uint32_t seq, const struct 
     const struct check_command *c = &k->clients[client].commands[seq];
     struct writer newer = begun_at(k, p->floor);
     struct story story = {.len = 0};
+    char who[100] = "A job that removes all keys";
+    if (newer.c)
+        snprintf(who, sizeof(who), "Client %u command %" PRIu32 " (%s)", newer.client, newer.seq,
+                 check_kind_name((enum check_kind)newer.c->kind));
     tell_owners(k, &p->key, &story);
     tell_steps(&k->stale.keys[p->key.number], &story);
     checker_fail(k,
                  "stale: client %u command %" PRIu32 " (%s, begun at %.3f ms) read of s%u what "
                  "client %u command %" PRIu32 " (%s) wrote, which began at %.3f ms and %s at "
-                 "%.3f ms. Client %u command %" PRIu32 " (%s) began at %.3f ms and was "
-                 "acknowledged at %.3f ms.%s",
+                 "%.3f ms. %s began at %.3f ms and was acknowledged at %.3f ms.%s",
                  client, seq, check_kind_name((enum check_kind)c->kind), ms_of(c->span.begun),
                  p->key.number, old->client, old->seq,
                  check_kind_name((enum check_kind)old->c->kind), ms_of(old->c->span.begun),
-                 how_it_ended(old->c), ms_of(old->ended), newer.client, newer.seq,
-                 check_kind_name((enum check_kind)newer.c->kind), ms_of(p->floor),
-                 ms_of(newer.ended), story.text);
+                 how_it_ended(old->c), ms_of(old->ended), who, ms_of(p->floor), ms_of(newer.ended),
+                 story.text);
 }
 
 void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,

@@ -195,11 +195,14 @@ static void scanned(struct probe_call *call, const struct probe_reply *r)
         take_keys(s, &keys);
     } else if (r->type == '-' && is_transient(r->text)) {
         again(s, RETRY);
-    } else {
+    } else if (r->type == '-') {
         char why[CONTROL_WHY_MAX];
-        struct str text = r->type == '-' ? r->text : STR("a reply that is none");
-        snprintf(why, sizeof(why), "SCAN: %.*s", (int)(text.len < 80 ? text.len : 80), text.p);
+        snprintf(why, sizeof(why), "SCAN: %.*s", (int)(r->text.len < 80 ? r->text.len : 80),
+                 r->text.p);
         job_scan_refused(s, why);
+    } else { /* no answer to that: what was answered before may have been none either */
+        job_scan_stop(s);
+        again(s, RETRY);
     }
 }
 
