@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """SUMCACHE.UNLINK MATCH: what the pattern matched when the job was asked for is gone when the job is
 done, on all nodes, also those that were away meanwhile."""
+import os
+import pty
+import re
+import subprocess
 import threading
 import time
 
@@ -8,7 +12,7 @@ import pytest
 
 import cluster
 from cluster import eject_by_requests, keys_of, owner, put_all, settings, values, wait_until_up, without
-from processes import SLOWNESS
+from processes import BINARY, SLOWNESS, run
 from resp import Error, encode, eventually
 
 pytestmark = pytest.mark.proxy_only
@@ -160,6 +164,45 @@ def test_reads_go_on_meanwhile(start, three):
             client.send(b"".join(encode("GET", f"read:{i}") for i in range(100)))
             assert {client.reply().value for _ in range(100)} == {b"x"}
     wait_for_end(proxy, number)
+
+
+# ---- sumcache unlink ----
+
+def test_the_command_unlink(start, three):
+    proxy = start.proxy(three, settings())
+    fill(three, {f"shows:{i}": "x" for i in range(3000)})
+    result = run("unlink", "shows:1*", "--connect", proxy.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.fullmatch(r"job 1 done: 1111 keys removed of 3000 at 3 nodes, in [0-9.]+ s\n", result.stdout)
+    result = run("unlink", "shows:*", f"--connect={proxy.port}", "--rate=100", "--detach")
+    assert (result.returncode, result.stdout) == (0, "2\n")
+    assert proxy.ask("SUMCACHE.JOBS", "CANCEL", 2) == "OK"
+    wait_for_end(proxy, 2, b"cancelled")
+    result = run("unlink", "shows:*", "--connect", proxy.port, "--count", "0")
+    assert result.returncode == 2
+    assert "answers: ERR value is out of range, must be between 1 and 10000" in result.stderr
+
+
+def test_on_a_terminal_it_shows_a_bar(start, three):
+    proxy = start.proxy(three, settings())
+    fill(three, {f"shows:{i}": "x" for i in range(3000)})
+    near, far = pty.openpty()
+    command = [BINARY, "unlink", "shows:*", "--connect", str(proxy.port), "--rate", "1000"]
+    with subprocess.Popen(command, stdout=far, stdin=subprocess.DEVNULL) as process:
+        os.close(far)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(near, 4096)
+            except OSError:
+                break
+            if not piece:
+                break
+            shown += piece
+    os.close(near)
+    assert process.returncode == 0
+    assert re.search(rb"\r\[#+\.+\] \d+%  \d+ of 3000 keys, \d+ removed, \d+\.\d s left", shown), shown
+    assert b"job 1 done: 3000 keys removed of 3000 at 3 nodes" in shown.splitlines()[-1]
 
 
 # ---- nodes that go and come ----
