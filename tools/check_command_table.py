@@ -31,7 +31,11 @@ KEYS_CASES = ROOT / "tests/unit/command_keys_cases.h"
 # Rows that a redis-server 7.0 does not have: ours, and what newer clients say on connect.
 NOT_IN_REDIS = {
     "sumcache.failures": 2,
+    "sumcache.get": 2,
+    "sumcache.invalidate": -2,
     "sumcache.jobs": -1,
+    "sumcache.set": -5,
+    "sumcache.tags": -2,
     "sumcache.unlink": -3,
     "sumcache.where": -2,
     "client|setinfo": 4,

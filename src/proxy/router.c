@@ -8,6 +8,7 @@
 #include "proxy/local.h"
 #include "proxy/retry.h"
 #include "proxy/settle.h"
+#include "proxy/tags.h"
 #include "proxy/worker_internal.h"
 #include "ring/key_hash.h"
 
@@ -150,6 +151,18 @@ static bool note_written(struct worker *w, struct str key, uint64_t hash)
         return false;
     written_add(w->written, maglev_slot(hash), node->pulse->node, key);
     return true;
+}
+
+bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash)
+{
+    uint8_t flags = view_flags(w->view, hash);
+    if (flags == 0)
+        return true;
+    if (use == ROUTER_READS)
+        return !(flags & (VIEW_PARTING | VIEW_FENCED));
+    if (flags & VIEW_FENCED && use != ROUTER_OVERWRITES)
+        return false;
+    return note_written(w, key, hash);
 }
 
 /* May a request be sent for a key whose slot has these flags (VIEW_…)? Notes what it writes. */
@@ -367,6 +380,9 @@ void router_route(struct client *c, struct buf *from)
         return;
     case COMMAND_ALL_NODES:
         all_nodes_start(c, command);
+        return;
+    case COMMAND_TAGS:
+        tags_start(c, command);
         return;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:

@@ -10,6 +10,17 @@ void router_route(struct client *c, struct buf *from);
 /* Why nothing can be sent: no node has any slot. *ret_name: the one to blame, or NULL. */
 enum failure router_no_node(const struct worker *w, const char **ret_name);
 
+/* What is to be done with a key. */
+enum router_use {
+    ROUTER_READS,
+    ROUTER_CHANGES,    /* looks at what is there */
+    ROUTER_OVERWRITES, /* or removes it, whatever is there */
+};
+/* May that be sent for it now, to the owner of its slot in the present view? Notes what it writes,
+ * for when slots move. There must be a ring. False: it is on its way to another node, or there is
+ * no memory for the note. */
+bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash);
+
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */
     ROUTER_GATHER, /* it has to be whole before it can be sent */
