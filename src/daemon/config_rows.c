@@ -82,8 +82,8 @@ const struct config_row CONFIG_ROWS[] = {
     {"timeouts", "gather_replies", CONFIG_DURATION, true, PROXY(gather_time), NSEC_US, 10 * NSEC_MS,
      NULL, "the first replies of a pipeline wait so long for the rest of them; 0: never"},
 
-    {"timeouts", "tag", CONFIG_DURATION, false, PROXY(tag_ttl), NSEC_S, 365 * 24 * 60 * MINUTE, NULL,
-     "a tag that was not asked for so long by SUMCACHE.SET or TAGS is forgotten"},
+    {"timeouts", "tag", CONFIG_DURATION, false, PROXY(tag_ttl), NSEC_S, 365 * 24 * 60 * MINUTE,
+     NULL, "a tag that was not asked for so long by SUMCACHE.SET or TAGS is forgotten"},
 
     {"on_failure", "reads", CONFIG_CHOICE, false, PROXY(reads), 0, 0, READS,
      "what a read gets when its node failed: as if the key were not there, or an error"},

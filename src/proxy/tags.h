@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values with tags, which are invalidated together wherever they lie (docs/decisions/0009):
+ * Values with tags, which are invalidated together wherever they lie (docs/decisions/0010):
  * SUMCACHE.SET, SUMCACHE.GET, SUMCACHE.TAGS, SUMCACHE.INVALIDATE.
  *
  * A tag's generation is a random number under a key of its own, at whatever node has that key. A

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values with tags, SUMCACHE.SET and GET, which SUMCACHE.INVALIDATE takes away together wherever they
-lie; and what is lost is a miss (docs/decisions/0009)."""
+lie; and what is lost is a miss (docs/decisions/0010)."""
 import random
 import threading
 import time
