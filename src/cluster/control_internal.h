@@ -72,11 +72,14 @@ struct control_node {
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 
-    bool twin;         /* another name of a server that is in the ring */
-    bool lacks_rights; /* … at the node, for what keeps old values away; told */
-    bool leaving;      /* no source names it and its grace is over: not in the ring */
-    bool lost;         /* it may hold old values that the journal does not know */
-    bool to_sweep;     /* it holds keys of slots that are no longer its own */
+    bool twin;           /* another name of a server that is in the ring */
+    bool lacks_rights;   /* … at the node, for what keeps old values away; told */
+    bool leaving;        /* no source names it and its grace is over: not in the ring */
+    uint64_t wiped_at;   /* ns: when a client last wanted it flushed while it was out; 0: never */
+    uint64_t wipe_sent;  /* wiped_at when the present JOIN_FLUSH was sent */
+    uint64_t flush_sent; /* ns: when that was */
+    bool lost;           /* it may hold old values that the journal does not know */
+    bool to_sweep;       /* it holds keys of slots that are no longer its own */
 
     struct list ghosts; /* connections to be killed, by control_ghost.link */
     struct probe_call kill_call;
@@ -155,6 +158,8 @@ struct control {
     struct mover mover;
     struct journal journal;
     struct jobs jobs;
+    struct list wipes;          /* struct control_flush */
+    uint64_t wiped_at;          /* ns: when the last of them was answered; 0: never */
     struct timer members_timer; /* when the next member's grace is over */
     struct control_metrics metrics;
     bool stopping;
@@ -232,6 +237,11 @@ void cleaner_scanned(struct control_node *n);
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
 
+/* ---- wiper.c ---- */
+void wiper_step(struct control *c);        /* answers, if it can */
+void wiper_recall(struct control_node *n); /* one that left is back: what it missed */
+void wiper_fini(struct control *c);
+
 /* ---- unlinker.c ---- */
 struct unlink_batch {
     struct control_node *node;  /* its probe is ready */
@@ -248,10 +258,11 @@ void unlink_send(struct unlink_batch *b); /* what is left in it */
 int jobs_init(struct jobs *jobs, const struct control_settings *settings) MUST_CHECK; /* -ENOMEM */
 void jobs_fini(struct jobs *jobs); /* nodes are gone by then */
 void jobs_node_added(struct control_node *n);
-void jobs_node_stops(struct control_node *n);   /* it is out: its passes are made anew, later */
-bool jobs_node_joins(struct control_node *n);   /* goes through it. False: it owes nothing */
-void jobs_node_emptied(struct control_node *n); /* flushed, or another process: it owes nothing */
-void jobs_node_gone(struct control_node *n);    /* its probe is closed */
+void jobs_node_stops(struct control_node *n); /* it is out: its passes are made anew, later */
+bool jobs_node_joins(struct control_node *n); /* goes through it. False: it owes nothing */
+/* It was flushed after `at` (ns), or is another process: it owes no job that is older. */
+void jobs_node_emptied(struct control_node *n, uint64_t at);
+void jobs_node_gone(struct control_node *n); /* its probe is closed */
 
 /* ---- sweeper.c ---- */
 void sweeper_go_on(struct control_node *n); /* or begins */

@@ -192,7 +192,8 @@ static void begin(struct control *c, struct job_slot *slot, struct job *j)
 {
     j->count = job_slot_get(slot, JOB_COUNT);
     j->rate = job_slot_get(slot, JOB_RATE);
-    job_slot_set(slot, JOB_BEGAN, control_now(c));
+    j->began = control_now(c);
+    job_slot_set(slot, JOB_BEGAN, j->began);
     job_slot_set(slot, JOB_STATE, JOB_RUNNING);
     count_active(c, 1);
     list_push_tail(&c->jobs.all, &j->link);
@@ -233,10 +234,12 @@ bool jobs_node_joins(struct control_node *n)
     return true;
 }
 
-void jobs_node_emptied(struct control_node *n)
+void jobs_node_emptied(struct control_node *n, uint64_t at)
 {
     list_for_each_safe (link, &n->scans) {
         struct job_scan *s = list_item(link, struct job_scan, of_node);
+        if (s->job->began > at)
+            continue;
         job_scan_stop(s);
         s->state = JOB_SCAN_DONE;
         list_remove(&s->of_node);

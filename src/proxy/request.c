@@ -8,6 +8,7 @@
 #include "proxy/retry.h"
 #include "proxy/worker_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHORT_REPLY = 64 }; /* bytes; no longer than an error would be */
@@ -200,6 +201,9 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_MOVING:
         reply_error(o, "ERR sumcache: the key is moving to another node");
         return;
+    case FAILURE_NODES_CHANGE:
+        reply_error(o, "ERR sumcache: the nodes are changing; try again");
+        return;
     case FAILURE_REPLY_LIMIT:
         reply_error(o, "ERR sumcache: the reply is longer than limits.fan_out_reply");
         return;
@@ -214,6 +218,7 @@ void failure_count(struct worker *w, enum failure f)
     struct metrics *m = &w->metrics;
     switch (f) {
     case FAILURE_TIMED_OUT:
+    case FAILURE_NODES_CHANGE:
         metric_add(&m->requests_timed_out, 1);
         return;
     case FAILURE_DOWN:
@@ -328,11 +333,26 @@ void part_enter(struct part *p, size_t len)
     p->node->bytes += len;
 }
 
-void part_leave(struct worker *w, struct part *p)
+/* It is no longer counted against its node. */
+static void leave_node(struct part *p)
 {
     must(p->node->requests > 0 && p->node->bytes >= p->len);
     p->node->requests--;
     p->node->bytes -= p->len;
+}
+
+void part_become_tail(struct part *p)
+{
+    must(!p->request && p->behind > 0);
+    leave_node(p);
+    p->is_tail = true;
+    p->writes = false; /* a life that is cut late cuts no newer value short: NX, and LT */
+}
+
+void part_leave(struct worker *w, struct part *p)
+{
+    if (!p->is_tail)
+        leave_node(p);
     p->request = NULL;
     part_free(w, p);
 }
@@ -346,6 +366,10 @@ void part_free(struct worker *w, struct part *p)
     if (p->early)
         list_remove(&p->early_link);
     buf_clear(&p->bytes, &w->chunks);
+    if (p->behind_bytes) {
+        buf_clear(p->behind_bytes, &w->chunks);
+        free(p->behind_bytes);
+    }
     lanes_release(p, p->reserved);
     if (p->apart)
         c->apart--;
