@@ -137,8 +137,7 @@ static void forget_behind(struct worker *w)
     w->behind_count = 0;
 }
 
-/* Is there a rule that forbids the request because of the key at argument `index`? */
-static enum policy_verdict judge(struct worker *w, const struct command *command, size_t index,
+enum policy_verdict router_judge(struct worker *w, const struct command *command, size_t index,
                                  struct str key, const struct policy_rule **ret_rule)
 {
     const struct policy_rule *rule = policy_find(&w->settings->policy, key);
@@ -172,7 +171,7 @@ static bool rules_admit(struct client *c, const struct command *command)
         struct str key = args_str(&w->args, index);
         const struct policy_rule *rule = NULL;
         bool lost = !key.p && args_len(&w->args, index) > 0; /* whoever hashes it tells */
-        enum policy_verdict v = lost ? POLICY_ADMITS : judge(w, command, index, key, &rule);
+        enum policy_verdict v = lost ? POLICY_ADMITS : router_judge(w, command, index, key, &rule);
         if (v != POLICY_ADMITS) {
             struct request *r;
             struct reply_out o = client_reply_begin(c, &r);
@@ -504,7 +503,7 @@ static bool rules_admit_upload(struct request *r, struct str key)
     struct worker *w = c->worker;
     const struct command *command = r->command;
     const struct policy_rule *rule;
-    enum policy_verdict v = judge(w, command, (size_t)command->first, key, &rule);
+    enum policy_verdict v = router_judge(w, command, (size_t)command->first, key, &rule);
     if (v == POLICY_ADMITS && rule && rule->max_value > 0 && c->frame.body_left > 0 &&
         frame_body(&c->frame) > rule->max_value) {
         metric_add(&w->metrics.policy_too_long, 1);

@@ -5,6 +5,7 @@
 #include "base/nsec.h"
 #include "proxy/all_nodes.h"
 #include "proxy/gather.h"
+#include "proxy/policy.h"
 #include "proxy/router.h"
 #include "proxy/tag_args.h"
 #include "proxy/tag_list.h"
@@ -186,9 +187,12 @@ static int ask_to_store(struct tagged *t)
     reply_bulk(&o, str_of(t->expiry.command));
     write_number(&o, t->expiry.ms);
     reply_bulk(&o, (struct str){list, len});
-    if (!o.err)
-        buf_move_all(&result->bytes, &t->value);
-    return o.err;
+    if (o.err)
+        return o.err;
+    buf_move_all(&result->bytes, &t->value);
+    const struct policy_rule *rule = policy_find(&t->worker->settings->policy, t->key);
+    return rule ? policy_append(rule, t->key, &result->bytes, &t->worker->chunks, &result->behind)
+                : 0;
 }
 
 static int ask_for_value(struct tagged *t)
@@ -451,19 +455,38 @@ static int begin(struct tagged *t, const struct command *command, const struct t
     return a->first_generation > 0 ? ask_to_store(t) : ask_for_generations(t);
 }
 
-void tags_start(struct client *c, const struct command *command)
+/* False: it is refused, and answered. */
+static bool admits(struct client *c, const struct command *command, struct tag_args *ret_args)
 {
     struct worker *w = c->worker;
-    struct tag_args a;
-    const char *refusal = tag_args_read(&w->args, command, &a);
+    const char *refusal = tag_args_read(&w->args, command, ret_args);
     if (!refusal && w->args.frame_len > w->settings->split_request_max) {
         metric_add(&w->metrics.requests_split_limit, 1);
         refusal = "ERR sumcache: request is longer than limits.max_split_request";
     }
     if (refusal) {
         all_nodes_refuse(c, refusal);
-        return;
+        return false;
     }
+    const struct policy_rule *rule;
+    enum policy_verdict v = command->keys == KEYS_NONE
+                                ? POLICY_ADMITS
+                                : router_judge(w, command, 1, ret_args->key, &rule);
+    if (v == POLICY_ADMITS)
+        return true;
+    struct request *r;
+    struct reply_out o = client_reply_begin(c, &r);
+    policy_write_refusal(rule, v, &o);
+    client_reply_end(c, r, &o);
+    return false;
+}
+
+void tags_start(struct client *c, const struct command *command)
+{
+    struct worker *w = c->worker;
+    struct tag_args a;
+    if (!admits(c, command, &a))
+        return;
     struct request *r = all_nodes_request(c, command);
     if (!r)
         return;

@@ -155,6 +155,21 @@ def test_a_value_that_is_too_long(start, three):
         assert get(client, "k") == b"x" * 90_000
 
 
+def test_rules_for_prefixes(start, three):
+    rules = ["denied:* deny", "short:* default_ttl=50s max_value=1kb", "capped:* max_ttl=10s"]
+    proxy = start.proxy(three, settings(policy={"rules": rules}, timeouts={**cluster.BACKOFF, "request": "10s"}))
+    with proxy.connect() as client:
+        assert str(put(client, "denied:1", "v", "t")).startswith("NOPERM sumcache: policy.rules denies")
+        assert str(get(client, "denied:1")).startswith("NOPERM sumcache: policy.rules denies")
+        assert str(put(client, "short:1", "v" * 2000, "t")).startswith("ERR sumcache: value is longer than max_value")
+        assert put(client, "short:1", "v", "t") == "OK"
+        assert put(client, "capped:1", "v", "t", options=["EX", 100]) == "OK"
+        assert get(client, "short:1") == b"v" and get(client, "capped:1") == b"v"
+        assert 40_000 < client.ask("PTTL", "short:1") <= 50_000
+        assert 5_000 < client.ask("PTTL", "capped:1") <= 10_000
+    assert proxy.counter("policy_denied") == 2 and proxy.counter("policy_too_long") == 1
+
+
 def test_a_pipeline_keeps_its_order(calm):
     with calm.connect() as client:
         requests = []
