@@ -44,7 +44,7 @@ struct job_scan {
     bool dropped;              /* nobody wants it any more; freed with its last answer */
     bool sized;                /* of this pass: the node has been asked how many keys it has */
     uint64_t cursor, next;     /* of the step under way, and of the one behind it */
-    uint64_t count;            /* of one SCAN; less, where the node's replies were too long */
+    uint64_t count, count_max; /* of one SCAN; less, where a connection broke over it */
     uint64_t keys, scanned;    /* of this pass */
     uint64_t step_began;       /* ns */
     uint64_t paced_at;         /* ns: when the rate allows the next step */

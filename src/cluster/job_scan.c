@@ -17,7 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { REST = 4 }; /* all jobs together keep a node busy for at most a fifth of its time */
+enum {
+    REST = 4,      /* all jobs together keep a node busy for at most a fifth of its time */
+    REGROWTH = 64, /* steps after which most of what was halved is there again */
+};
 
 #define RETRY     (50 * NSEC_MS)
 #define STEP_MIN  NSEC_MS         /* a step counts as at least this long */
@@ -116,6 +119,7 @@ static void rest(struct job_scan *s)
 static void step_is_over(struct job_scan *s)
 {
     count_scanned(s, s->next == 0);
+    s->count += (s->count_max - s->count + REGROWTH - 1) / REGROWTH;
     s->cursor = s->next;
     if (s->cursor != 0) {
         rest(s);
@@ -308,7 +312,7 @@ struct job_scan *job_scan_new(struct job *j, struct control_node *n)
     s->job = j;
     s->node = n;
     uint64_t most = j->rate * STEP_EACH / NSEC_S;
-    s->count = j->rate > 0 && j->count > most ? most + (most == 0) : j->count;
+    s->count = s->count_max = j->rate > 0 && j->count > most ? most + (most == 0) : j->count;
     s->unlinks = (struct unlink_group){.done = unlinked, .refused = refused};
     list_init(&s->call.link);
     list_push_tail(&j->scans, &s->of_job);

@@ -11,7 +11,8 @@ import time
 import pytest
 
 import cluster
-from cluster import eject_by_requests, keys_of, owner, put_all, settings, values, wait_until_up, without
+from cluster import (by_dns, eject_by_requests, keys_of, owner, put_all, settings, values, wait_for_members,
+                     wait_until_up, without)
 from processes import BINARY, SLOWNESS, run
 from resp import Error, encode, eventually
 
@@ -292,6 +293,28 @@ def test_many_jobs_that_a_node_has_missed(start, three):
     lame.thaw()
     wait_until_up(proxy, lame)
     assert proxy.counter("flushes") == 1 and values(lame, mine) == {}
+
+
+def test_members_that_come_and_go_while_it_runs(start, dns):
+    """One that comes may bring what it held before; one that goes is gone through, or has left."""
+    nodes = start.nodes_of_a_name(4)
+    first, second, third, comes = nodes
+    dns.set(redis=[node.host for node in (first, second, third)])
+    proxy = start.proxy([], by_dns(dns.port, dns=[f"redis.test:{first.port}"], grace="100ms"), workers=2)
+    wait_for_members(proxy, first, second, third)
+    keys = [f"shows:{i}" for i in range(6000)]
+    put_all(proxy, dict.fromkeys(keys, "old"))
+    with comes.connect() as client:
+        client.send(b"".join(encode("SET", key, "older") for key in keys[:1000]))
+        client.replies(1000)
+    number = proxy.ask("SUMCACHE.UNLINK", "MATCH", "shows:*", "RATE", "1500")
+    eventually(lambda: job(proxy, number)["unlinked"] > 100, within=PATIENCE)
+    dns.set(redis=[node.host for node in (first, second, comes)])
+    wait_for_members(proxy, first, second, comes)
+    found = wait_for_end(proxy, number, within=30 * SLOWNESS)
+    assert (found["nodes"], found["nodes_done"], found["nodes_out"]) == (3, 3, 0)
+    assert values(proxy, keys) == {}
+    assert [node.ask("DBSIZE") for node in (first, second, comes)] == [0, 0, 0]
 
 
 def test_all_nodes_out(start, three):
