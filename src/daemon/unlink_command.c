@@ -64,15 +64,12 @@ static int encode(char to[REQUEST_MAX], size_t *ret_len, const struct str *words
 {
     size_t len = (size_t)snprintf(to, REQUEST_MAX, "*%zu\r\n", count);
     for (size_t i = 0; i < count; i++) {
-        if (words[i].len > REQUEST_MAX - len - 32 || len + 32 > REQUEST_MAX)
+        if (words[i].len > REQUEST_MAX) /* as an int it is what it is */
             return -E2BIG;
-        len += (size_t)snprintf(to + len, REQUEST_MAX - len, "$%zu\r\n", words[i].len);
-        if (words[i].len > REQUEST_MAX - len - 2)
+        len += (size_t)snprintf(to + len, REQUEST_MAX - len, "$%zu\r\n%.*s\r\n", words[i].len,
+                                (int)words[i].len, words[i].p);
+        if (len >= REQUEST_MAX)
             return -E2BIG;
-        if (words[i].len > 0)
-            memcpy(to + len, words[i].p, words[i].len);
-        memcpy(to + len + words[i].len, "\r\n", 2);
-        len += words[i].len + 2;
     }
     *ret_len = len;
     return 0;
@@ -256,10 +253,9 @@ static int run(const struct request *r)
 /* ---- the command line ---- */
 
 /* The value of `--name VALUE` or `--name=VALUE`, or NULL: it is another argument. */
-static const char *take_value(int argc, char **argv, int *at, const char *name)
+static const char *take_value(int argc, char **argv, int *at, const char *arg, const char *name)
 {
     size_t len = strlen(name);
-    const char *arg = argv[*at];
     if (strncmp(arg, name, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
         return NULL;
     if (arg[len] == '=')
@@ -274,28 +270,26 @@ static int parse(struct request *r, int argc, char **argv)
         const char **value;
     } options[] = {{"--connect", &r->connect}, {"--rate", &r->rate}, {"--count", &r->count}};
     bool words_only = false;
-    for (int i = 1; i < argc; i++) {
-        const char *value = NULL;
+    for (int i = 1; i < argc && argv[i]; i++) {
+        const char *arg = argv[i], *value = NULL;
         size_t k = 0;
-        for (; k < 3 && !words_only && !value; k++)
-            value = take_value(argc, argv, &i, options[k].name);
+        while (k < 3 && !words_only && !(value = take_value(argc, argv, &i, arg, options[k].name)))
+            k++;
         if (value && !*value)
-            return fail(r, "%s needs a value", options[k - 1].name);
+            return fail(r, "%s needs a value", options[k].name);
         if (value)
-            *options[k - 1].value = value;
-        else if (!words_only && strcmp(argv[i], "--detach") == 0)
+            *options[k].value = value;
+        else if (!words_only && strcmp(arg, "--detach") == 0)
             r->detach = true;
-        else if (!words_only && strcmp(argv[i], "--help") == 0)
+        else if (!words_only && strcmp(arg, "--help") == 0)
             r->help = true;
-        else if (!words_only && strcmp(argv[i], "--") == 0)
+        else if (!words_only && strcmp(arg, "--") == 0)
             words_only = true;
-        else if (r->pattern || (!words_only && strncmp(argv[i], "--", 2) == 0))
-            return fail(r, "unknown argument: %s (see --help)", argv[i]);
+        else if (r->pattern || (!words_only && strncmp(arg, "--", 2) == 0))
+            return fail(r, "unknown argument: %s (see --help)", arg);
         else
-            r->pattern = argv[i];
+            r->pattern = arg;
     }
-    if (!r->pattern && !r->help)
-        return fail(r, "which keys? (see --help)");
     return 0;
 }
 
@@ -307,8 +301,10 @@ int unlink_command(int argc, char **argv, FILE *out, FILE *err)
         return status;
     if (r.help)
         fputs(HELP, out);
-    else
+    else if (r.pattern)
         status = run(&r);
+    else
+        status = fail(&r, "which keys? (see --help)");
     if (fflush(out) != 0 || ferror(out))
         return fail(&r, "cannot write: %s", strerror(errno));
     return status;
