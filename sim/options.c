@@ -479,5 +479,7 @@ void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies)
         o->calm = false;
     }
     o->stale_checked = o->calm || o->has_control;
+    if (o->has_control && !o->calm && one_in(&rng, 4))
+        o->job_interval = between(&rng, 20, 400) * NSEC_MS;
     draw_all_nodes(o, seed);
 }

@@ -133,6 +133,7 @@ void proxy_begin(struct sim_proxy *p)
 {
     ejections_init(&p->ejections, p->checker, p->process, p->control);
     sources_init(&p->sources, p->world, p->options, p->checker, p->process, p->control, p->log);
+    job_draws_init(&p->jobs, p->world, p->checker, p->options, p->process, p->control);
 }
 
 void proxy_fini(struct sim_proxy *p)
@@ -147,6 +148,7 @@ void proxy_fini(struct sim_proxy *p)
     view_post_init(&p->view_post, p->world, p->options, p->workers);
     p->sources.next_fault = p->told_at = NSEC_NEVER;
     p->ejections.control = NULL;
+    p->jobs.control = NULL;
     p->alive = false;
 }
 
@@ -223,6 +225,7 @@ void proxy_run_control(struct sim_proxy *p)
 uint64_t proxy_next(const struct sim_proxy *p)
 {
     uint64_t next = nsec_min(view_post_next(&p->view_post), sources_next(&p->sources));
+    next = nsec_min(next, job_draws_next(&p->jobs));
     return nsec_min(next, p->told_at);
 }
 
@@ -233,6 +236,7 @@ void proxy_time_moved(struct sim_proxy *p)
         sources_run(&p->sources);
     if (now >= view_post_next(&p->view_post))
         view_post_run(&p->view_post);
+    job_draws_run(&p->jobs);
 }
 
 /* ---- questions ---- */
@@ -240,7 +244,8 @@ void proxy_time_moved(struct sim_proxy *p)
 bool proxy_is_calm(const struct sim_proxy *p)
 {
     return p->alive &&
-           (!p->control || (control_is_calm(p->control) && sources_are_complete(&p->sources)));
+           (!p->control || (control_is_calm(p->control) && sources_are_complete(&p->sources) &&
+                            !job_draws_is_busy(&p->jobs)));
 }
 
 void proxy_post_drain(struct sim_proxy *p)

@@ -9,6 +9,7 @@
 #include "agreement.h"
 #include "cluster/control_metrics.h"
 #include "ejections.h"
+#include "job_draws.h"
 #include "proxy/metrics.h"
 #include "proxy/worker.h"
 #include "sources.h"
@@ -42,6 +43,7 @@ struct sim_proxy {
     struct io *control_io;
     struct sources sources;
     struct ejections ejections;
+    struct job_draws jobs;
     struct view_post view_post;
     uint64_t view_version;
     struct agreement *agreement; /* loan; of all proxies */

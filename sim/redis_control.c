@@ -299,17 +299,33 @@ static size_t name_at(const struct order *x, uint64_t slot, char *to, size_t siz
     return check_key_print(v->named.class ? &v->named : &plain, to, size);
 }
 
+/* What a name must match is "*", or begins with what stands before that. */
+static bool matches(const struct redis_model *m, uint32_t pattern, const char *name, size_t len)
+{
+    if (pattern == 0)
+        return true;
+    const struct redis_arg *p = &m->args[pattern];
+    return p->len > 0 && p->p[p->len - 1] == '*' && len >= p->len - 1 &&
+           memcmp(p->p, name, p->len - 1) == 0;
+}
+
 /*
- * SCAN cursor [COUNT n]. The cursor is a place in an order that never changes, so what is there
- * from the first call to the last is given, and a call may give nothing though there is more to
- * come, as with a real one.
+ * SCAN cursor [MATCH pattern] [COUNT n]. The cursor is a place in an order that never changes, so
+ * what is there from the first call to the last is given, and a call may give nothing though there
+ * is more to come, as with a real one.
  */
 static bool do_scan(struct order *x)
 {
     struct redis_model *m = x->m;
     uint64_t cursor, count = SCAN_COUNT;
-    bool counted = m->arg_count == 4 && redis_arg_is(m, 2, "count") && take_digits(m, 3, &count);
-    if (!take_digits(m, 1, &cursor) || (m->arg_count != 2 && !counted) || count == 0)
+    uint32_t pattern = 0, at = 2;
+    if (at + 1 < m->arg_count && redis_arg_is(m, at, "match")) {
+        pattern = at + 1;
+        at += 2;
+    }
+    if (at + 1 < m->arg_count && redis_arg_is(m, at, "count") && take_digits(m, at + 1, &count))
+        at += 2;
+    if (!take_digits(m, 1, &cursor) || m->arg_count != at || count == 0)
         return wrong(x, "not a form of SCAN that it knows");
     if (cursor >= SLOTS)
         return wrong(x, "a cursor that it never gave");
@@ -319,7 +335,7 @@ static bool do_scan(struct order *x)
     for (uint64_t slot = cursor; slot < end; slot++) {
         char name[REDIS_NOTE_NAME_MAX];
         size_t len = name_at(x, slot, name, sizeof(name));
-        if (len == 0)
+        if (len == 0 || !matches(m, pattern, name, len))
             continue;
         bytes_print(&names, "$%zu\r\n%s\r\n", len, name);
         found++;

@@ -64,14 +64,20 @@ void stale_begins(struct checker *k, struct check_command *c, int handle)
     }
 }
 
+static void cleared(struct checker *k, unsigned process, uint64_t begun)
+{
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++)
+        if (begun > k->stale.keys[i].newest_begun[process])
+            k->stale.keys[i].newest_begun[process] = begun;
+}
+
 void stale_answered(struct checker *k, struct check_command *c, bool positive, bool certain)
 {
     c->span.ended = next_moment(k);
     c->span.in_doubt = !certain;
     c->span.acknowledged = positive && certain;
-    for (unsigned i = 0; c->span.acknowledged && c->kind == CHECK_FLUSH && i < CHECK_KEYS_MAX; i++)
-        if (c->span.begun > k->stale.keys[i].newest_begun[c->process])
-            k->stale.keys[i].newest_begun[c->process] = c->span.begun;
+    if (c->span.acknowledged && c->kind == CHECK_FLUSH)
+        cleared(k, c->process, c->span.begun);
     if (!c->span.acknowledged || !is_write((enum check_kind)c->kind))
         return;
     for (uint32_t i = 0; i < c->part_count; i++) {
@@ -81,6 +87,16 @@ void stale_answered(struct checker *k, struct check_command *c, bool positive, b
         if (key->class == KEY_STRING && c->span.begun > *newest)
             *newest = c->span.begun;
     }
+}
+
+uint64_t stale_moment(struct checker *k)
+{
+    return next_moment(k);
+}
+
+void stale_all_cleared(struct checker *k, unsigned process, uint64_t begun)
+{
+    cleared(k, process, begun);
 }
 
 /* The moment at which a write ended, or will; UINT64_MAX: nobody knows yet. */
@@ -153,6 +169,7 @@ struct story {
     char text[STORY_MAX];
 };
 
+/* Nobody: something that has cleared all keys. */
 static struct writer begun_at(const struct checker *k, uint64_t moment)
 {
     for (unsigned client = 0; client < CLIENTS; client++) {
@@ -162,7 +179,7 @@ static struct writer begun_at(const struct checker *k, uint64_t moment)
                 return (struct writer){c, client, seq, c->span.ended};
         }
     }
-    unreachable();
+    return (struct writer){0};
 }
 
 /* A line more, as far as there is room. */
@@ -223,19 +240,23 @@ static void tell(struct checker *k, unsigned client, uint32_t seq, const struct 
     const struct check_command *c = &k->clients[client].commands[seq];
     struct writer newer = begun_at(k, floor);
     struct story story = {.len = 0};
+    char who[100] = "A job that removes all keys";
+    if (newer.c)
+        snprintf(who, sizeof(who), "Client %u command %" PRIu32 " (%s), through process %u,",
+                 newer.client, newer.seq, check_kind_name((enum check_kind)newer.c->kind),
+                 newer.c->process);
     tell_owners(k, &p->key, &story);
     tell_steps(&k->stale.keys[p->key.number], &story);
     checker_fail(k,
                  "stale: client %u command %" PRIu32 " (%s, begun at %.3f ms) read of s%u what "
                  "client %u command %" PRIu32 " (%s) wrote, which began at %.3f ms and %s at "
-                 "%.3f ms. Client %u command %" PRIu32 " (%s) began at %.3f ms and was "
-                 "acknowledged at %.3f ms. They went through the processes %u, %u and %u.%s",
+                 "%.3f ms, through the processes %u and %u. %s began at %.3f ms and was "
+                 "acknowledged at %.3f ms.%s",
                  client, seq, check_kind_name((enum check_kind)c->kind), ms_of(c->span.begun),
                  p->key.number, old->client, old->seq,
                  check_kind_name((enum check_kind)old->c->kind), ms_of(old->c->span.begun),
-                 how_it_ended(old->c), ms_of(old->ended), newer.client, newer.seq,
-                 check_kind_name((enum check_kind)newer.c->kind), ms_of(floor), ms_of(newer.ended),
-                 c->process, old->c->process, newer.c->process, story.text);
+                 how_it_ended(old->c), ms_of(old->ended), c->process, old->c->process, who,
+                 ms_of(floor), ms_of(newer.ended), story.text);
 }
 
 void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,

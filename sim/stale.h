@@ -97,6 +97,10 @@ void stale_answered(struct checker *k, struct check_command *c, bool positive, b
 /* A part of a read was answered with these bytes: may it have been? Needs options.stale_checked. */
 void stale_judge(struct checker *k, unsigned client, uint32_t seq, uint32_t part, const char *value,
                  size_t len);
+/* This moment, as of the beginning of a write. */
+uint64_t stale_moment(struct checker *k);
+/* Something that began then in this process has removed all keys, as is acknowledged now. */
+void stale_all_cleared(struct checker *k, unsigned process, uint64_t begun);
 /* A node does something with a key, at checker.step. `verb` is a constant; `orphaned`: the other
  * end of the connection it came on is gone. */
 void stale_executes(struct checker *k, unsigned node, const char *verb, const struct check_key *key,

@@ -4,8 +4,9 @@
  *
  *   settle   connections that were closed with writes on them are killed by their CLIENT ID: a
  *            frozen node would execute those writes when it thaws
- *   join     a node that comes back is settled; then the journal's keys are UNLINKed there, or, if
- *            the journal does not know them all, it is flushed
+ *   join     a node that comes back is settled; then it is gone through for the jobs that it has
+ *            missed, and the journal's keys are UNLINKed there; or, if the journal does not know
+ *            them all, it is flushed
  *   clean    the journal's keys of slots that a node has just been given are UNLINKed there
  *
  * All of it goes on the nodes' probes, so it never waits behind requests, nor they behind it. What
@@ -112,12 +113,11 @@ static void forget_unlinks(struct control *c, const struct control_node *n)
                 e->clean = JOURNAL_NO_NODE;
 }
 
-/* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n)
 {
     struct control *c = n->control;
-    if (n->unlink_failed) {
-        n->unlink_failed = false;
+    if (n->cleaning.failed) {
+        n->cleaning.failed = false;
         n->sweeping = n->swept = false;
         forget_unlinks(c, n);
         node_retry(n, RETRY);
@@ -129,6 +129,22 @@ void cleaner_unlinked(struct control_node *n)
         join_step(n);
     else
         mover_step(c);
+}
+
+static void on_unlinked(struct unlink_group *g)
+{
+    cleaner_unlinked(container_of(g, struct control_node, cleaning));
+}
+
+static void on_refused(struct unlink_group *g, const char *why)
+{
+    /* Who cannot be cleaned cannot be used. */
+    health_eject(container_of(g, struct control_node, cleaning), false, why);
+}
+
+void cleaner_init(struct control_node *n)
+{
+    n->cleaning = (struct unlink_group){.done = on_unlinked, .refused = on_refused};
 }
 
 /* Is an UNLINK of this entry at `n` still to be sent? */
@@ -148,7 +164,7 @@ static bool wants_unlink(const struct control_node *n, uint32_t slot, const stru
 static uint64_t send_unlinks(struct control_node *n)
 {
     struct control *c = n->control;
-    struct unlink_batch b = {.node = n};
+    struct unlink_batch b = {.node = n, .group = &n->cleaning};
     uint64_t sent = 0;
     buf_init(&b.keys);
     for (uint32_t i = 0; i < MAGLEV_SLOTS && !b.failed; i++) {
@@ -163,8 +179,8 @@ static uint64_t send_unlinks(struct control_node *n)
     }
     unlink_send(&b);
     if (b.failed) {
-        if (n->unlinks > 0)
-            n->unlink_failed = true;
+        if (n->cleaning.out > 0)
+            n->cleaning.failed = true;
         else
             forget_unlinks(c, n);
         node_retry(n, RETRY);
@@ -194,7 +210,7 @@ bool cleaner_clean(struct control_node *n)
         sweeper_go_on(n);
         return false;
     }
-    if (n->unlinks > 0 || n->unlink_failed)
+    if (n->cleaning.out > 0 || n->cleaning.failed)
         return false;
     if (!has_unlinks(n))
         return true;
@@ -322,7 +338,7 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
         n->lost = false;
         n->wiped_at = 0;
         unlock(n);
-        go_to(n, JOIN_UNLINK);
+        go_to(n, JOIN_SCAN); /* jobs may be younger than that flush, and other proxies fill it */
     } else if (age < c->settings->flush_interval && n->wiped_at == 0) {
         unlock(n);
         node_retry(n, nsec_min(c->settings->flush_interval - age, NSEC_S));
@@ -356,7 +372,11 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
     n->wiped_at = 0;
     n->lost = n->to_sweep = false;
     forget_at(n, true);
-    joined(n);
+    jobs_node_emptied(n, n->flush_sent);
+    if (list_empty(&n->scans))
+        joined(n);
+    else
+        go_to(n, JOIN_SCAN); /* for a job that was asked for meanwhile */
 }
 
 static bool wants_flush(const struct control_node *n)
@@ -370,12 +390,24 @@ static void join_settle(struct control_node *n)
     if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version))
         node_retry(n, RETRY); /* workers may not yet have told of all */
     else
-        go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_UNLINK);
+        go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_SCAN);
+}
+
+static void join_scan(struct control_node *n)
+{
+    if (!jobs_node_joins(n))
+        cleaner_scanned(n);
+}
+
+void cleaner_scanned(struct control_node *n)
+{
+    if (n->state == NODE_JOINING && n->join == JOIN_SCAN)
+        go_to(n, n->lost ? JOIN_LOCK : JOIN_UNLINK);
 }
 
 static void join_unlink(struct control_node *n)
 {
-    if (n->unlinks > 0)
+    if (n->cleaning.out > 0)
         return;
     if (has_unlinks(n)) {
         metric_add(&n->control->metrics.replays, 1);
@@ -388,6 +420,10 @@ static void join_unlink(struct control_node *n)
         go_to(n, JOIN_LOCK);
         return;
     }
+    if (!list_empty(&n->scans)) { /* another job was asked for meanwhile */
+        go_to(n, JOIN_SCAN);
+        return;
+    }
     forget_at(n, false);
     joined(n);
 }
@@ -396,7 +432,8 @@ static void join_step(struct control_node *n)
 {
     if (n->state != NODE_JOINING)
         return;
-    if (n->control->settings->on_return == ON_RETURN_KEEP && n->wiped_at == 0) {
+    if (n->control->settings->on_return == ON_RETURN_KEEP && n->wiped_at == 0 &&
+        list_empty(&n->scans)) {
         joined(n);
         return;
     }
@@ -413,6 +450,9 @@ static void join_step(struct control_node *n)
     case JOIN_SETTLE:
         join_settle(n);
         return;
+    case JOIN_SCAN:
+        join_scan(n);
+        return;
     case JOIN_UNLINK:
         join_unlink(n);
         return;
@@ -425,6 +465,7 @@ static void join_step(struct control_node *n)
         return;
     case JOIN_FLUSH:
         n->wipe_sent = n->wiped_at;
+        n->flush_sent = control_now(n->control);
         /* It takes the lock away, too; nobody is to have it before the mark is set. */
         ask_to_join(n, flushed, FLUSH, 2);
         also(n, &n->relock_call, LOCK, 6);
@@ -444,6 +485,7 @@ void cleaner_join(struct control_node *n)
     if (is_another_process(n)) { /* and an empty one */
         n->lost = n->to_sweep = false;
         forget_at(n, true);
+        jobs_node_emptied(n, control_now(n->control));
     }
     n->join = JOIN_SETTLE;
     join_step(n);

@@ -36,6 +36,7 @@ struct control_settings control_settings_default(void)
         .grace = 10 * NSEC_S,
         .request_timeout = 100 * NSEC_MS,
         .journal_max = 64 * 1024 * 1024,
+        .jobs_max = 8,
         .hash_tags = true,
     };
 }
@@ -64,6 +65,7 @@ static void node_free(struct control_node *n)
     struct control *c = n->control;
     c->nodes[n->number] = NULL;
     probe_fini(&n->probe);
+    jobs_node_gone(n);
     free_ghosts(&n->ghosts);
     timer_unmake(&n->check);
     timer_unmake(&n->look);
@@ -109,6 +111,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     n->number = number;
     n->member = *m;
     n->pulse = pulse;
+    cleaner_init(n);
     n->probe.timeout = c->settings->timeout;
     n->probe.user = c->settings->user;
     n->probe.password = c->settings->password;
@@ -118,6 +121,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     list_init(&n->relock_call.link);
     list_init(&n->unlock_call.link);
     list_init(&n->sweep_call.link);
+    list_init(&n->scans);
     return n;
 }
 
@@ -217,6 +221,7 @@ static int add_node(struct control *c, const struct member *m)
         c->node_room++;
     if (d)
         recall(n, d);
+    jobs_node_added(n);
     health_start(n);
     return 0;
 }
@@ -529,6 +534,7 @@ int control_new(const struct control_settings *settings, const struct control_op
     list_init(&c->wipes);
     c->departed = calloc(DEPARTED_MAX, sizeof(*c->departed));
     int err = c->adopted && c->nodes && c->departed ? 0 : -ENOMEM;
+    bool has_jobs = !err && (err = jobs_init(&c->jobs, settings)) == 0;
     if (!err)
         err = timer_make(&c->members_timer, &c->loop.timers, on_members_time);
     if (!err) {
@@ -537,6 +543,8 @@ int control_new(const struct control_settings *settings, const struct control_op
             timer_unmake(&c->members_timer);
     }
     if (err) {
+        if (has_jobs)
+            jobs_fini(&c->jobs);
         loop_fini(&c->loop);
         free(c->adopted);
         free(c->nodes);
@@ -560,6 +568,7 @@ struct control *control_free(struct control *c)
     for (uint32_t i = 0; i < c->node_room; i++)
         if (c->nodes[i])
             node_free(c->nodes[i]);
+    jobs_fini(&c->jobs);
     for (unsigned i = 0; i < DEPARTED_MAX; i++)
         forget_departed(&c->departed[i]);
     journal_fini(&c->journal);

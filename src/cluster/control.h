@@ -45,6 +45,7 @@ struct control_settings {
     uint64_t grace;           /* a healthy node that no source names any more is kept so long */
     uint64_t request_timeout; /* of the data plane: after twice that a write is settled, or told */
     uint64_t journal_max;     /* bytes */
+    uint32_t jobs_max;        /* that wait or run at a time; at most JOBS_MAX */
     bool hash_tags;
     struct str user, password; /* of the nodes; loans */
 };
@@ -121,6 +122,20 @@ struct control_ghost {
     struct list link; /* of the control plane */
 };
 void control_tell_ghost(struct control *c, struct control_ghost *g);
+
+/* ---- jobs: job.h ---- */
+
+/* From any thread. A job that removes what `pattern` (at most JOB_PATTERN_MAX bytes) matches, by
+ * SCANs of `count`, at each node at most `rate` keys a second (0: no such limit). `since_ms`: Unix
+ * time. It is in the table when this returns. 0; -EAGAIN: jobs_max are waiting or running; -ENOMEM.
+ */
+int control_start_job(struct control *c, struct str pattern, uint64_t count, uint64_t rate,
+                      uint64_t since_ms, uint64_t *ret_id) MUST_CHECK;
+/* From any thread. Soon it is CANCELLED, if it has not ended before. 0 or -ENOMEM. */
+int control_cancel_job(struct control *c, uint64_t id) MUST_CHECK;
+/* Any thread may read. */
+struct job_table;
+const struct job_table *control_jobs(const struct control *c);
 
 /* A client wants all keys gone. Before any node is told: whoever is not in the ring is noted, to be
  * flushed before it comes back (wiper.c). */

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "cluster/control.h"
 #include "cluster/control_metrics.h"
+#include "cluster/job_table.h"
 #include "cluster/journal.h"
 #include "cluster/probe.h"
 #include "cluster/written.h"
@@ -17,10 +18,28 @@ enum node_state { NODE_NEW, NODE_UP, NODE_OUT, NODE_JOINING };
 #define CONTROL_LOCK_KEY "sumcache:flush"   /* one of them is about to flush it */
 #define CONTROL_MARK_KEY "sumcache:flushed" /* … and has, not long ago */
 
+static inline bool control_is_own_key(struct str key)
+{
+    return str_eq(key, STR(CONTROL_LOCK_KEY)) || str_eq(key, STR(CONTROL_MARK_KEY));
+}
+
+/* UNLINKs that somebody waits for: unlinker.c. Embedded in whoever that is, and kept while any are
+ * out. */
+struct unlink_group {
+    unsigned out;     /* calls out */
+    bool failed;      /* one of them was refused or lost; whoever waits takes it back */
+    uint64_t removed; /* keys that were there; the same */
+    /* The last one that was out has been answered, or lost. */
+    void (*done)(struct unlink_group *g);
+    /* The node says that it does not do it; before `done`. */
+    void (*refused)(struct unlink_group *g, const char *why);
+};
+
 /* What a node that comes back still has to go through. */
 enum join_step {
     JOIN_NONE,
     JOIN_SETTLE, /* old connections are killed, so that nothing old is executed any more */
+    JOIN_SCAN,   /* it is gone through for the jobs that it has missed */
     JOIN_UNLINK, /* the journal's keys are UNLINKed */
     JOIN_LOCK,   /* it will be flushed: who does it? */
     JOIN_ASK,    /* has somebody done it since it went out? */
@@ -54,13 +73,14 @@ struct control_node {
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 
-    bool twin;          /* another name of a server that is in the ring */
-    bool lacks_rights;  /* … at the node, for what keeps old values away; told */
-    bool leaving;       /* no source names it and its grace is over: not in the ring */
-    uint64_t wiped_at;  /* ns: when a client last wanted it flushed while it was out; 0: never */
-    uint64_t wipe_sent; /* wiped_at when the present JOIN_FLUSH was sent */
-    bool lost;          /* it may hold old values that the journal does not know */
-    bool to_sweep;      /* it holds keys of slots that are no longer its own */
+    bool twin;           /* another name of a server that is in the ring */
+    bool lacks_rights;   /* … at the node, for what keeps old values away; told */
+    bool leaving;        /* no source names it and its grace is over: not in the ring */
+    uint64_t wiped_at;   /* ns: when a client last wanted it flushed while it was out; 0: never */
+    uint64_t wipe_sent;  /* wiped_at when the present JOIN_FLUSH was sent */
+    uint64_t flush_sent; /* ns: when that was */
+    bool lost;           /* it may hold old values that the journal does not know */
+    bool to_sweep;       /* it holds keys of slots that are no longer its own */
 
     struct list ghosts; /* connections to be killed, by control_ghost.link */
     struct probe_call kill_call;
@@ -71,9 +91,9 @@ struct control_node {
     uint64_t mark_asked_at; /* ns */
     struct timer wait;      /* a step of joining or cleaning that is tried again */
 
-    /* UNLINKs of the mover's fenced slots, or of a joining node. */
-    unsigned unlinks; /* calls out */
-    bool unlink_failed;
+    struct unlink_group cleaning; /* of the mover's fenced slots, of a joining node, of a sweep */
+
+    struct list scans; /* of jobs, by job_scan.of_node: those that are not done */
 
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
@@ -99,6 +119,12 @@ struct mover {
     bool republish;    /* the last view could not be handed out */
     bool stale_view; /* what it says of nodes, beside where they are in the ring, is out of date */
     struct timer timer; /* tidy, retry */
+};
+
+struct jobs {
+    struct job_table table;
+    struct list all; /* jobs that run, and ended ones that nodes owe */
+    unsigned active;
 };
 
 /*
@@ -134,6 +160,7 @@ struct control {
     struct departed *departed;   /* owned; DEPARTED_MAX */
     struct mover mover;
     struct journal journal;
+    struct jobs jobs;
     struct list wipes;          /* struct control_flush */
     uint64_t wiped_at;          /* ns: when the last of them was answered; 0: never */
     struct timer members_timer; /* when the next member's grace is over */
@@ -207,6 +234,9 @@ bool cleaner_clean(struct control_node *n);
 void cleaner_settle(struct control_node *n); /* kills ghosts, if there are any and it is ready */
 bool cleaner_is_settled(const struct control_node *n);
 void cleaner_on_wait(struct timer *t);
+void cleaner_init(struct control_node *n); /* a new node */
+/* It has been gone through for all jobs that it missed; or could not be, and is lost. */
+void cleaner_scanned(struct control_node *n);
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
 
@@ -217,14 +247,25 @@ void wiper_fini(struct control *c);
 
 /* ---- unlinker.c ---- */
 struct unlink_batch {
-    struct control_node *node; /* its probe is ready */
-    struct buf keys;           /* encoded: "$3\r\nabc\r\n" … */
+    struct control_node *node;  /* its probe is ready */
+    struct unlink_group *group; /* who waits for it */
+    struct buf keys;            /* encoded: "$3\r\nabc\r\n" … */
     uint32_t count;
     uint64_t sent; /* keys */
     bool failed;   /* out of memory: not all were sent */
 };
 void unlink_add(struct unlink_batch *b, struct str key);
 void unlink_send(struct unlink_batch *b); /* what is left in it */
+
+/* ---- jobs.c: what becomes of jobs as nodes go and come ---- */
+int jobs_init(struct jobs *jobs, const struct control_settings *settings) MUST_CHECK; /* -ENOMEM */
+void jobs_fini(struct jobs *jobs); /* nodes are gone by then */
+void jobs_node_added(struct control_node *n);
+void jobs_node_stops(struct control_node *n); /* it is out: its passes are made anew, later */
+bool jobs_node_joins(struct control_node *n); /* goes through it. False: it owes nothing */
+/* It was flushed after `at` (ns), or is another process: it owes no job that is older. */
+void jobs_node_emptied(struct control_node *n, uint64_t at);
+void jobs_node_gone(struct control_node *n); /* its probe is closed */
 
 /* ---- sweeper.c ---- */
 void sweeper_go_on(struct control_node *n); /* or begins */

@@ -30,6 +30,12 @@
     METRIC(flushes_asked, COUNTER, "FLUSHALL and FLUSHDB of clients")                              \
     METRIC(sweeps, COUNTER, "nodes gone through for keys that are not theirs")                     \
     METRIC(swept_keys, COUNTER, "keys unlinked so")                                                \
+    METRIC(jobs_active, GAUGE, "jobs that run")                                                    \
+    METRIC(jobs_done, COUNTER, "jobs that came to their end")                                      \
+    METRIC(jobs_failed, COUNTER, "jobs that a node refused")                                       \
+    METRIC(job_keys_scanned, COUNTER, "keys looked at for jobs")                                   \
+    METRIC(job_keys_unlinked, COUNTER, "keys removed for jobs")                                    \
+    METRIC(job_debts_dropped, COUNTER, "jobs that a node missed, too many: it will be flushed")    \
     METRIC(dns_queries, COUNTER, "questions to DNS")                                               \
     METRIC(dns_failures, COUNTER, "questions to DNS without a useful answer")                      \
     METRIC(dns_failing, GAUGE, "sources of nodes whose last answer was none")

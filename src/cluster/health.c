@@ -101,6 +101,7 @@ void health_eject(struct control_node *n, bool soft, const char *why)
         log_event(c->log, LOG_WARN, "node-join-failed", "node=%s reason=\"%s\"", n->member.name,
                   n->why);
         cleaner_unjoin(n);
+        jobs_node_stops(n);
         n->successes = 0;
         n->hold_until = now + hold(n);
         n->ejections += n->ejections < UINT32_MAX;
@@ -126,6 +127,7 @@ void health_eject(struct control_node *n, bool soft, const char *why)
     n->soft = soft;
     n->successes = 0;
     enter(n, NODE_OUT, why);
+    jobs_node_stops(n);
     metric_add(&c->metrics.node_ejections, 1);
     log_event(c->log, LOG_WARN, "node-ejected", "node=%s reason=\"%s\" hold_ms=%" PRIu64,
               n->member.name, n->why, held / NSEC_MS);

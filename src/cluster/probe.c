@@ -238,6 +238,7 @@ void probe_check(struct probe *p)
     struct io *io = p->loop->io;
     static const struct io_socket_options NO_OPTIONS;
     p->state = PROBE_CONNECTING;
+    p->connections++;
     int handle = p->addr.family == ADDR_NONE ? -EDESTADDRREQ
                                              : io->ops->connect(io->ctx, &p->addr, &NO_OPTIONS);
     int err = handle < 0 ? handle : conn_open(&p->conn, handle);

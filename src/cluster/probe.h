@@ -72,6 +72,7 @@ struct probe {
     uint64_t asked_at;
     uint8_t state;                        /* enum probe_state */
     bool asking;                          /* a PING is out */
+    uint64_t connections;                 /* begun so far */
     char run_id[PROBE_RUN_ID_MAX];        /* of the process it last talked to; "": not known */
     char why[PROBE_WHY_MAX];              /* what the greeting found wrong */
     bool may_unlink, may_kill, may_flush; /* the node lets us */

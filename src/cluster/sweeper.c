@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/control_internal.h"
+#include "cluster/scan_reply.h"
 #include "ring/key_hash.h"
 
 #include <inttypes.h>
@@ -39,59 +40,31 @@ void sweeper_ends(struct control_node *n)
                 journal_entry_forget(e, (uint16_t)n->number);
 }
 
-/* "*2 $cursor *keys" in one piece, as the frame has found it to be. */
-static bool take_line(struct str *s, char type, uint64_t *ret)
-{
-    const char *eol = s->len > 3 && s->p[0] == type ? memchr(s->p, '\r', s->len) : NULL;
-    int64_t value;
-    if (!eol || str_to_i64((struct str){s->p + 1, (size_t)(eol - s->p - 1)}, &value) != 0 ||
-        value < 0)
-        return false;
-    size_t used = (size_t)(eol - s->p) + 2;
-    *s = (struct str){s->p + used, s->len - used};
-    *ret = (uint64_t)value;
-    return true;
-}
-
-static bool take_bulk(struct str *s, struct str *ret)
-{
-    uint64_t len;
-    if (!take_line(s, '$', &len) || s->len < len + 2)
-        return false;
-    *ret = (struct str){s->p, (size_t)len};
-    *s = (struct str){s->p + len + 2, s->len - len - 2};
-    return true;
-}
-
 /* UNLINKs those that are not its own. False: it is not what SCAN answers. */
-static bool take_scanned(struct control_node *n, struct str s)
+static bool take_scanned(struct control_node *n, struct str whole)
 {
     struct control *c = n->control;
     const struct mover *m = &c->mover;
-    uint64_t two, count, cursor = 0;
-    struct str text, key;
-    if (!take_line(&s, '*', &two) || two != 2 || !take_bulk(&s, &text) ||
-        !take_line(&s, '*', &count))
+    struct scan_reply r;
+    struct str key;
+    if (scan_reply_begin(whole, &r) != 0)
         return false;
-    for (size_t i = 0; i < text.len; i++)
-        cursor = cursor * 10 + (uint64_t)(text.p[i] - '0');
-    struct unlink_batch b = {.node = n};
+    struct unlink_batch b = {.node = n, .group = &n->cleaning};
     buf_init(&b.keys);
-    for (uint64_t i = 0; i < count && !b.failed; i++) {
-        if (!take_bulk(&s, &key)) {
+    while (r.keys > 0 && !b.failed) {
+        if (scan_reply_next(&r, &key) != 0) {
             buf_clear(&b.keys, &c->chunks);
             return false;
         }
         uint32_t slot = maglev_slot(key_hash(key, c->settings->hash_tags));
-        bool ours = str_eq(key, STR(CONTROL_LOCK_KEY)) || str_eq(key, STR(CONTROL_MARK_KEY));
-        if (ours || (m->owner[slot] == n->number && !m->fenced[slot]))
+        if (control_is_own_key(key) || (m->owner[slot] == n->number && !m->fenced[slot]))
             continue;
         metric_add(&c->metrics.swept_keys, 1);
         unlink_add(&b, key);
     }
     unlink_send(&b);
     if (!b.failed)
-        n->sweep_cursor = cursor;
+        n->sweep_cursor = r.cursor;
     return !b.failed;
 }
 
@@ -122,7 +95,7 @@ static void swept(struct probe_call *call, const struct probe_reply *r)
     }
     if (n->sweep_cursor == 0) {
         n->swept = true;
-        if (n->unlinks == 0)
+        if (n->cleaning.out == 0)
             cleaner_unlinked(n);
     } else if (n->lost && n->control->mover.fenced_count > 0) {
         sweeper_go_on(n); /* somebody waits for it */

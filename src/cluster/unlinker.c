@@ -13,26 +13,27 @@ enum {
 
 struct unlink_call {
     struct probe_call call;
-    struct control_node *node;
+    struct unlink_group *group;
 };
 
 static void unlinked(struct probe_call *call, const struct probe_reply *r)
 {
     struct unlink_call *u = container_of(call, struct unlink_call, call);
-    struct control_node *n = u->node;
-    bool refused = r && r->type == '-';
-    char why[CONTROL_WHY_MAX] = "";
-    if (refused)
+    struct unlink_group *g = u->group;
+    free(u);
+    must(g->out > 0);
+    g->out--;
+    if (r && r->type == ':' && r->number > 0)
+        g->removed += (uint64_t)r->number;
+    g->failed = g->failed || !r || r->type == '-';
+    if (r && r->type == '-') {
+        char why[CONTROL_WHY_MAX];
         snprintf(why, sizeof(why), "UNLINK: %.*s", (int)(r->text.len < 80 ? r->text.len : 80),
                  r->text.p);
-    free(u);
-    must(n->unlinks > 0);
-    n->unlinks--;
-    n->unlink_failed = n->unlink_failed || !r || refused;
-    if (refused) /* who cannot be cleaned cannot be used */
-        health_eject(n, false, why);
-    if (n->unlinks == 0)
-        cleaner_unlinked(n);
+        g->refused(g, why);
+    }
+    if (g->out == 0)
+        g->done(g);
 }
 
 void unlink_send(struct unlink_batch *b)
@@ -51,11 +52,11 @@ void unlink_send(struct unlink_batch *b)
         free(u);
     } else {
         buf_move_all(&command, &b->keys);
-        u->node = b->node;
+        u->group = b->group;
         u->call.done = unlinked;
         if (probe_send(&b->node->probe, &u->call, &command) != 0)
             unreachable(); /* it is ready, and the bytes are there */
-        b->node->unlinks++;
+        b->group->out++;
         b->sent += b->count;
     }
     b->count = 0;

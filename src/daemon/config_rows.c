@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/discovery.h"
+#include "cluster/job_table.h"
 #include "daemon/config_policy.h"
 #include "ring/maglev.h"
 
@@ -82,6 +83,9 @@ const struct config_row CONFIG_ROWS[] = {
     {"timeouts", "gather_replies", CONFIG_DURATION, true, PROXY(gather_time), NSEC_US, 10 * NSEC_MS,
      NULL, "the first replies of a pipeline wait so long for the rest of them; 0: never"},
 
+    {"timeouts", "tag", CONFIG_DURATION, false, PROXY(tag_ttl), NSEC_S, 365 * 24 * 60 * MINUTE,
+     NULL, "a tag that was not asked for so long by SUMCACHE.SET or TAGS is forgotten"},
+
     {"on_failure", "reads", CONFIG_CHOICE, false, PROXY(reads), 0, 0, READS,
      "what a read gets when its node failed: as if the key were not there, or an error"},
     {"on_failure", "writes", CONFIG_CHOICE, false, AT(failed_writes), 0, 0, WRITES,
@@ -114,6 +118,8 @@ const struct config_row CONFIG_ROWS[] = {
 
     {"limits", "journal", CONFIG_SIZE, true, CONTROL(journal_max), 64 * KB, TB, NULL,
      "bytes to remember keys that were written away from home; above, nodes are flushed"},
+    {"limits", "jobs", CONFIG_COUNT, false, CONTROL(jobs_max), 1, JOBS_MAX, NULL,
+     "jobs of SUMCACHE.UNLINK that run at a time; above, an error"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,

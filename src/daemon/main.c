@@ -5,6 +5,7 @@
 #include "daemon/nodes_command.h"
 #include "daemon/options.h"
 #include "daemon/ring_command.h"
+#include "daemon/unlink_command.h"
 #include "os/file.h"
 
 #include <errno.h>
@@ -73,6 +74,8 @@ int main(int argc, char **argv)
         return ring_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "nodes") == 0)
         return nodes_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "unlink") == 0)
+        return unlink_command(argc - 1, argv + 1, stdout, stderr);
     struct options options;
     char error[OPTIONS_ERROR_MAX];
     int err = options_read(&options, argc, argv, error);

@@ -5,12 +5,10 @@
  */
 #include "daemon/nodes_command.h"
 
-#include "base/addr.h"
 #include "base/nsec.h"
+#include "daemon/ask.h"
 #include "daemon/nodes_report.h"
-#include "os/host.h"
 #include "os/process.h"
-#include "resp/frame.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -20,13 +18,6 @@
 
 enum exit_status { NODES_WELL = 0, NODES_NOT_WELL = 1, NODES_UNKNOWN = 2 };
 
-enum {
-    DEFAULT_PORT = 6379,
-    ANSWER_MAX =
-        16 * 1024 * 1024, /* far more than a line for each of the most nodes there may be */
-};
-
-#define PATIENCE   (5 * NSEC_S) /* a proxy answers INFO from memory */
 #define WATCH_EACH NSEC_S
 
 static const char HELP[] =
@@ -64,71 +55,10 @@ __attribute__((format(printf, 2, 3))) static int fail(const struct request *r, c
 
 /* ---- asking ---- */
 
-struct answer {
-    struct frame frame;
-    struct frame_limits limits;
-    char *bytes; /* owned */
-    size_t len;
-    int err; /* -ENOMEM, -EMSGSIZE, or -EPROTO: what comes is not RESP */
-};
-
-static bool take(void *owner, const char *bytes, size_t len)
-{
-    struct answer *a = owner;
-    size_t used;
-    enum frame_result result = frame_feed(&a->frame, bytes, len, &used);
-    if (result == FRAME_BAD)
-        a->err = -EPROTO;
-    else if (a->len + used > ANSWER_MAX)
-        a->err = -EMSGSIZE;
-    if (a->err)
-        return true;
-    char *more = realloc(a->bytes, a->len + used);
-    if (!more) {
-        a->err = -ENOMEM;
-        return true;
-    }
-    memcpy(more + a->len, bytes, used);
-    a->bytes = more;
-    a->len += used;
-    return result == FRAME_READY;
-}
-
-/* Its text: of a bulk string that, of a line what comes behind its type. */
-static struct str text_of(const struct answer *a)
-{
-    const char *eol = memchr(a->bytes, '\n', a->len);
-    size_t line = (size_t)(eol - a->bytes) + 1; /* a frame has seen one */
-    if (a->frame.type == '$' && !a->frame.is_null)
-        return (struct str){a->bytes + line, a->len - line - 2};
-    return (struct str){a->bytes + 1, line - 3};
-}
-
-static int find_proxy(const struct request *r, struct addr *ret_at)
-{
-    struct str text = str_of(r->connect), host;
-    uint16_t port;
-    const char *why;
-    int64_t bare;
-    if (str_to_i64(text, &bare) == 0 && bare >= 1 && bare <= UINT16_MAX) {
-        *ret_at = (struct addr){ADDR_V4, (uint16_t)bare, {127, 0, 0, 1}};
-        return 0;
-    }
-    if (addr_split_host_port(text, &host, &port) != 0)
-        return fail(r, "--connect: not HOST:PORT: %.300s", r->connect);
-    if (host_find(host, port ? port : DEFAULT_PORT, ret_at, &why) != 0)
-        return fail(r, "%s cannot be found: %s", r->connect, why);
-    return 0;
-}
-
-static int show(const struct request *r, const struct answer *a)
+static int show(const struct request *r, const struct ask *a)
 {
     struct nodes_report report;
-    struct str text = text_of(a);
-    if (a->frame.type == '-')
-        return fail(r, "%s answers: %.*s", r->connect, (int)(text.len < 300 ? text.len : 300),
-                    text.p);
-    int err = a->frame.type == '$' ? nodes_report_read(text, &report) : -EPROTO;
+    int err = a->type == '$' ? nodes_report_read(a->text, &report) : -EPROTO;
     if (err == -ENOMEM)
         return fail(r, "out of memory");
     if (err)
@@ -142,29 +72,16 @@ static int show(const struct request *r, const struct answer *a)
     return status;
 }
 
-static int ask(const struct request *r)
+static int ask_nodes(const struct request *r)
 {
     static const char INFO[] = "*2\r\n$4\r\nINFO\r\n$8\r\nsumcache\r\n";
-    struct answer a = {.limits = {.bulk_max = ANSWER_MAX,
-                                  .elements_max = 16,
-                                  .depth_max = 1,
-                                  .line_max = FRAME_LINE_MAX}};
-    struct addr at;
-    int status = find_proxy(r, &at);
-    if (status != 0)
-        return status;
-    frame_init(&a.frame, FRAME_REPLY, &a.limits);
-    int err = host_ask(&at, STR(INFO), PATIENCE, take, &a);
-    err = err ? err : a.err;
-    if (err == -EPROTO)
-        status = fail(r, "%s is no sumcache: it does not answer as Redis does", r->connect);
-    else if (err == -ETIMEDOUT)
-        status = fail(r, "%s does not answer within %d s", r->connect, (int)(PATIENCE / NSEC_S));
-    else if (err)
-        status = fail(r, "%s cannot be asked: %s", r->connect, strerror(-err));
+    struct ask a;
+    int status;
+    if (ask_init(&a, r->connect) != 0 || ask(&a, STR(INFO)) != 0)
+        status = fail(r, "%s", a.why);
     else
         status = show(r, &a);
-    free(a.bytes);
+    ask_fini(&a);
     return status;
 }
 
@@ -210,13 +127,13 @@ int nodes_command(int argc, char **argv, FILE *out, FILE *err)
         fputs(HELP, out);
         r.watch = false;
     } else {
-        status = ask(&r);
+        status = ask_nodes(&r);
     }
     while (r.watch && is_written(&r)) {
         process_sleep_ns(WATCH_EACH);
         if (!r.json)
             fputc('\n', out);
-        status = ask(&r); /* one that is gone may come back: somebody watches it restart */
+        status = ask_nodes(&r); /* one that is gone may come back: somebody watches it restart */
     }
     return is_written(&r) ? status : fail(&r, "cannot write: %s", strerror(errno));
 }

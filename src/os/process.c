@@ -187,6 +187,12 @@ bool process_write_stderr(const char *line, size_t len)
     return write(STDERR_FILENO, line, len) == (ssize_t)len;
 }
 
+bool process_is_terminal(FILE *stream)
+{
+    int fd = fileno(stream); /* -1: it is in memory */
+    return fd >= 0 && isatty(fd) == 1;
+}
+
 int process_find_program(const char *name, char *to, size_t size)
 {
     const char *path = getenv("PATH");

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* What the main thread waits for. */
 enum {
@@ -62,6 +63,9 @@ int process_raise_file_limit(uint64_t need, uint64_t *ret_limit) MUST_CHECK;
  * by two threads at once: both could be told that there is room for one.
  */
 bool process_write_stderr(const char *line, size_t len);
+
+/* Does what is written there go to a terminal? */
+bool process_is_terminal(FILE *stream);
 
 /* Finds an executable file in those directories of $PATH that are given in full: where we are
  * started is no place to take programs from. -ENOENT; -ENAMETOOLONG. */

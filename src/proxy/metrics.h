@@ -30,6 +30,10 @@
     METRIC(requests_denied, COUNTER, "commands that are shut: commands.allow, commands.deny")      \
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
+    METRIC(jobs_refused, COUNTER, "jobs not begun: limits.jobs")                                   \
+    METRIC(tagged_hits, COUNTER, "SUMCACHE.GETs that gave a value")                                \
+    METRIC(tagged_misses, COUNTER, "SUMCACHE.GETs that gave none")                                 \
+    METRIC(tagged_outdated, COUNTER, "of those: the generation of a tag was another, or lost")     \
     METRIC(requests_timed_out, COUNTER, "no first byte before the deadline")                       \
     METRIC(requests_node_down, COUNTER, "answered at once: the node is down")                      \
     METRIC(requests_node_closed, COUNTER, "the node closed the connection")                        \

@@ -8,6 +8,7 @@
 #include "proxy/local.h"
 #include "proxy/retry.h"
 #include "proxy/settle.h"
+#include "proxy/tags.h"
 #include "proxy/worker_internal.h"
 #include "ring/key_hash.h"
 
@@ -130,8 +131,7 @@ static void forget_behind(struct worker *w)
     w->behind_count = 0;
 }
 
-/* Is there a rule that forbids the request because of the key at argument `index`? */
-static enum policy_verdict judge(struct worker *w, const struct command *command, size_t index,
+enum policy_verdict router_judge(struct worker *w, const struct command *command, size_t index,
                                  struct str key, const struct policy_rule **ret_rule)
 {
     const struct policy_rule *rule = policy_find(&w->settings->policy, key);
@@ -165,7 +165,7 @@ static bool rules_admit(struct client *c, const struct command *command)
         struct str key = args_str(&w->args, index);
         const struct policy_rule *rule = NULL;
         bool lost = !key.p && args_len(&w->args, index) > 0; /* whoever hashes it tells */
-        enum policy_verdict v = lost ? POLICY_ADMITS : judge(w, command, index, key, &rule);
+        enum policy_verdict v = lost ? POLICY_ADMITS : router_judge(w, command, index, key, &rule);
         if (v != POLICY_ADMITS) {
             struct request *r;
             struct reply_out o = client_reply_begin(c, &r);
@@ -206,6 +206,18 @@ static bool note_written(struct worker *w, struct str key, uint64_t hash)
         return false;
     written_add(w->written, maglev_slot(hash), node->pulse->node, key);
     return true;
+}
+
+bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash)
+{
+    uint8_t flags = view_flags(w->view, hash);
+    if (flags == 0)
+        return true;
+    if (use == ROUTER_READS)
+        return !(flags & (VIEW_PARTING | VIEW_FENCED));
+    if (flags & VIEW_FENCED && use != ROUTER_OVERWRITES)
+        return false;
+    return note_written(w, key, hash);
 }
 
 /* May a request be sent for a key whose slot has these flags (VIEW_…)? Notes what it writes. */
@@ -468,6 +480,9 @@ void router_route(struct client *c, struct buf *from)
     case COMMAND_ALL_NODES:
         all_nodes_start(c, command);
         return;
+    case COMMAND_TAGS:
+        tags_start(c, command);
+        return;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
         route_by_keys(c, command, from);
@@ -515,7 +530,7 @@ static bool rules_admit_upload(struct request *r, struct str key)
     struct worker *w = c->worker;
     const struct command *command = r->command;
     const struct policy_rule *rule;
-    enum policy_verdict v = judge(w, command, (size_t)command->first, key, &rule);
+    enum policy_verdict v = router_judge(w, command, (size_t)command->first, key, &rule);
     if (v == POLICY_ADMITS && rule && rule->max_value > 0 && c->frame.body_left > 0 &&
         frame_body(&c->frame) > rule->max_value) {
         metric_add(&w->metrics.policy_too_long, 1);

@@ -21,6 +21,7 @@ struct proxy_settings proxy_settings_default(void)
         .gather_share = 8,             /* 4 took 15 % of the throughput of 16 clients, 8 none */
         .backoff_min = 50 * NSEC_MS,
         .backoff_max = 1 * NSEC_S,
+        .tag_ttl = UINT64_C(30) * 24 * 3600 * NSEC_S,
         .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */
         .clients_max = 10000,         /* as redis-server */
         .client_pending_max = 1024,

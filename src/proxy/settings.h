@@ -33,6 +33,7 @@ struct proxy_settings {
     uint32_t gather_share;             /* and that is at most one share-th of what clients wait
                                           anyway: see pace.h. Of no use to operators: no row */
     uint64_t backoff_min, backoff_max; /* between two connects to one node */
+    uint64_t tag_ttl;                  /* of a tag's generation, since it was last handed out */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
     uint32_t clients_max;        /* whole process */

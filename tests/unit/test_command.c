@@ -113,7 +113,8 @@ static void rows_make_sense(void **state)
         if (c->miss != MISS_NEVER) {
             assert_true(c->flags & COMMAND_READ);
             assert_false(c->flags & COMMAND_WRITE);
-            assert_true(c->way == COMMAND_FORWARD || c->way == COMMAND_SPLIT);
+            assert_true(c->way == COMMAND_FORWARD || c->way == COMMAND_SPLIT ||
+                        c->way == COMMAND_TAGS);
         }
         /* Nothing that blocks goes to a node, but for what command_find_keys() denies by form. */
         if (c->flags & COMMAND_BLOCKS)

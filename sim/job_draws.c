@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "job_draws.h"
+
+#include "base/nsec.h"
+#include "cluster/job_table.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+void job_draws_init(struct job_draws *d, struct io_sim *world, struct checker *checker,
+                    const struct sim_options *options, unsigned process, struct control *control)
+{
+    bool draws = control && options->job_interval > 0;
+    *d = (struct job_draws){
+        .world = world,
+        .checker = checker,
+        .options = options,
+        .process = process,
+        .control = control,
+        .next_at = draws ? io_sim_now(world) + options->job_interval : NSEC_NEVER,
+    };
+}
+
+uint64_t job_draws_next(const struct job_draws *d)
+{
+    if (!d->control || d->id != 0)
+        return NSEC_NEVER; /* what moves a job is somebody's turn */
+    return d->next_at;
+}
+
+static void look_at(struct job_draws *d)
+{
+    struct job_info j;
+    if (!job_table_find(control_jobs(d->control), d->id, &j)) {
+        checker_fail(d->checker, "job %" PRIu64 " is gone from the table", d->id);
+        return;
+    }
+    enum job_state state = (enum job_state)j.figures[JOB_STATE];
+    if (job_state_is_active(state))
+        return;
+    if (state != JOB_DONE)
+        checker_fail(d->checker, "job %" PRIu64 " is %s: %s", d->id, job_state_name(state), j.why);
+    stale_all_cleared(d->checker, d->process, d->begun);
+    d->done++;
+    d->id = 0;
+    uint64_t now = io_sim_now(d->world);
+    d->next_at = now < d->options->end_of_faults ? now + d->options->job_interval : NSEC_NEVER;
+}
+
+void job_draws_run(struct job_draws *d)
+{
+    if (!d->control)
+        return; /* its process has ended */
+    if (d->id != 0) {
+        look_at(d);
+        return;
+    }
+    if (io_sim_now(d->world) < d->next_at)
+        return;
+    uint64_t rate = rng_below(io_sim_rng(d->world), 2) * 1000;
+    uint64_t count = 1 + rng_below(io_sim_rng(d->world), 100);
+    d->begun = stale_moment(d->checker);
+    int err = control_start_job(d->control, STR("*"), count, rate, 0, &d->id);
+    if (err)
+        checker_fail(d->checker, "a job cannot begin: %d", err);
+}
