@@ -118,6 +118,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     list_init(&n->relock_call.link);
     list_init(&n->unlock_call.link);
     list_init(&n->sweep_call.link);
+    list_init(&n->figures_call.link);
     return n;
 }
 

@@ -72,6 +72,8 @@ struct control_node {
     unsigned unlinks; /* calls out */
     bool unlink_failed;
 
+    struct probe_call figures_call;
+
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
     bool sweeping;

@@ -5,6 +5,7 @@
 #include "base/nsec.h"
 #include "proxy/info.h"
 #include "proxy/lanes.h"
+#include "proxy/node_sums.h"
 #include "proxy/worker_internal.h"
 
 #include <fnmatch.h>
@@ -99,11 +100,12 @@ static void change_proto(struct client *c, uint8_t proto)
 
 static void write_hello(struct client *c, struct reply_out *o)
 {
+    char version[FIGURES_VERSION_MAX];
     reply_map(o, 7);
     reply_bulk(o, STR("server"));
     reply_bulk(o, STR("redis"));
     reply_bulk(o, STR("version"));
-    reply_bulk(o, STR(INFO_REDIS_VERSION));
+    reply_bulk(o, str_of(node_sums_version(c->worker, version)));
     reply_bulk(o, STR("proto"));
     reply_int(o, c->proto);
     reply_bulk(o, STR("id"));
@@ -345,6 +347,8 @@ struct config_shown {
 static void answer_config_get(struct client *c, struct reply_out *o)
 {
     const struct proxy_settings *s = c->worker->settings;
+    struct node_sums sums = node_sums_of(c->worker);
+    const char *policy = figures_policy_name(sums.of[FIGURE_POLICY]);
     struct config_shown shown[] = {
         {"save", ""},
         {"appendonly", "no"},
@@ -354,11 +358,15 @@ static void answer_config_get(struct client *c, struct reply_out *o)
         {"timeout", ""},
         {"maxclients", ""},
         {"proto-max-bulk-len", ""},
+        {"maxmemory", ""},
     };
     enum { SHOWN = sizeof(shown) / sizeof(shown[0]) };
     snprintf(shown[5].value, sizeof(shown[5].value), "%" PRIu64, s->client_idle_timeout / NSEC_S);
     snprintf(shown[6].value, sizeof(shown[6].value), "%u", s->clients_max);
     snprintf(shown[7].value, sizeof(shown[7].value), "%" PRIu64, s->value_max);
+    snprintf(shown[8].value, sizeof(shown[8].value), "%" PRIu64, sums.of[FIGURE_MAXMEMORY]);
+    if (policy) /* else the nodes differ, or none has told: what nodes of a cache should have */
+        str_fill(shown[3].value, sizeof(shown[3].value), str_of(policy));
     bool wanted[SHOWN] = {false};
     size_t count = 0;
     for (size_t i = 2; i < arg_count(c); i++) {
