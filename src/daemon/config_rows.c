@@ -115,6 +115,8 @@ const struct config_row CONFIG_ROWS[] = {
      "connected clients"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,
      "requests of one client under way; at the limit it is not read"},
+    {"limits", "roll_calls", CONFIG_COUNT, false, PROXY(roll_calls_max), 1, 1000, NULL,
+     "CLIENT LIST, KILL and PAUSE under way at a time, per worker; more are refused"},
     {"limits", "client_output", CONFIG_SIZE, false, PROXY(client_output_max), MB, TB, NULL,
      "bytes owed to one client; above, it is closed"},
     {"limits", "memory", CONFIG_SIZE, false, PROXY(memory_max), MB, 64 * TB, NULL,

@@ -356,6 +356,9 @@ void router_route(struct client *c, struct buf *from)
         refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
+    c->last_command = command;
+    if (w->pause.is_on && client_pause_holds(c, command))
+        return;
     switch ((enum command_way)command->way) {
     case COMMAND_LOCAL:
         metric_add(&w->metrics.requests_local, 1);
@@ -465,6 +468,9 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_GATHER;
     if (count <= (size_t)command->first)
         return ROUTER_WAIT;
+    if (c->worker->pause.is_on && client_pause_holds(c, command))
+        return ROUTER_WAIT;
+    c->last_command = command;
     begin_upload(c, command);
     return ROUTER_UPLOAD;
 }

@@ -423,7 +423,8 @@ static int append_reply(struct upstream *u, const uint8_t *bytes, size_t len)
 static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
 {
     struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
-    if (p && !p->request && u->state == UPSTREAM_READY)
+    bool wanted = p && p->request && (!p->request->muted || p->request->fanout);
+    if (p && !wanted && u->state == UPSTREAM_READY)
         u->dropping = true;
     /* What has to be gathered though it is long takes no more than its share. */
     if (u->in.len + len > u->worker->settings->bulk_above && !lanes_has_room(u->worker, len))
