@@ -31,7 +31,7 @@ bool reply_stream_wants(const struct upstream *u)
     if (u->state != UPSTREAM_READY || u->dropping)
         return false;
     const struct request *r = list_first(&u->sent, struct part, queue)->request;
-    return r && !r->fanout && !r->muted &&
+    return r && !r->gather && !r->muted &&
            u->frame.len + u->frame.body_left > u->worker->settings->bulk_above;
 }
 
