@@ -5,7 +5,8 @@
  *   settle   connections that were closed with writes on them are killed by their CLIENT ID: a
  *            frozen node would execute those writes when it thaws
  *   join     a node that comes back is settled; then the journal's keys are UNLINKed there, or, if
- *            the journal does not know them all, it is flushed
+ *            the journal does not know them all, it is flushed; last it is given the scripts that
+ *            it lacks (loader.c)
  *   clean    the journal's keys of slots that a node has just been given are UNLINKed there
  *
  * All of it goes on the nodes' probes, so it never waits behind requests, nor they behind it. What
@@ -227,8 +228,25 @@ static void forget_at(struct control_node *n, bool all)
 
 static void joined(struct control_node *n)
 {
+    go_to(n, JOIN_LOAD);
+}
+
+void cleaner_loaded(struct control_node *n)
+{
+    if (n->join != JOIN_LOAD)
+        return;
     n->join = JOIN_NONE;
+    n->fresh = false;
     health_admit(n);
+}
+
+static void join_load(struct control_node *n)
+{
+    loader_go_on(n);
+    if (loader_is_done(n))
+        cleaner_loaded(n);
+    else
+        node_retry(n, RETRY_SLOW);
 }
 
 static void ask_to_join(struct control_node *n,
@@ -333,7 +351,7 @@ static void also(struct control_node *n, struct probe_call *call, const struct s
 
 static bool wants_flush(const struct control_node *n)
 {
-    return n->lost || n->control->settings->on_return == ON_RETURN_FLUSH;
+    return n->lost || (n->control->settings->on_return == ON_RETURN_FLUSH && !n->fresh);
 }
 
 static void join_settle(struct control_node *n)
@@ -368,7 +386,7 @@ static void join_step(struct control_node *n)
 {
     if (n->state != NODE_JOINING)
         return;
-    if (n->control->settings->on_return == ON_RETURN_KEEP) {
+    if (n->control->settings->on_return == ON_RETURN_KEEP && n->join != JOIN_LOAD) {
         joined(n);
         return;
     }
@@ -404,6 +422,9 @@ static void join_step(struct control_node *n)
     case JOIN_MARK:
         ask_to_join(n, marked, MARK, 5);
         also(n, &n->unlock_call, UNLOCK, 2);
+        return;
+    case JOIN_LOAD:
+        join_load(n);
         return;
     case JOIN_NONE:
         break;

@@ -26,6 +26,7 @@ enum join_step {
     JOIN_ASK,    /* has somebody done it since it went out? */
     JOIN_FLUSH,
     JOIN_MARK,
+    JOIN_LOAD, /* scripts and functions that it lacks are loaded */
 };
 
 struct control_node {
@@ -73,6 +74,13 @@ struct control_node {
     bool unlink_failed;
 
     struct probe_call figures_call;
+
+    /* Numbers of the script store: up to which it has all, up to which it was sent. */
+    uint64_t loaded, load_sent;
+    unsigned loads; /* calls out */
+    bool load_failed;
+    char load_run_id[PROBE_RUN_ID_MAX]; /* of the process that has them */
+    bool fresh; /* it was new when it had to wait for its scripts: used as it is, never flushed */
 
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
@@ -131,6 +139,7 @@ struct control {
     struct departed *departed;   /* owned; DEPARTED_MAX */
     struct mover mover;
     struct journal journal;
+    struct scripts scripts;
     struct timer members_timer; /* when the next member's grace is over */
     struct control_metrics metrics;
     bool stopping;
@@ -204,6 +213,13 @@ bool cleaner_is_settled(const struct control_node *n);
 void cleaner_on_wait(struct timer *t);
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
+
+/* All that it lacked has been loaded. */
+void cleaner_loaded(struct control_node *n);
+
+/* ---- loader.c ---- */
+void loader_go_on(struct control_node *n); /* loads what it lacks, if it is ready */
+bool loader_is_done(const struct control_node *n);
 
 /* ---- unlinker.c ---- */
 struct unlink_batch {

@@ -239,6 +239,8 @@ static void on_well(struct probe *p, uint64_t took_ns)
     n->latency = took_ns;
     atomic_store_explicit(&n->pulse->check_ns, took_ns, memory_order_relaxed);
     ask_figures(n);
+    if (n->state != NODE_OUT) /* it gets them when it joins */
+        loader_go_on(n);
     cleaner_settle(n);
     if (is_twin(n)) {
         check_again(n);

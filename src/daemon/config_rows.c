@@ -113,6 +113,8 @@ const struct config_row CONFIG_ROWS[] = {
 
     {"limits", "journal", CONFIG_SIZE, true, CONTROL(journal_max), 64 * KB, TB, NULL,
      "bytes to remember keys that were written away from home; above, nodes are flushed"},
+    {"limits", "scripts", CONFIG_SIZE, true, CONTROL(scripts_max), KB, GB, NULL,
+     "bytes of scripts and functions that are kept, for nodes that come later"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,

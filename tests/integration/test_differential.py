@@ -307,7 +307,7 @@ def test_crossslot(client, nodes, proxy):
     ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "k", ">"], ["WAIT", "0", "0"], ["WATCH", "k"], ["UNWATCH"],
     ["SUBSCRIBE", "c"], ["PSUBSCRIBE", "c"], ["SSUBSCRIBE", "c"], ["MONITOR"],
     ["SHUTDOWN"], ["DEBUG", "SLEEP", "10"], ["SYNC"], ["PSYNC", "?", "-1"], ["REPLICAOF", "NO", "ONE"],
-    ["SAVE"], ["CONFIG", "SET", "maxmemory", "1"], ["MIGRATE", "127.0.0.1", "1", "k", "0", "1"], ["SWAPDB", "0", "1"],
+    ["SAVE"], ["CONFIG", "REWRITE"], ["MIGRATE", "127.0.0.1", "1", "k", "0", "1"], ["SWAPDB", "0", "1"],
     ["SORT", "k", "BY", "w_*"], ["SORT", "k", "GET", "w_*"],
 ])
 def test_refused(client, proxy, nodes, command):
