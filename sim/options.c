@@ -374,6 +374,14 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     }
 }
 
+static void draw_flushes(struct sim_options *o, uint64_t seed)
+{
+    struct rng r = {seed ^ UINT64_C(0x666c757368657331)};
+    rng_next(&r);
+    o->proxy.fanout_timeout = o->proxy.request_timeout * between(&r, 1, 5);
+    o->flush_chance = maybe(&r, 3, 60);
+}
+
 void sim_options_draw(struct sim_options *o, uint64_t seed)
 {
     draw_all(o, seed);
@@ -386,4 +394,5 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
         o->calm = false;
     }
     o->stale_checked = o->calm || o->has_control;
+    draw_flushes(o, seed);
 }

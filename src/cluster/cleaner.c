@@ -228,25 +228,15 @@ static void forget_at(struct control_node *n, bool all)
 
 static void joined(struct control_node *n)
 {
-    go_to(n, JOIN_LOAD);
-}
-
-void cleaner_loaded(struct control_node *n)
-{
-    if (n->join != JOIN_LOAD)
-        return;
     n->join = JOIN_NONE;
     n->fresh = false;
     health_admit(n);
 }
 
-static void join_load(struct control_node *n)
+void cleaner_loaded(struct control_node *n)
 {
-    loader_go_on(n);
-    if (loader_is_done(n))
-        cleaner_loaded(n);
-    else
-        node_retry(n, RETRY_SLOW);
+    if (n->join == JOIN_LOAD)
+        join_step(n);
 }
 
 static void ask_to_join(struct control_node *n,
@@ -294,14 +284,16 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
     struct control *c = n->control;
     /* Until then something may have been done there that the journal does not know. */
     uint64_t since = n->lost && n->settled_at > n->out_since ? n->settled_at : n->out_since;
+    since = n->wiped_at > since ? n->wiped_at : since;
     uint64_t age = NSEC_NEVER; /* when it was asked, or a little less */
     if (r->type == ':' && r->number > 0 && r->number <= MARK_MS)
         age = (uint64_t)(MARK_MS - r->number + 1) * NSEC_MS;
     if (n->mark_asked_at > since && age < n->mark_asked_at - since) { /* by another proxy */
         metric_add(&c->metrics.flushes_spared, 1);
         n->lost = false;
+        n->wiped_at = 0;
         go_to(n, JOIN_UNLINK);
-    } else if (age < c->settings->flush_interval) {
+    } else if (age < c->settings->flush_interval && n->wiped_at == 0) {
         node_retry(n, nsec_min(c->settings->flush_interval - age, NSEC_S));
         n->join = JOIN_LOCK;
     } else {
@@ -323,7 +315,14 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
         return;
     metric_add(&n->control->metrics.flushes, 1);
     log_event(n->control->log, LOG_WARN, "node-flushed", "node=%s reason=\"%s\"", n->member.name,
-              n->lost ? "the journal does not know all that it missed" : "on_return");
+              n->lost       ? "the journal does not know all that it missed"
+              : n->wiped_at ? "FLUSHALL while it was out"
+                            : "on_return");
+    if (n->wiped_at != n->wipe_sent) { /* once more since: another proxy may have filled it */
+        go_to(n, JOIN_LOCK);
+        return;
+    }
+    n->wiped_at = 0;
     n->lost = n->to_sweep = false;
     forget_at(n, true);
     joined(n);
@@ -351,7 +350,8 @@ static void also(struct control_node *n, struct probe_call *call, const struct s
 
 static bool wants_flush(const struct control_node *n)
 {
-    return n->lost || (n->control->settings->on_return == ON_RETURN_FLUSH && !n->fresh);
+    return n->lost || n->wiped_at != 0 ||
+           (n->control->settings->on_return == ON_RETURN_FLUSH && !n->fresh);
 }
 
 static void join_settle(struct control_node *n)
@@ -359,6 +359,24 @@ static void join_settle(struct control_node *n)
     cleaner_settle(n);
     if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version))
         node_retry(n, RETRY); /* workers may not yet have told of all */
+    else
+        go_to(n, JOIN_LOAD);
+}
+
+/* Nothing that it holds is taken from it. */
+static bool keeps_all(const struct control_node *n)
+{
+    return n->control->settings->on_return == ON_RETURN_KEEP && n->wiped_at == 0;
+}
+
+/* Before it is made to forget, since nothing may come between that and its admission. */
+static void join_load(struct control_node *n)
+{
+    loader_go_on(n);
+    if (!loader_is_done(n))
+        node_retry(n, RETRY_SLOW);
+    else if (keeps_all(n))
+        joined(n);
     else
         go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_UNLINK);
 }
@@ -374,7 +392,7 @@ static void join_unlink(struct control_node *n)
                   keys);
         return;
     }
-    if (n->lost) { /* the journal has overflowed meanwhile */
+    if (n->lost || n->wiped_at != 0) { /* the journal has overflowed meanwhile, or a client asked */
         go_to(n, JOIN_LOCK);
         return;
     }
@@ -386,10 +404,8 @@ static void join_step(struct control_node *n)
 {
     if (n->state != NODE_JOINING)
         return;
-    if (n->control->settings->on_return == ON_RETURN_KEEP && n->join != JOIN_LOAD) {
-        joined(n);
-        return;
-    }
+    if (keeps_all(n))
+        n->join = JOIN_LOAD;
     if (!probe_is_ready(&n->probe) || !list_empty(&n->join_call.link))
         return;
     static const struct str ASK[] = {{"PTTL", 4}, {CONTROL_MARK_KEY, sizeof(CONTROL_MARK_KEY) - 1}};
@@ -415,7 +431,9 @@ static void join_step(struct control_node *n)
         n->mark_asked_at = control_now(n->control);
         ask_to_join(n, was_flushed, ASK, 2);
         return;
-    case JOIN_FLUSH: /* takes the lock away, too; nobody is to have it before the mark is set */
+    case JOIN_FLUSH:
+        n->wipe_sent = n->wiped_at;
+        /* It takes the lock away, too; nobody is to have it before the mark is set. */
         ask_to_join(n, flushed, FLUSH, 2);
         also(n, &n->relock_call, LOCK, 6);
         return;

@@ -54,11 +54,13 @@ struct control_node {
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 
-    bool twin;         /* another name of a server that is in the ring */
-    bool lacks_rights; /* … at the node, for what keeps old values away; told */
-    bool leaving;      /* no source names it and its grace is over: not in the ring */
-    bool lost;         /* it may hold old values that the journal does not know */
-    bool to_sweep;     /* it holds keys of slots that are no longer its own */
+    bool twin;          /* another name of a server that is in the ring */
+    bool lacks_rights;  /* … at the node, for what keeps old values away; told */
+    bool leaving;       /* no source names it and its grace is over: not in the ring */
+    uint64_t wiped_at;  /* ns: when a client last wanted it flushed while it was out; 0: never */
+    uint64_t wipe_sent; /* wiped_at when the present JOIN_FLUSH was sent */
+    bool lost;          /* it may hold old values that the journal does not know */
+    bool to_sweep;      /* it holds keys of slots that are no longer its own */
 
     struct list ghosts; /* connections to be killed, by control_ghost.link */
     struct probe_call kill_call;
@@ -140,6 +142,8 @@ struct control {
     struct mover mover;
     struct journal journal;
     struct scripts scripts;
+    struct list wipes;          /* struct control_flush */
+    uint64_t wiped_at;          /* ns: when the last of them was answered; 0: never */
     struct timer members_timer; /* when the next member's grace is over */
     struct control_metrics metrics;
     bool stopping;
@@ -220,6 +224,11 @@ void cleaner_loaded(struct control_node *n);
 /* ---- loader.c ---- */
 void loader_go_on(struct control_node *n); /* loads what it lacks, if it is ready */
 bool loader_is_done(const struct control_node *n);
+
+/* ---- wiper.c ---- */
+void wiper_step(struct control *c);        /* answers, if it can */
+void wiper_recall(struct control_node *n); /* one that left is back: what it missed */
+void wiper_fini(struct control *c);
 
 /* ---- unlinker.c ---- */
 struct unlink_batch {
