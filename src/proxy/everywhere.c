@@ -4,8 +4,10 @@
 #include "base/must.h"
 #include "proxy/all_nodes.h"
 #include "proxy/node_logs.h"
+#include "proxy/node_stats.h"
 #include "proxy/roll_call.h"
 #include "proxy/worker_internal.h"
+#include "resp/reply_cursor.h"
 #include "resp/reply_read.h"
 
 #include <errno.h>
@@ -266,7 +268,10 @@ static int merge_texts(struct request *r, struct reply_out *o)
             all.failed = true;
         else
             buf_copy_out(&result->bytes, 0, bytes, result->bytes.len);
-        struct str text = bytes ? node_logs_text((struct str){bytes, result->bytes.len}) : STR("");
+        struct str text = STR("");
+        struct reply_cursor at = reply_cursor_at((struct str){bytes, result->bytes.len});
+        if (bytes && reply_cursor_text(&at, &text) != 0)
+            text = STR("");
         roll_text_add(&all, name, strlen(name));
         roll_text_add(&all, ":\n", 2);
         roll_text_add(&all, text.p, text.len);
@@ -464,6 +469,10 @@ void everywhere_start(struct client *c, const struct command *command)
     case COMMAND_ID_SLOWLOG_RESET:
     case COMMAND_ID_MEMORY_PURGE:
         everywhere_ask(c, command, &SAME, NULL, 0);
+        return;
+    case COMMAND_ID_MEMORY_STATS:
+    case COMMAND_ID_LATENCY_HISTOGRAM:
+        node_stats_start(c, command);
         return;
     default:
         node_logs_start(c, command);

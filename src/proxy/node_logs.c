@@ -4,89 +4,13 @@
 #include "base/must.h"
 #include "proxy/everywhere.h"
 #include "proxy/worker_internal.h"
+#include "resp/reply_cursor.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SLOWLOG_DEFAULT = 10, SLOWLOG_FIELDS = 6, LATEST_FIELDS = 4, HISTORY_FIELDS = 2 };
-
-/* ---- reading ---- */
-
-/* A reply of a node in one piece: a frame has found it to be whole, of what kind is judged here. */
-struct cursor {
-    const char *p, *end;
-};
-
-/* A header line: its type and number. 0 or -EBADMSG. */
-static int read_header(struct cursor *at, char *ret_type, int64_t *ret_number)
-{
-    const char *eol = at->p < at->end ? memchr(at->p, '\r', (size_t)(at->end - at->p)) : NULL;
-    if (!eol || at->end - eol < 2)
-        return -EBADMSG;
-    *ret_type = *at->p;
-    *ret_number = 0;
-    struct str number = {at->p + 1, (size_t)(eol - at->p) - 1};
-    bool has_number = strchr(":*$=%~", *ret_type) != NULL;
-    if (has_number && str_to_i64(number, ret_number) != 0)
-        return -EBADMSG;
-    at->p = eol + 2;
-    return 0;
-}
-
-static int read_number(struct cursor *at, char type, int64_t *ret)
-{
-    char found;
-    int err = read_header(at, &found, ret);
-    return err ? err : found == type ? 0 : -EBADMSG;
-}
-
-static int read_text(struct cursor *at, struct str *ret)
-{
-    char type;
-    int64_t len;
-    int err = read_header(at, &type, &len);
-    if (err || (type != '$' && type != '=') || len < 0 || at->end - at->p < len + 2)
-        return -EBADMSG;
-    *ret = (struct str){at->p, (size_t)len};
-    at->p += len + 2;
-    return 0;
-}
-
-/* One element, with all that is in it. */
-static int skip(struct cursor *at)
-{
-    for (int64_t left = 1; left > 0; left--) {
-        char type;
-        int64_t number;
-        int err = read_header(at, &type, &number);
-        if (err)
-            return err;
-        if ((type == '*' || type == '~') && number > 0)
-            left += number;
-        else if (type == '%' && number > 0)
-            left += 2 * number;
-        else if ((type == '$' || type == '=') && number >= 0) {
-            if (at->end - at->p < number + 2)
-                return -EBADMSG;
-            at->p += number + 2;
-        }
-    }
-    return 0;
-}
-
-struct str node_logs_text(struct str reply)
-{
-    static const struct str KIND = STR("txt:");
-    struct cursor at = {reply.p, reply.p + reply.len};
-    struct str text;
-    bool verbatim = reply.len > 0 && reply.p[0] == '=';
-    if (read_text(&at, &text) != 0)
-        return STR("");
-    if (verbatim && text.len >= KIND.len && memcmp(text.p, KIND.p, KIND.len) == 0)
-        text = (struct str){text.p + KIND.len, text.len - KIND.len};
-    return text;
-}
 
 /* ---- entries of all nodes ---- */
 
@@ -132,20 +56,20 @@ static struct entry *add_entry(struct entries *all)
 }
 
 /* [id, time, µs, arguments, client, its name]; servers before 4.0 have no more than four. */
-static int read_slow(struct cursor *at, struct entry *e)
+static int read_slow(struct reply_cursor *at, struct entry *e)
 {
     int64_t fields;
-    int err = read_number(at, '*', &fields);
+    int err = reply_cursor_number(at, '*', &fields);
     const char *begin = at->p;
     if (!err)
-        err = read_number(at, ':', &e->id);
+        err = reply_cursor_number(at, ':', &e->id);
     if (!err)
-        err = read_number(at, ':', &e->time);
+        err = reply_cursor_number(at, ':', &e->time);
     e->has_name = fields >= SLOWLOG_FIELDS;
     for (int64_t i = 2; i < fields && !err; i++) {
         if (e->has_name && i == SLOWLOG_FIELDS - 1)
             e->fields = (struct str){begin, (size_t)(at->p - begin)};
-        err = skip(at);
+        err = reply_cursor_skip(at);
     }
     if (!err && !e->has_name)
         e->fields = (struct str){begin, (size_t)(at->p - begin)};
@@ -153,36 +77,36 @@ static int read_slow(struct cursor *at, struct entry *e)
 }
 
 /* [time, ms] */
-static int read_history(struct cursor *at, struct entry *e)
+static int read_history(struct reply_cursor *at, struct entry *e)
 {
     int64_t fields;
-    int err = read_number(at, '*', &fields);
+    int err = reply_cursor_number(at, '*', &fields);
     if (!err && fields != HISTORY_FIELDS)
         err = -EBADMSG;
     if (!err)
-        err = read_number(at, ':', &e->time);
-    return err ? err : read_number(at, ':', &e->latest);
+        err = reply_cursor_number(at, ':', &e->time);
+    return err ? err : reply_cursor_number(at, ':', &e->latest);
 }
 
 /* [event, time, ms, most ms] */
-static int read_latest(struct cursor *at, struct entry *e)
+static int read_latest(struct reply_cursor *at, struct entry *e)
 {
     int64_t fields;
-    int err = read_number(at, '*', &fields);
+    int err = reply_cursor_number(at, '*', &fields);
     if (!err && fields != LATEST_FIELDS)
         err = -EBADMSG;
     if (!err)
-        err = read_text(at, &e->event);
+        err = reply_cursor_text(at, &e->event);
     if (!err)
-        err = read_number(at, ':', &e->time);
+        err = reply_cursor_number(at, ':', &e->time);
     if (!err)
-        err = read_number(at, ':', &e->latest);
-    return err ? err : read_number(at, ':', &e->most);
+        err = reply_cursor_number(at, ':', &e->latest);
+    return err ? err : reply_cursor_number(at, ':', &e->most);
 }
 
 /* 0, -ENOMEM or -EBADMSG. */
 static int read_all(struct request *r, struct entries *all,
-                    int (*read_entry)(struct cursor *at, struct entry *e))
+                    int (*read_entry)(struct reply_cursor *at, struct entry *e))
 {
     struct everywhere *e = everywhere_of(r);
     all->texts = calloc(e->gather.count, sizeof(*all->texts));
@@ -195,9 +119,9 @@ static int read_all(struct request *r, struct entries *all,
             return -ENOMEM;
         all->texts[all->text_count++] = text;
         buf_copy_out(&result->bytes, 0, text, result->bytes.len);
-        struct cursor at = {text, text + result->bytes.len};
+        struct reply_cursor at = reply_cursor_at((struct str){text, result->bytes.len});
         int64_t count;
-        int err = read_number(&at, '*', &count);
+        int err = reply_cursor_number(&at, '*', &count);
         for (int64_t k = 0; k < count && !err; k++) {
             struct entry *entry = add_entry(all);
             err = entry ? read_entry(&at, entry) : -ENOMEM;

@@ -5,7 +5,3 @@
 
 /* The present request. */
 void node_logs_start(struct client *c, const struct command *command);
-
-/* The text in a whole reply: of a bulk string, or a verbatim one without its "txt:". Empty: it is
- * neither. A loan, as `reply` is. */
-struct str node_logs_text(struct str reply);

@@ -5,10 +5,13 @@ import time
 import pytest
 
 import cluster
-from cluster import PATIENCE
+from cluster import BACKOFF, PATIENCE
+from processes import SLOWNESS
 from resp import Error, eventually
 
 pytestmark = pytest.mark.proxy_only
+
+PATIENT = {**BACKOFF, "request": f"{int(500 * SLOWNESS)}ms"}  # a busy machine is no fault of the node's
 
 
 def keep_busy(node, seconds):
@@ -21,7 +24,7 @@ def keep_busy(node, seconds):
 @pytest.fixture
 def some(start):
     nodes = start.nodes(3)
-    proxy = start.proxy(nodes, cluster.settings())
+    proxy = start.proxy(nodes, cluster.settings(timeouts=PATIENT))
     eventually(lambda: all(proxy.state_of(node) == "up" for node in nodes), within=PATIENCE, what="all are up")
     return nodes, proxy
 
@@ -130,6 +133,54 @@ def test_memory_of_all_nodes(some):
             text = proxy.ask("MEMORY", command, protocol=protocol).decode()
             assert all(f"{node.name}:\n" in text for node in nodes), text[:300]
     assert proxy.ask("MEMORY", "PURGE") == "OK"
+
+
+def as_map(value):
+    """RESP2's flat arrays as maps."""
+    if isinstance(value, list) and len(value) % 2 == 0:
+        return {value[i]: as_map(value[i + 1]) for i in range(0, len(value), 2)}
+    return {key: as_map(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_memory_statistics_are_added_up(some, protocol):
+    nodes, proxy = some
+    for i in range(60):
+        proxy.ask("SET", f"k:{i}", "x")
+    of_nodes = [as_map(node.ask("MEMORY", "STATS")) for node in nodes]
+    seen = as_map(proxy.ask("MEMORY", "STATS", protocol=protocol))
+    assert seen.keys() == of_nodes[0].keys()
+    assert seen[b"keys.count"] == 60
+    assert seen[b"startup.allocated"] == sum(one[b"startup.allocated"] for one in of_nodes)
+    assert seen[b"db.0"].keys() == of_nodes[0][b"db.0"].keys()
+    main = b"overhead.hashtable.main"
+    assert seen[b"db.0"][main] == sum(one[b"db.0"][main] for one in of_nodes)
+    per_key = [one[b"keys.bytes-per-key"] for one in of_nodes]
+    assert min(per_key) / 2 < seen[b"keys.bytes-per-key"] < 2 * max(per_key)
+    share = seen[b"dataset.percentage"]
+    assert isinstance(share, bytes if protocol == 2 else float) and 0 < float(share) < 100
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_histograms_are_added_up(some, protocol):
+    nodes, proxy = some
+    for i in range(200):
+        proxy.ask("SET", f"k:{i}", "x")
+        proxy.ask("GET", f"k:{i}")
+    proxy.ask("LPUSH", "list", "x")  # at one node alone
+    of_nodes = [as_map(node.ask("LATENCY", "HISTOGRAM", "get", "set", "lpush")) for node in nodes]
+    seen = as_map(proxy.ask("LATENCY", "HISTOGRAM", "get", "set", "lpush", "nonsense", protocol=protocol))
+    assert set(seen) == {b"get", b"set", b"lpush"}
+    for name, calls in ((b"get", 200), (b"set", 200), (b"lpush", 1)):
+        assert seen[name][b"calls"] == calls == sum(one[name][b"calls"] for one in of_nodes if name in one)
+        mine = seen[name][b"histogram_usec"]
+        theirs = [one[name][b"histogram_usec"] for one in of_nodes if name in one]
+        assert list(mine) == sorted({bucket for one in theirs for bucket in one})
+        for bucket, count in mine.items():
+            assert count == sum(max([one[at] for at in one if at <= bucket], default=0) for one in theirs)
+        assert max(mine.values()) == calls
+    assert set(as_map(proxy.ask("LATENCY", "HISTOGRAM", protocol=protocol))) >= {b"get", b"set", b"lpush"}
+    assert proxy.ask("LATENCY", "HISTOGRAM", "nonsense") == []
 
 
 def test_a_node_that_hangs_is_named(some):

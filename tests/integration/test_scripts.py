@@ -6,10 +6,13 @@ import pytest
 
 import cluster
 import resp
-from cluster import PATIENCE
+from cluster import BACKOFF, PATIENCE
+from processes import SLOWNESS
 from resp import Error, eventually
 
 pytestmark = pytest.mark.proxy_only
+
+PATIENT = {**BACKOFF, "request": f"{int(500 * SLOWNESS)}ms"}  # a busy machine is no fault of the node's
 
 SCRIPT = "return {KEYS[1], ARGV[1]}"
 SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
@@ -24,7 +27,7 @@ def library(name, answer):
 @pytest.fixture
 def some(start):
     nodes = start.nodes(3)
-    proxy = start.proxy(nodes, cluster.settings())
+    proxy = start.proxy(nodes, cluster.settings(timeouts=PATIENT))
     eventually(lambda: all(proxy.state_of(node) == "up" for node in nodes), within=PATIENCE, what="all are up")
     return nodes, proxy
 
