@@ -171,6 +171,12 @@ static void draw_slow_readers(struct sim_options *o, struct rng *r)
     o->weather.buffer_max = 2 * o->weather.buffer_min;
 }
 
+/* What they want is sent behind most writes; values of keys "s…" get two such commands. */
+static const struct policy_rule RULES[] = {
+    {.prefix = "s", .prefix_len = 1, .default_ttl = NSEC_S, .max_ttl = 2 * NSEC_S},
+    {.default_ttl = 5 * NSEC_S},
+};
+
 static void draw_limits(struct sim_options *o, struct rng *r)
 {
     struct proxy_settings *p = &o->proxy;
@@ -192,6 +198,8 @@ static void draw_limits(struct sim_options *o, struct rng *r)
     }
     if (one_in(r, 12))
         p->split_request_max = between(r, 50, one_in(r, 2) ? 5000 : 200000);
+    if (one_in(r, 8))
+        p->policy = (struct policy){RULES, sizeof(RULES) / sizeof(RULES[0])};
     bool low = one_in(r, 12), some = o->big_chance && one_in(r, o->slow_reader ? 2 : 4);
     if (low)
         p->client_output_max = between(r, 1, one_in(r, 2) ? 1000 : 200000);

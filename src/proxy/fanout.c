@@ -75,8 +75,22 @@ static int append_piece(void *owner, const void *bytes, size_t len)
     return buf_append(a->to, a->chunks, bytes, len);
 }
 
+/* What policy.rules want behind the requests. 0 or -ENOMEM. */
+static int append_behind(struct worker *w, struct fanout *f, const struct command *command)
+{
+    int err = 0;
+    for (size_t k = 0; k < f->key_count && !err; k++) {
+        struct str key = args_str(&w->args, w->keys.index[k]);
+        const struct policy_rule *rule = policy_find(&w->settings->policy, key);
+        struct gather_result *result = &f->gather.results[f->result_of_key[k]];
+        if (rule && policy_limits_life(rule, command))
+            err = policy_append(rule, key, &result->bytes, &w->chunks, &result->behind);
+    }
+    return err;
+}
+
 /* Writes the requests for all nodes. */
-static int write_requests(struct worker *w, struct fanout *f)
+static int write_requests(struct worker *w, struct fanout *f, const struct command *command)
 {
     const struct args *a = &w->args;
     size_t per_key = w->keys.count > 1 ? w->keys.index[1] - w->keys.index[0] : 1; /* MSET: 2 */
@@ -99,7 +113,7 @@ static int write_requests(struct worker *w, struct fanout *f)
                 return err;
         }
     }
-    return 0;
+    return w->settings->policy.count > 0 ? append_behind(w, f, command) : 0;
 }
 
 void fanout_start(struct client *c, const struct command *command, const uint32_t *node_of_key)
@@ -124,7 +138,7 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
     struct fanout *f = fanout_new(node_of_key, w->keys.count, w->upstreams.count);
     if (f)
         gather_begin(&f->gather, r, false);
-    if (!f || write_requests(w, f) != 0)
+    if (!f || write_requests(w, f, command) != 0)
         request_fail(r, FAILURE_MEMORY, NULL);
     else
         gather_send(r);

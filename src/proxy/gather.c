@@ -124,6 +124,7 @@ static void start_part(struct request *r, uint32_t index)
     }
     result->part = p;
     p->writes = !(r->command->flags & COMMAND_READ) && !r->gather->harmless;
+    p->behind = result->behind;
     part_enter(p, len);
     set_deadline(p, r->gather->deadline);
     p->size = result->large || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;

@@ -29,6 +29,7 @@ struct gather_result {
     struct part *part; /* under way; NULL: answered or failed */
     uint32_t node;     /* index in the view that held at gather_send() */
     uint32_t count;    /* the owner's own */
+    uint32_t behind;   /* commands in `bytes` behind the request: policy.h */
     uint8_t type;      /* first byte of the reply; 0: none, the part failed */
     bool large;        /* to be set before gather_send(): the reply will be long */
 };

@@ -187,13 +187,14 @@ static void place_freely(struct part *p)
     put_in_line(p);
 }
 
-/* The last part of the same client for the same node before this one. */
+/* The last part of the same client for the same node before this one. What is left of a tail may be
+ * done later as well: it sets no life that a newer write would not have. */
 static struct part *before(const struct part *p)
 {
     struct list *head = &p->client->parts;
     for (struct list *link = p->of_client.prev; link != head; link = link->prev) {
         struct part *q = list_item(link, struct part, of_client);
-        if (q->node == p->node)
+        if (q->node == p->node && !q->is_tail)
             return q;
     }
     return NULL;

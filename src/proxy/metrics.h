@@ -42,6 +42,10 @@
     METRIC(requests_node_limit, COUNTER, "answered at once: limits.node_requests or node_bytes")   \
     METRIC(requests_masked, COUNTER, "failed reads answered as a miss: on_failure.reads")          \
     METRIC(requests_split_limit, COUNTER, "refused: limits.max_split_request")                     \
+    METRIC(policy_denied, COUNTER, "refused: deny of policy.rules")                                \
+    METRIC(policy_too_long, COUNTER, "refused: max_value of policy.rules")                         \
+    METRIC(policy_lives_cut, COUNTER, "keys that got a life by policy.rules")                      \
+    METRIC(policy_lives_uncut, COUNTER, "commands for that which the node refused")                \
     METRIC(requests_reply_limit, COUNTER, "parts given up: limits.fan_out_reply")                  \
     METRIC(requests_bulk, COUNTER, "took a bulk upstream")                                         \
     METRIC(requests_streamed, COUNTER, "sent on before their last byte was there")                 \

@@ -9,6 +9,7 @@
 #include "proxy/roll_call.h"
 #include "proxy/worker_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHORT_REPLY = 64 }; /* bytes; no longer than an error would be */
@@ -338,11 +339,26 @@ void part_enter(struct part *p, size_t len)
     p->node->bytes += len;
 }
 
-void part_leave(struct worker *w, struct part *p)
+/* It is no longer counted against its node. */
+static void leave_node(struct part *p)
 {
     must(p->node->requests > 0 && p->node->bytes >= p->len);
     p->node->requests--;
     p->node->bytes -= p->len;
+}
+
+void part_become_tail(struct part *p)
+{
+    must(!p->request && p->behind > 0);
+    leave_node(p);
+    p->is_tail = true;
+    p->writes = false; /* a life that is cut late cuts no newer value short: NX, and LT */
+}
+
+void part_leave(struct worker *w, struct part *p)
+{
+    if (!p->is_tail)
+        leave_node(p);
     p->request = NULL;
     part_free(w, p);
 }
@@ -356,6 +372,10 @@ void part_free(struct worker *w, struct part *p)
     if (p->early)
         list_remove(&p->early_link);
     buf_clear(&p->bytes, &w->chunks);
+    if (p->behind_bytes) {
+        buf_clear(p->behind_bytes, &w->chunks);
+        free(p->behind_bytes);
+    }
     lanes_release(p, p->reserved);
     if (p->apart)
         c->apart--;

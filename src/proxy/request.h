@@ -94,6 +94,8 @@ struct part {
                                    Of an upload: the bytes of what it stores */
     uint64_t reserved;          /* bytes of its client's and worker's budget: lanes_reserve() */
     uint32_t index;             /* which of its gather's results */
+    uint32_t behind;            /* replies to what was sent behind it that are to come: policy.h */
+    struct buf *behind_bytes;   /* owned; of an upload: to be sent behind its end; NULL: nothing */
     uint8_t size;               /* enum part_size */
     uint8_t proto;              /* RESP version of its reply */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
@@ -102,6 +104,7 @@ struct part {
     bool unsettled;             /* … and its request was answered without it: pulse.unsettled */
     bool again;                 /* it is the second try */
     bool behind_retry;          /* held because of one of its client's */
+    bool is_tail;               /* its own reply has come; it waits for those of `behind` */
     bool early;       /* its deadline is not in the order of its queue: it is in worker.early … */
     bool late;        /* … and later than those of parts behind it */
     uint8_t copy_len; /* 0: it is not sent again */
@@ -151,6 +154,8 @@ uint64_t part_timeout(const struct part *p);
 void part_enter(struct part *p, size_t len);
 /* For one that never entered. */
 void part_free(struct worker *w, struct part *p);
+/* Its own reply has come, and it stays for those to what was sent behind it. */
+void part_become_tail(struct part *p);
 /* It has left its queue for good, one way or other: the opposite of part_enter(), and freed. */
 void part_leave(struct worker *w, struct part *p);
 

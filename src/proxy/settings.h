@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/str.h"
+#include "proxy/policy.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,6 +48,7 @@ struct proxy_settings {
     uint64_t client_min_rate;    /* bytes/s; who is slower loses the bulk upstream that others wait
                                     for; 0: nobody does */
     uint32_t node_requests_max;  /* whole process: in flight to one node */
+    struct policy policy;        /* per prefix of keys */
     uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
 };
 

@@ -475,11 +475,38 @@ static void note_size(struct upstream *u, const struct part *p, uint64_t len, ui
         size_table_forget(sizes, p->size_id);
 }
 
+/* The reply to a command that was sent behind a part. */
+static void take_reply_behind(struct upstream *u, struct part *p, const uint8_t *tail, size_t len)
+{
+    struct worker *w = u->worker;
+    char first[2] = ""; /* stays so if the reply was dropped */
+    size_t head = u->in.len < sizeof(first) ? u->in.len : sizeof(first);
+    buf_copy_out(&u->in, 0, first, head);
+    if (!u->dropping && len >= sizeof(first) - head)
+        memcpy(first + head, tail, sizeof(first) - head);
+    buf_clear(&u->in, &w->chunks);
+    u->dropping = u->out_of_memory = false;
+    if (first[0] == '-')
+        metric_add(&w->metrics.policy_lives_uncut, 1);
+    else if (first[1] == '1')
+        metric_add(&w->metrics.policy_lives_cut, 1);
+    if (--p->behind > 0)
+        return;
+    list_remove(&p->queue);
+    part_leave(w, p);
+    if (u->bulk)
+        lanes_changed(u->node);
+}
+
 /* A complete reply: what is in u->in and then `tail`. */
 static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint8_t type)
 {
     struct worker *w = u->worker;
     struct part *p = list_first(&u->sent, struct part, queue);
+    if (p->is_tail) {
+        take_reply_behind(u, p, tail, len);
+        return;
+    }
     bool was_upload = p == u->upload;
     list_remove(&p->queue);
     settle_now(u, p);
@@ -495,6 +522,11 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint
         part_fail(w, p, FAILURE_MEMORY);
     else
         part_answer(w, p, &u->in, tail, len, type);
+    if (p->behind > 0 && !was_upload) {
+        part_become_tail(p);
+        list_push_head(&u->sent, &p->queue);
+        return;
+    }
     part_leave(w, p);
     if (was_upload) {
         u->upload = NULL;
@@ -671,6 +703,12 @@ int upstream_send_more(struct upstream *u, const void *bytes, size_t len)
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
     return buf_append(&u->conn.out, &u->worker->chunks, (const uint8_t *)bytes + taken,
                       len - taken);
+}
+
+void upstream_send_behind(struct upstream *u, struct buf *bytes)
+{
+    buf_move_all(&u->conn.out, bytes);
+    conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
 }
 
 void upstream_upload_ends(struct upstream *u)

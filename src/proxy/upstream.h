@@ -91,6 +91,8 @@ struct buf *upstream_target(struct upstream *u, struct part *p);
 void upstream_enqueue(struct upstream *u, struct part *p);
 /* More of the part whose client still sends it. 0, or -ENOMEM: what was sent of it is of no use. */
 int upstream_send_more(struct upstream *u, const void *bytes, size_t len) MUST_CHECK;
+/* All of `bytes`, which is empty then, behind the last of it. */
+void upstream_send_behind(struct upstream *u, struct buf *bytes);
 /* The part of u->upload is complete: its deadline begins. */
 void upstream_upload_ends(struct upstream *u);
 /* Goes on reading after a pause. */

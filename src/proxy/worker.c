@@ -526,6 +526,7 @@ struct worker *worker_free(struct worker *w)
     pool_fini(&w->clients_pool);
     pool_fini(&w->requests_pool);
     pool_fini(&w->parts_pool);
+    buf_clear(&w->behind, &w->chunks);
     chunk_pool_fini(&w->chunks);
     free(w);
     return NULL;
