@@ -69,18 +69,19 @@ static bool is_there(const struct scripts *s, enum script_kind kind, struct str 
     return found != NULL;
 }
 
-/* False: there is none. */
-static bool forget_oldest_script(struct scripts *s)
+/* Forgets scripts, the oldest first, until so many bytes fit, or there are no more. */
+static void make_room(struct scripts *s, size_t size)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was dropped is off the list */
     list_for_each_safe (link, &s->entries) {
         struct script_entry *e = list_item(link, struct script_entry, link);
+        if (s->bytes + size <= s->bytes_max)
+            return;
         if (e->kind != SCRIPT_LOADED)
             continue;
         drop(s, e);
         s->forgotten++;
-        return true;
     }
-    return false;
 }
 
 bool scripts_add(struct scripts *s, enum script_kind kind, struct str name, struct str body)
@@ -93,9 +94,8 @@ bool scripts_add(struct scripts *s, enum script_kind kind, struct str name, stru
         if (overtakes(kind, name, e))
             drop(s, e);
     }
-    while (size <= s->bytes_max && s->bytes + size > s->bytes_max)
-        if (!forget_oldest_script(s))
-            break;
+    if (size <= s->bytes_max)
+        make_room(s, size);
     struct script_entry *e = s->bytes + size <= s->bytes_max ? malloc(size) : NULL;
     if (!e) {
         s->forgotten++;

@@ -149,13 +149,13 @@ static const struct roll_kind KILL = {.visit = kill, .finish = finish_kill};
 static void ask_list_or_kill(struct client *c, const struct command *command)
 {
     struct client_filter f;
-    char error[REPLY_ERROR_MAX];
+    struct client_filter_error error;
     struct args *a = &c->worker->args;
     bool kills = command->id == COMMAND_ID_CLIENT_KILL;
-    int err = kills ? client_filter_parse_kill(&f, a, c->id, error, sizeof(error))
-                    : client_filter_parse_list(&f, a, error, sizeof(error));
+    int err = kills ? client_filter_parse_kill(&f, a, c->id, &error)
+                    : client_filter_parse_list(&f, a, &error);
     if (err == -EINVAL) {
-        answer_line(c, error);
+        answer_line(c, error.text);
         return;
     }
     struct roll_question *q = err ? NULL : roll_question_new(kills ? &KILL : &LIST, &f);

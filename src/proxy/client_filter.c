@@ -15,13 +15,12 @@ enum { FIRST_OPTION = 2, QUOTED_MAX = 128 };
 struct parse {
     struct client_filter *f;
     struct args *a;
-    char *error; /* loan */
-    size_t error_size;
+    struct client_filter_error *error; /* loan */
 };
 
 static int wrong(const struct parse *p, const char *text)
 {
-    str_fill(p->error, p->error_size, str_of(text));
+    str_fill(p->error->text, sizeof(p->error->text), str_of(text));
     return -EINVAL;
 }
 
@@ -87,9 +86,10 @@ static int parse_list(const struct parse *p)
     return err;
 }
 
-int client_filter_parse_list(struct client_filter *f, struct args *a, char *ret_error, size_t size)
+int client_filter_parse_list(struct client_filter *f, struct args *a,
+                             struct client_filter_error *ret_error)
 {
-    struct parse p = {f, a, ret_error, size};
+    struct parse p = {f, a, ret_error};
     *f = (struct client_filter){0};
     if (a->count == FIRST_OPTION)
         return 0;
@@ -148,10 +148,10 @@ static int parse_kill(const struct parse *p)
     return err;
 }
 
-int client_filter_parse_kill(struct client_filter *f, struct args *a, uint64_t me, char *ret_error,
-                             size_t size)
+int client_filter_parse_kill(struct client_filter *f, struct args *a, uint64_t me,
+                             struct client_filter_error *ret_error)
 {
-    struct parse p = {f, a, ret_error, size};
+    struct parse p = {f, a, ret_error};
     *f = (struct client_filter){.me = me};
     int err = make_room(f, a->count);
     return end(f, err ? err : parse_kill(&p));

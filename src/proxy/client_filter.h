@@ -27,12 +27,17 @@ struct client_filter {
     bool by_id;
 };
 
-/* CLIENT LIST …, CLIENT KILL …, from argument 2 on. 0, -ENOMEM, or -EINVAL with an error of at most
- * `size` bytes. On 0 the caller ends with client_filter_fini(). */
-int client_filter_parse_list(struct client_filter *f, struct args *a, char *ret_error,
-                             size_t size) MUST_CHECK;
-int client_filter_parse_kill(struct client_filter *f, struct args *a, uint64_t me, char *ret_error,
-                             size_t size) MUST_CHECK;
+enum { CLIENT_FILTER_ERROR_MAX = 256 };
+struct client_filter_error {
+    char text[CLIENT_FILTER_ERROR_MAX]; /* "ERR …" */
+};
+
+/* CLIENT LIST …, CLIENT KILL …, from argument 2 on. 0, -ENOMEM, or -EINVAL with *ret_error. On 0
+ * the caller ends with client_filter_fini(). */
+int client_filter_parse_list(struct client_filter *f, struct args *a,
+                             struct client_filter_error *ret_error) MUST_CHECK;
+int client_filter_parse_kill(struct client_filter *f, struct args *a, uint64_t me,
+                             struct client_filter_error *ret_error) MUST_CHECK;
 void client_filter_fini(struct client_filter *f);
 
 /* The thread of the client's worker. */

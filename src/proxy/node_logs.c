@@ -205,21 +205,20 @@ static void write_latest(struct entries *all, struct reply_out *o)
 
 static int merge_logs(struct request *r, struct reply_out *o)
 {
-    struct entries all CLEANUP(entries_fini) = {0};
+    struct entries all = {0};
     bool slow = r->command->id == COMMAND_ID_SLOWLOG_GET;
     bool latest = r->command->id == COMMAND_ID_LATENCY_LATEST;
     if (everywhere_write_error(r, o))
         return 0;
     int err = read_all(r, &all, slow ? read_slow : latest ? read_latest : read_history);
-    if (err)
-        return err;
-    if (slow)
+    if (!err && slow)
         write_slow(&all, everywhere_of(r)->wanted, o);
-    else if (latest)
+    else if (!err && latest)
         write_latest(&all, o);
-    else
+    else if (!err)
         write_history(&all, o);
-    return o->err;
+    entries_fini(&all);
+    return err ? err : o->err;
 }
 
 void node_logs_start(struct client *c, const struct command *command)

@@ -333,17 +333,16 @@ static int write_histogram(struct table *t, uint32_t nodes, struct reply_out *o)
 
 static int merge_tables(struct request *r, struct reply_out *o)
 {
-    struct table t CLEANUP(table_fini) = {0};
+    struct table t = {0};
     bool memory = r->command->id == COMMAND_ID_MEMORY_STATS;
     if (everywhere_write_error(r, o))
         return 0;
     int err = read_all(r, &t, memory ? read_memory : read_histogram);
-    if (err)
-        return err;
-    if (memory)
+    if (!err && memory)
         write_memory(&t, o);
-    else
+    else if (!err)
         err = write_histogram(&t, r->gather->count, o);
+    table_fini(&t);
     return err ? err : o->err;
 }
 

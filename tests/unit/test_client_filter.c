@@ -9,14 +9,14 @@
 
 #include <cmocka.h>
 
-static int parse(struct client_filter *f, const char *line, char *error, size_t size)
+static int parse(struct client_filter *f, const char *line, struct client_filter_error *error)
 {
     struct args a;
     args_init(&a);
     assert_int_equal(args_parse_inline(&a, str_of(line)), 0);
     bool kills = str_eq_nocase(args_str(&a, 1), STR("kill"));
-    int err = kills ? client_filter_parse_kill(f, &a, 7, error, size)
-                    : client_filter_parse_list(f, &a, error, size);
+    int err =
+        kills ? client_filter_parse_kill(f, &a, 7, error) : client_filter_parse_list(f, &a, error);
     args_fini(&a);
     return err;
 }
@@ -39,9 +39,9 @@ static void what_is_wrong_is_told(void **state)
     };
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
         struct client_filter f;
-        char error[128] = "";
-        assert_int_equal(parse(&f, CASES[i].line, error, sizeof(error)), -EINVAL);
-        assert_string_equal(error, CASES[i].error);
+        struct client_filter_error error = {""};
+        assert_int_equal(parse(&f, CASES[i].line, &error), -EINVAL);
+        assert_string_equal(error.text, CASES[i].error);
     }
 }
 
@@ -49,11 +49,11 @@ static void options_add_up(void **state)
 {
     (void)state;
     struct client_filter f;
-    char error[128];
+    struct client_filter_error error = {""};
     assert_int_equal(parse(&f,
                            "client kill ID 5 id 6 ADDR 1.2.3.4:5 laddr [::1]:6379 user default "
                            "TYPE normal maxage 90 skipme NO",
-                           error, sizeof(error)),
+                           &error),
                      0);
     assert_true(f.by_id && f.by_addr && f.by_laddr && f.by_age);
     assert_false(f.skips_me || f.nobody || f.old_style);
@@ -71,17 +71,17 @@ static void defaults_are_a_servers(void **state)
 {
     (void)state;
     struct client_filter f;
-    char error[128];
-    assert_int_equal(parse(&f, "client list", error, sizeof(error)), 0);
+    struct client_filter_error error = {""};
+    assert_int_equal(parse(&f, "client list", &error), 0);
     assert_false(f.by_id || f.by_addr || f.nobody || f.skips_me);
     client_filter_fini(&f);
-    assert_int_equal(parse(&f, "client kill id 5", error, sizeof(error)), 0);
+    assert_int_equal(parse(&f, "client kill id 5", &error), 0);
     assert_true(f.skips_me);
     client_filter_fini(&f);
-    assert_int_equal(parse(&f, "client kill 1.2.3.4:5", error, sizeof(error)), 0);
+    assert_int_equal(parse(&f, "client kill 1.2.3.4:5", &error), 0);
     assert_true(f.old_style && !f.skips_me);
     client_filter_fini(&f);
-    assert_int_equal(parse(&f, "client kill type replica", error, sizeof(error)), 0);
+    assert_int_equal(parse(&f, "client kill type replica", &error), 0);
     assert_true(f.nobody);
     client_filter_fini(&f);
 }
