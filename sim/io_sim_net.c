@@ -552,6 +552,17 @@ static int sim_accept(void *ctx, int listener, const struct io_socket_options *o
     return handle;
 }
 
+static int sim_local_addr(void *ctx, int handle, struct addr *ret)
+{
+    struct sim_host *h = ctx;
+    struct sim_socket *s = own_socket(ctx, handle);
+    struct sim_socket *peer = sim_socket(h->world, s->peer);
+    if (!s->accepted || !peer)
+        return -ENOTCONN; /* connecting ones have no address in this world */
+    *ret = peer->at;
+    return 0;
+}
+
 static void sim_close(void *ctx, int handle)
 {
     struct sim_host *h = ctx;
@@ -645,6 +656,7 @@ const struct io_ops IO_SIM_OPS = {
     .listen = sim_listen,
     .accept = sim_accept,
     .connect = sim_connect,
+    .local_addr = sim_local_addr,
     .connect_result = sim_connect_result,
     .read = sim_read,
     .writev = sim_writev,

@@ -4,9 +4,9 @@
  *
  *   settle   connections that were closed with writes on them are killed by their CLIENT ID: a
  *            frozen node would execute those writes when it thaws
- *   join     a node that comes back is settled; then it is gone through for the jobs that it has
- *            missed, and the journal's keys are UNLINKed there; or, if the journal does not know
- *            them all, it is flushed
+ *   join     a node that comes back is settled, and given the scripts that it lacks (loader.c);
+ *            then it is gone through for the jobs that it has missed, and the journal's keys are
+ *            UNLINKed there; or, if the journal does not know them all, it is flushed
  *   clean    the journal's keys of slots that a node has just been given are UNLINKed there
  *
  * All of it goes on the nodes' probes, so it never waits behind requests, nor they behind it. What
@@ -247,7 +247,14 @@ static void forget_at(struct control_node *n, bool all)
 static void joined(struct control_node *n)
 {
     n->join = JOIN_NONE;
+    n->fresh = false;
     health_admit(n);
+}
+
+void cleaner_loaded(struct control_node *n)
+{
+    if (n->join == JOIN_LOAD)
+        join_step(n);
 }
 
 static void ask_to_join(struct control_node *n,
@@ -381,7 +388,8 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
 
 static bool wants_flush(const struct control_node *n)
 {
-    return n->lost || n->wiped_at != 0 || n->control->settings->on_return == ON_RETURN_FLUSH;
+    return n->lost || n->wiped_at != 0 ||
+           (n->control->settings->on_return == ON_RETURN_FLUSH && !n->fresh);
 }
 
 static void join_settle(struct control_node *n)
@@ -389,6 +397,25 @@ static void join_settle(struct control_node *n)
     cleaner_settle(n);
     if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version))
         node_retry(n, RETRY); /* workers may not yet have told of all */
+    else
+        go_to(n, JOIN_LOAD);
+}
+
+/* Nothing that it holds is taken from it. */
+static bool keeps_all(const struct control_node *n)
+{
+    return n->control->settings->on_return == ON_RETURN_KEEP && n->wiped_at == 0 &&
+           list_empty(&n->scans);
+}
+
+/* Before it is made to forget, since nothing may come between that and its admission. */
+static void join_load(struct control_node *n)
+{
+    loader_go_on(n);
+    if (!loader_is_done(n))
+        node_retry(n, RETRY_SLOW);
+    else if (keeps_all(n))
+        joined(n);
     else
         go_to(n, wants_flush(n) ? JOIN_LOCK : JOIN_SCAN);
 }
@@ -432,11 +459,8 @@ static void join_step(struct control_node *n)
 {
     if (n->state != NODE_JOINING)
         return;
-    if (n->control->settings->on_return == ON_RETURN_KEEP && n->wiped_at == 0 &&
-        list_empty(&n->scans)) {
-        joined(n);
-        return;
-    }
+    if (keeps_all(n))
+        n->join = JOIN_LOAD;
     if (!probe_is_ready(&n->probe) || !list_empty(&n->join_call.link))
         return;
     static const struct str ASK[] = {{"PTTL", 4}, {CONTROL_MARK_KEY, sizeof(CONTROL_MARK_KEY) - 1}};
@@ -473,6 +497,9 @@ static void join_step(struct control_node *n)
     case JOIN_MARK:
         ask_to_join(n, marked, MARK, 5);
         unlock(n);
+        return;
+    case JOIN_LOAD:
+        join_load(n);
         return;
     case JOIN_NONE:
         break;

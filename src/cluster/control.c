@@ -37,6 +37,7 @@ struct control_settings control_settings_default(void)
         .request_timeout = 100 * NSEC_MS,
         .journal_max = 64 * 1024 * 1024,
         .jobs_max = 8,
+        .scripts_max = 16 * 1024 * 1024,
         .hash_tags = true,
     };
 }
@@ -122,6 +123,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     list_init(&n->unlock_call.link);
     list_init(&n->sweep_call.link);
     list_init(&n->scans);
+    list_init(&n->figures_call.link);
     return n;
 }
 
@@ -206,6 +208,18 @@ static void recall(struct control_node *n, struct departed *d)
     forget_departed(d);
 }
 
+/* It comes when scripts are in use: it is admitted with them, as one that comes back; else it would
+ * be used at once, and as it is. */
+static void wait_for_scripts(struct control_node *n)
+{
+    n->fresh = true;
+    n->out_since = control_now(n->control);
+    n->state = NODE_OUT;
+    n->out_version = n->control->version + 1;
+    n->successes = n->control->settings->healthy - 1; /* one good check is enough */
+    str_fill(n->why, sizeof(n->why), STR("scripts are to be loaded"));
+}
+
 static int add_node(struct control *c, const struct member *m)
 {
     struct departed *d = find_departed(c, m->name);
@@ -221,6 +235,8 @@ static int add_node(struct control *c, const struct member *m)
         c->node_room++;
     if (d)
         recall(n, d);
+    else if (c->began && c->scripts.count > 0)
+        wait_for_scripts(n);
     jobs_node_added(n);
     health_start(n);
     return 0;
@@ -554,6 +570,7 @@ int control_new(const struct control_settings *settings, const struct control_op
     }
     chunk_pool_init(&c->chunks, BUFFER_BYTES, BUFFER_RESERVE);
     journal_init(&c->journal, (size_t)settings->journal_max);
+    scripts_init(&c->scripts, (size_t)settings->scripts_max);
     *ret_control = c;
     return 0;
 }
@@ -572,6 +589,7 @@ struct control *control_free(struct control *c)
     for (unsigned i = 0; i < DEPARTED_MAX; i++)
         forget_departed(&c->departed[i]);
     journal_fini(&c->journal);
+    scripts_fini(&c->scripts);
     mover_fini(&c->mover);
     timer_unmake(&c->members_timer);
     loop_fini(&c->loop);

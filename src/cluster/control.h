@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cluster/member.h"
+#include "cluster/scripts.h"
 #include "cluster/view.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
@@ -46,6 +47,7 @@ struct control_settings {
     uint64_t request_timeout; /* of the data plane: after twice that a write is settled, or told */
     uint64_t journal_max;     /* bytes */
     uint32_t jobs_max;        /* that wait or run at a time; at most JOBS_MAX */
+    uint64_t scripts_max;     /* bytes: of scripts and functions that are kept for nodes to come */
     bool hash_tags;
     struct str user, password; /* of the nodes; loans */
 };
@@ -154,3 +156,23 @@ void control_tell_flush(struct control *c, struct control_flush *f);
 /* Keys written to slots that are not at home or on their way; see written.h. */
 struct written;
 void control_tell_written(struct control *c, struct written *w);
+
+/* All nodes that could be asked have taken a script or functions: those that come later, or come
+ * back, get it too. */
+struct control_script {
+    struct message message;
+    enum script_kind kind;
+    bool flushes_functions; /* before it (FUNCTION RESTORE … FLUSH) */
+    uint32_t *nodes;        /* owned: the numbers (pulse.node) of those that have taken it */
+    uint32_t node_count;
+    char *name; /* owned; NULL: none */
+    size_t name_len, body_len;
+    char body[];
+};
+/* With room for so many nodes. NULL: out of memory. */
+struct control_script *control_script_new(enum script_kind kind, struct str body,
+                                          uint32_t node_room);
+/* 0 or -ENOMEM. */
+int control_script_set_name(struct control_script *s, struct str name) MUST_CHECK;
+void control_script_free(struct control_script *s); /* NULL is fine; one that is not told */
+void control_tell_script(struct control *c, struct control_script *s); /* given away */

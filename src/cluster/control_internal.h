@@ -45,6 +45,7 @@ enum join_step {
     JOIN_ASK,    /* has somebody done it since it went out? */
     JOIN_FLUSH,
     JOIN_MARK,
+    JOIN_LOAD, /* scripts and functions that it lacks are loaded */
 };
 
 struct control_node {
@@ -94,6 +95,15 @@ struct control_node {
     struct unlink_group cleaning; /* of the mover's fenced slots, of a joining node, of a sweep */
 
     struct list scans; /* of jobs, by job_scan.of_node: those that are not done */
+
+    struct probe_call figures_call;
+
+    /* Numbers of the script store: up to which it has all, up to which it was sent. */
+    uint64_t loaded, load_sent;
+    unsigned loads; /* calls out */
+    bool load_failed;
+    char load_run_id[PROBE_RUN_ID_MAX]; /* of the process that has them */
+    bool fresh; /* it was new when it had to wait for its scripts: used as it is, never flushed */
 
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
@@ -161,6 +171,7 @@ struct control {
     struct mover mover;
     struct journal journal;
     struct jobs jobs;
+    struct scripts scripts;
     struct list wipes;          /* struct control_flush */
     uint64_t wiped_at;          /* ns: when the last of them was answered; 0: never */
     struct timer members_timer; /* when the next member's grace is over */
@@ -239,6 +250,13 @@ void cleaner_init(struct control_node *n); /* a new node */
 void cleaner_scanned(struct control_node *n);
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
+
+/* All that it lacked has been loaded. */
+void cleaner_loaded(struct control_node *n);
+
+/* ---- loader.c ---- */
+void loader_go_on(struct control_node *n); /* loads what it lacks, if it is ready */
+bool loader_is_done(const struct control_node *n);
 
 /* ---- wiper.c ---- */
 void wiper_step(struct control *c);        /* answers, if it can */

@@ -36,6 +36,11 @@
     METRIC(job_keys_scanned, COUNTER, "keys looked at for jobs")                                   \
     METRIC(job_keys_unlinked, COUNTER, "keys removed for jobs")                                    \
     METRIC(job_debts_dropped, COUNTER, "jobs that a node missed, too many: it will be flushed")    \
+    METRIC(scripts_kept, GAUGE, "scripts and functions kept for nodes that come later")            \
+    METRIC(scripts_bytes, GAUGE, "bytes that they take: limits.scripts")                           \
+    METRIC(scripts_forgotten, COUNTER, "of those, not kept or forgotten: limits.scripts")          \
+    METRIC(scripts_loaded, COUNTER, "of those, loaded at nodes that lacked them")                  \
+    METRIC(scripts_failed, COUNTER, "of those, refused by a node that lacked them")                \
     METRIC(dns_queries, COUNTER, "questions to DNS")                                               \
     METRIC(dns_failures, COUNTER, "questions to DNS without a useful answer")                      \
     METRIC(dns_failing, GAUGE, "sources of nodes whose last answer was none")

@@ -213,6 +213,28 @@ static bool is_twin(struct control_node *n)
     return true;
 }
 
+/* ---- what it says of itself ---- */
+
+static void take_figures(struct probe_call *call, const struct probe_reply *r)
+{
+    struct control_node *n = container_of(call, struct control_node, figures_call);
+    uint64_t values[FIGURE_COUNT];
+    if (!r || r->is_null || (r->type != '$' && r->type != '+'))
+        return; /* it may not, or the probe was lost: those from before get older */
+    figures_parse(r->text, values);
+    figures_store(&n->pulse->figures, values, control_now(n->control));
+}
+
+/* Right behind a good check, so that a node is not woken twice. */
+static void ask_figures(struct control_node *n)
+{
+    static const struct str INFO[] = {{"INFO", 4}};
+    n->figures_call.done = take_figures;
+    if (probe_is_ready(&n->probe) && list_empty(&n->figures_call.link))
+        (void)!probe_send_words(&n->probe, &n->figures_call, INFO,
+                                1); /* without memory: next time */
+}
+
 static void on_well(struct probe *p, uint64_t took_ns)
 {
     struct control_node *n = container_of(p, struct control_node, probe);
@@ -222,6 +244,9 @@ static void on_well(struct probe *p, uint64_t took_ns)
     n->successes += n->successes < UINT32_MAX;
     n->latency = took_ns;
     atomic_store_explicit(&n->pulse->check_ns, took_ns, memory_order_relaxed);
+    ask_figures(n);
+    if (n->state != NODE_OUT) /* it gets them when it joins */
+        loader_go_on(n);
     cleaner_settle(n);
     if (is_twin(n)) {
         check_again(n);

@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "base/cleanup.h"
+#include "cluster/figures.h"
 
 #include <stdalign.h>
 #include <stdatomic.h>
@@ -34,6 +35,7 @@ struct pulse {
      */
     atomic_uint unsettled;
     atomic_uint_least64_t check_ns; /* what the last check took */
+    struct figures figures;         /* what it last said of itself */
     struct pulse_worker of[];       /* by worker */
 };
 

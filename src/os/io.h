@@ -52,6 +52,8 @@ struct io_ops {
     /* → handle, or -errno if it failed at once. IO_OUT or IO_HUP tells that connect_result() knows.
      */
     int (*connect)(void *ctx, const struct addr *to, const struct io_socket_options *o);
+    /* The address of a connection's own side. 0 or -errno. */
+    int (*local_addr)(void *ctx, int handle, struct addr *ret);
     int (*connect_result)(void *ctx, int handle); /* 0, -EAGAIN (not yet), or why it failed */
 
     ssize_t (*read)(void *ctx, int handle, void *to, size_t size); /* 0: the peer's end */

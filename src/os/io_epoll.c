@@ -179,6 +179,17 @@ static int epoll_connect(void *ctx, const struct addr *to, const struct io_socke
     return fd;
 }
 
+static int epoll_local_addr(void *ctx, int handle, struct addr *ret)
+{
+    (void)ctx;
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    if (getsockname(handle, (struct sockaddr *)&ss, &len) != 0)
+        return -errno;
+    from_sockaddr(&ss, ret);
+    return 0;
+}
+
 static int epoll_connect_result(void *ctx, int handle)
 {
     (void)ctx;
@@ -298,6 +309,7 @@ static const struct io_ops EPOLL_OPS = {
     .listen = epoll_listen,
     .accept = epoll_accept,
     .connect = epoll_connect,
+    .local_addr = epoll_local_addr,
     .connect_result = epoll_connect_result,
     .read = epoll_read,
     .writev = epoll_writev,

@@ -43,7 +43,8 @@ static bool must_wait(const struct client *c)
     const struct worker *w = c->worker;
     if (c->upload)
         return upload_is_blocked(c);
-    if (c->closing || w->draining || c->alone || c->pending >= w->settings->client_pending_max)
+    if (c->closing || w->draining || c->postponed || c->alone ||
+        c->pending >= w->settings->client_pending_max)
         return true;
     return client_owed(c) > CLIENT_OUTPUT_PAUSE && !writes_first(c);
 }
@@ -87,7 +88,7 @@ struct reply_out client_reply_begin(struct client *c, struct request **ret_reque
 {
     *ret_request = NULL;
     struct reply_out o = {.to = &c->conn.out, .chunks = &c->worker->chunks, .proto = c->proto};
-    if (list_empty(&c->requests))
+    if (list_empty(&c->requests) && c->mute == CLIENT_MUTE_NONE)
         return o;
     struct request *r = request_new(c, NULL, 0);
     if (!r) {
@@ -138,7 +139,7 @@ void client_check_owed(struct client *c)
 /* The request that has become the next: what has come of its reply can go. */
 static void next_may_be_streaming(struct request *r)
 {
-    if (r->uploading || r->reply.len == 0)
+    if (r->uploading || r->muted || r->reply.len == 0)
         return;
     r->given += r->reply.len;
     buf_move_all(&r->client->conn.out, &r->reply);
@@ -154,6 +155,8 @@ void client_advance(struct client *c)
         if (!r->done)
             break;
         c->answered_batch = r->batch;
+        if (r->muted)
+            buf_clear(&r->reply, &w->chunks);
         /* By copy if it is short: many short pieces cost the kernel more than one copy does here.
          */
         if (buf_move(&c->conn.out, &r->reply, &w->chunks, r->reply.len) != 0)
@@ -330,7 +333,7 @@ static void take_request_from_in(struct client *c, size_t len)
     }
     size_t whole = c->in.len;
     take_request(c, w->iov, count, len, &c->in);
-    if (c->conn.source.dead)
+    if (c->conn.source.dead || c->postponed)
         return;
     size_t taken = whole - c->in.len; /* 0, or all of it by reference */
     buf_consume(&c->in, &w->chunks, len - taken);
@@ -360,6 +363,8 @@ static void look_at_beginning(struct client *c)
             return;
         }
         enum router_begin what = router_begin(c, w->iov, (size_t)pieces);
+        if (c->postponed)
+            return; /* looked at again when it goes on */
         if (what == ROUTER_UPLOAD) {
             c->in_fed = 0;
             return;
@@ -405,6 +410,19 @@ static void next_frame(struct client *c)
     frame_reset(&c->frame);
 }
 
+/* It has been looked at, and waits: it counts when it is taken, and stays in c->in or comes there.
+ */
+static void postpone(struct client *c, const uint8_t *bytes, size_t len)
+{
+    struct worker *w = c->worker;
+    metric_set(&w->metrics.requests, metric_get(&w->metrics.requests) - 1);
+    if (len == 0 || buf_append_slowly(&c->in, &w->chunks, bytes, len) == 0)
+        return;
+    reply_failure(c, FAILURE_MEMORY);
+    if (!c->conn.source.dead)
+        client_close_after_replies(c);
+}
+
 static void request_is_complete(struct client *c, const uint8_t *bytes, size_t len)
 {
     metric_add(&c->worker->metrics.requests, 1);
@@ -415,8 +433,12 @@ static void request_is_complete(struct client *c, const uint8_t *bytes, size_t l
     } else if (c->in_fed == 0) {
         struct iovec iov = {(void *)(uintptr_t)bytes, len};
         take_request(c, &iov, 1, len, NULL);
+        if (c->postponed)
+            postpone(c, bytes, len);
     } else {
         take_request_from_in(c, c->in.len);
+        if (c->postponed)
+            postpone(c, NULL, 0);
     }
     c->in_fed = 0;
     next_frame(c);
@@ -461,6 +483,8 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
         if (used > 0) {
             metric_add(&w->metrics.requests, 1);
             router_route(c, NULL);
+            if (c->postponed)
+                postpone(c, bytes, used);
             bytes += used;
             len -= used;
             continue;
@@ -508,6 +532,8 @@ static void feed_kept(struct client *c)
         size_t len = c->in_fed;
         metric_add(&c->worker->metrics.requests, 1);
         take_request_from_in(c, len);
+        if (c->postponed)
+            postpone(c, NULL, 0);
         c->in_fed = 0;
         next_frame(c);
     }
@@ -598,7 +624,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     c->proto = 2;
     c->on_failure = (uint8_t)w->settings->reads;
     c->id = ++w->last_client_id * w->count + w->index;
-    c->last_active = worker_now(w);
+    c->since = c->last_active = worker_now(w);
     frame_init(&c->frame, FRAME_REQUEST, &w->request_limits);
     list_init(&c->blocked_link);
     list_init(&c->idle_link);
@@ -655,6 +681,8 @@ void client_close(struct client *c)
     buf_clear(&c->in, &w->chunks);
     conn_close(&c->conn);
     free(take_ptr(c->name));
+    free(take_ptr(c->lib_name));
+    free(take_ptr(c->lib_ver));
     list_remove(&c->link);
     list_remove(&c->idle_link);
     list_remove(&c->review_link);

@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* CLIENT REPLY: which requests get no answer. */
+enum client_mute { CLIENT_MUTE_NONE, CLIENT_MUTE_NEXT, CLIENT_MUTE_ALL };
+
 struct client {
     struct conn conn;
     struct worker *worker; /* loan */
@@ -22,7 +25,10 @@ struct client {
     struct list review_link;  /* in worker.reviewed: see lanes.h */
     uint64_t id;              /* as CLIENT ID; unique in the process */
     struct addr peer;
-    char *name; /* owned; CLIENT SETNAME; NULL: none */
+    char *name;                         /* owned; CLIENT SETNAME; NULL: none */
+    char *lib_name, *lib_ver;           /* owned; CLIENT SETINFO; NULL: none */
+    uint64_t since;                     /* ns: when it came */
+    const struct command *last_command; /* NULL: none yet */
 
     struct buf in;          /* bytes not yet made into requests … */
     size_t in_fed;          /* … of which the frame has seen so many */
@@ -55,6 +61,8 @@ struct client {
     bool hurry;         /* what it is owed now must not wait for more */
     bool alone;         /* what it sends behind its last request waits for the answer to that */
     bool gathering;     /* the present request is long, and has to be whole before it is sent */
+    bool postponed;     /* CLIENT PAUSE: its next request waits in `in` */
+    uint8_t mute;       /* enum client_mute */
     uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */

@@ -123,7 +123,7 @@ static void start_part(struct request *r, uint32_t index)
         return;
     }
     result->part = p;
-    p->writes = !(r->command->flags & COMMAND_READ);
+    p->writes = !(r->command->flags & COMMAND_READ) && !r->gather->harmless;
     p->behind = result->behind;
     part_enter(p, len);
     set_deadline(p, r->gather->deadline);

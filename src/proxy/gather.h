@@ -48,6 +48,7 @@ struct gather {
     struct buf error; /* the first failure as an error reply that names the node; empty: none */
     bool failed;      /* a part failed (its node did, not: its node answered an error) */
     bool answered;    /* a part of this round, or of one before, was answered */
+    bool harmless;    /* to be set before gather_send(): it changes no key, done late or twice */
     bool alone;       /* its client is not listened to before it is answered */
     uint32_t count, room;
     uint32_t left;                 /* parts under way */

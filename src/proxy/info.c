@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "cluster/control_metrics.h"
+#include "proxy/node_sums.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -65,11 +66,12 @@ static uint64_t sum(const struct worker *w, uint32_t offset)
 
 static void add_server(struct text *t, struct worker *w)
 {
+    char version[FIGURES_VERSION_MAX];
     add(t,
         "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\n"
         "multiplexing_api:epoll\r\nsumcache_version:%s\r\nuptime_in_seconds:%" PRIu64
         "\r\nuptime_in_days:%" PRIu64 "\r\n",
-        INFO_REDIS_VERSION, SUMCACHE_VERSION, (worker_now(w) - w->started) / NSEC_S,
+        node_sums_version(w, version), SUMCACHE_VERSION, (worker_now(w) - w->started) / NSEC_S,
         (worker_now(w) - w->started) / (86400 * NSEC_S));
 }
 
@@ -79,11 +81,38 @@ static void add_clients(struct text *t, struct worker *w)
         SUM(w, clients), w->settings->clients_max);
 }
 
+/* "1.50M", as redis-server writes it: text for people. */
+static void add_human(struct text *t, const char *name, uint64_t bytes)
+{
+    static const char UNITS[] = "BKMGTP";
+    double shown = (double)bytes;
+    unsigned unit = 0;
+    for (; shown >= 1024 && unit < sizeof(UNITS) - 2; unit++)
+        shown /= 1024;
+    add(t, unit == 0 ? "%s_human:%.0f%c\r\n" : "%s_human:%.2f%c\r\n", name, shown, UNITS[unit]);
+}
+
+/* Of the nodes; what the proxy itself takes is `buffer_bytes`. */
 static void add_memory(struct text *t, struct worker *w)
 {
-    /* Of the proxy's buffers. What the nodes hold is summed by a later version. */
-    add(t, "# Memory\r\nused_memory:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\n", SUM(w, buffer_bytes),
-        w->settings->memory_max);
+    struct node_sums s = node_sums_of(w);
+    const char *policy = figures_policy_name(s.of[FIGURE_POLICY]);
+    static const struct {
+        const char *name;
+        enum figure figure;
+    } LINES[] = {
+        {"used_memory", FIGURE_USED_MEMORY},
+        {"used_memory_rss", FIGURE_USED_MEMORY_RSS},
+        {"used_memory_peak", FIGURE_USED_MEMORY_PEAK},
+        {"maxmemory", FIGURE_MAXMEMORY},
+    };
+    add(t, "# Memory\r\n");
+    for (size_t i = 0; i < sizeof(LINES) / sizeof(LINES[0]); i++) {
+        add(t, "%s:%" PRIu64 "\r\n", LINES[i].name, s.of[LINES[i].figure]);
+        add_human(t, LINES[i].name, s.of[LINES[i].figure]);
+    }
+    if (policy)
+        add(t, "maxmemory_policy:%s\r\n", policy);
 }
 
 static void add_persistence(struct text *t, struct worker *w)
@@ -93,14 +122,20 @@ static void add_persistence(struct text *t, struct worker *w)
            "aof_enabled:0\r\n");
 }
 
+/* Of connections and bytes: ours. Of keys and commands: the nodes'. */
 static void add_stats(struct text *t, struct worker *w)
 {
+    struct node_sums s = node_sums_of(w);
     add(t,
         "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
-        "\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64
-        "\r\nrejected_connections:%" PRIu64 "\r\n",
-        SUM(w, clients_accepted), SUM(w, requests), SUM(w, bytes_from_clients),
-        SUM(w, bytes_to_clients), SUM(w, clients_refused));
+        "\r\ninstantaneous_ops_per_sec:%" PRIu64 "\r\ntotal_net_input_bytes:%" PRIu64
+        "\r\ntotal_net_output_bytes:%" PRIu64 "\r\nrejected_connections:%" PRIu64 "\r\n",
+        SUM(w, clients_accepted), s.of[FIGURE_COMMANDS], s.of[FIGURE_OPS],
+        SUM(w, bytes_from_clients), SUM(w, bytes_to_clients), SUM(w, clients_refused));
+    add(t,
+        "expired_keys:%" PRIu64 "\r\nevicted_keys:%" PRIu64 "\r\nkeyspace_hits:%" PRIu64
+        "\r\nkeyspace_misses:%" PRIu64 "\r\n",
+        s.of[FIGURE_EXPIRED], s.of[FIGURE_EVICTED], s.of[FIGURE_HITS], s.of[FIGURE_MISSES]);
 }
 
 static void add_replication(struct text *t, struct worker *w)
@@ -115,6 +150,15 @@ static void add_cluster(struct text *t, struct worker *w)
     add(t, "# Cluster\r\ncluster_enabled:0\r\n");
 }
 
+static void add_keyspace(struct text *t, struct worker *w)
+{
+    struct node_sums s = node_sums_of(w);
+    add(t, "# Keyspace\r\n");
+    if (s.of[FIGURE_KEYS] > 0)
+        add(t, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", s.of[FIGURE_KEYS],
+            s.of[FIGURE_EXPIRES]);
+}
+
 /* What a node said may hold anything. */
 static void clean_text(const char *from, char *to, size_t size)
 {
@@ -122,6 +166,23 @@ static void clean_text(const char *from, char *to, size_t size)
     for (; len < size - 1 && from[len]; len++)
         to[len] = (char)(from[len] < ' ' || from[len] > '~' || from[len] == ',' ? ' ' : from[len]);
     to[len] = '\0';
+}
+
+/* What it last said of itself, and how long ago. */
+static void add_figures(struct text *t, const struct worker *w, const struct figures *f)
+{
+    uint64_t at = metric_get(&f->taken_at), now = worker_now(w);
+    char version[FIGURES_VERSION_MAX];
+    if (at == 0)
+        return;
+    add(t,
+        "version=%s,keys=%" PRIu64 ",used_memory=%" PRIu64 ",maxmemory=%" PRIu64 ",ops=%" PRIu64
+        ",hits=%" PRIu64 ",misses=%" PRIu64 ",evicted=%" PRIu64 ",age_ms=%" PRIu64 ",",
+        figures_print_version(metric_get(&f->of[FIGURE_VERSION]), version),
+        metric_get(&f->of[FIGURE_KEYS]), metric_get(&f->of[FIGURE_USED_MEMORY]),
+        metric_get(&f->of[FIGURE_MAXMEMORY]), metric_get(&f->of[FIGURE_OPS]),
+        metric_get(&f->of[FIGURE_HITS]), metric_get(&f->of[FIGURE_MISSES]),
+        metric_get(&f->of[FIGURE_EVICTED]), (now > at ? now - at : 0) / NSEC_MS);
 }
 
 /* `upstream` is as this worker sees it. */
@@ -137,10 +198,13 @@ static void add_node(struct text *t, const struct worker *w, uint32_t i)
     uint64_t check = p ? atomic_load_explicit(&p->check_ns, memory_order_relaxed) : 0;
     add(t,
         "node%u:name=%s,state=%s,since_ms=%" PRIu64 ",slots=%u,in_flight=%" PRIu64
-        ",check_us=%" PRIu64 ",upstream=%s,reason=%s\r\n",
+        ",check_us=%" PRIu64 ",upstream=%s,",
         i, n->name, view_state_name((enum view_state)v->state), since / NSEC_MS, v->slots,
         p ? pulse_in_flight(p) : n->requests, check / NSEC_US,
-        u ? upstream_state_name(u->state) : "idle", why);
+        u ? upstream_state_name(u->state) : "idle");
+    if (p)
+        add_figures(t, w, &p->figures);
+    add(t, "reason=%s\r\n", why); /* last: it is for people, and may grow */
 }
 
 static void add_metrics(struct text *t, const void *metrics, const struct metric_info *info,
@@ -155,8 +219,10 @@ static void add_metrics(struct text *t, const void *metrics, const struct metric
 
 static void add_sumcache(struct text *t, struct worker *w)
 {
+    struct node_sums s = node_sums_of(w);
     add(t, "# Sumcache\r\nworkers:%u\r\nview_version:%" PRIu64 "\r\nnodes:%u\r\n", w->all_count,
         w->view ? w->view->version : 0, w->upstreams.count);
+    add(t, "nodes_summed:%u\r\nnodes_summed_age_ms:%" PRIu64 "\r\n", s.nodes, s.age / NSEC_MS);
     for (unsigned i = 0; i < METRIC_COUNT; i++)
         add(t, "%s:%" PRIu64 "\r\n", METRIC_INFO[i].name, sum(w, METRIC_INFO[i].offset));
     if (w->control)
@@ -173,7 +239,7 @@ struct section {
 static const struct section SECTIONS[] = {
     {"server", add_server},           {"clients", add_clients},   {"memory", add_memory},
     {"persistence", add_persistence}, {"stats", add_stats},       {"replication", add_replication},
-    {"cluster", add_cluster},         {"sumcache", add_sumcache},
+    {"cluster", add_cluster},         {"keyspace", add_keyspace}, {"sumcache", add_sumcache},
 };
 
 static bool is_wanted(struct worker *w, const char *name)

@@ -3,9 +3,11 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/client_commands.h"
 #include "proxy/command_reply.h"
 #include "proxy/info.h"
 #include "proxy/lanes.h"
+#include "proxy/node_sums.h"
 #include "proxy/own.h"
 #include "proxy/worker_internal.h"
 
@@ -72,25 +74,6 @@ static void answer_auth(struct client *c, struct reply_out *o)
         write_wrongpass(o);
 }
 
-/* False: the name is not one, and the error is written. An empty one takes the name away. */
-static bool set_name(struct client *c, struct str name, struct reply_out *o)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.p[i] >= '!' && name.p[i] <= '~')
-            continue;
-        reply_error(o, "ERR Client names cannot contain spaces, newlines or special characters.");
-        return false;
-    }
-    char *copy = name.len > 0 ? strndup(name.p, name.len) : NULL;
-    if (name.len > 0 && !copy) {
-        failure_write(o, FAILURE_MEMORY, NULL);
-        return false;
-    }
-    free(c->name);
-    c->name = copy;
-    return true;
-}
-
 static void change_proto(struct client *c, uint8_t proto)
 {
     /* Each version has upstreams of its own, and this client's commands reach a node in order. */
@@ -101,11 +84,12 @@ static void change_proto(struct client *c, uint8_t proto)
 
 static void write_hello(struct client *c, struct reply_out *o)
 {
+    char version[FIGURES_VERSION_MAX];
     reply_map(o, 7);
     reply_bulk(o, STR("server"));
     reply_bulk(o, STR("redis"));
     reply_bulk(o, STR("version"));
-    reply_bulk(o, STR(INFO_REDIS_VERSION));
+    reply_bulk(o, str_of(node_sums_version(c->worker, version)));
     reply_bulk(o, STR("proto"));
     reply_int(o, c->proto);
     reply_bulk(o, STR("id"));
@@ -141,7 +125,7 @@ static void answer_hello(struct client *c, struct reply_out *o)
             }
             i += 2;
         } else if (arg_is(c, i, "SETNAME") && more >= 1) {
-            if (!set_name(c, arg(c, i + 1), o))
+            if (!client_set_name(c, arg(c, i + 1), o))
                 return;
             i++;
         } else {
@@ -164,74 +148,6 @@ static void answer_reset(struct client *c, struct reply_out *o)
     reply_simple(o, "RESET");
 }
 
-static void answer_on_off(struct client *c, struct reply_out *o)
-{
-    if (arg_is(c, 2, "on") || arg_is(c, 2, "off"))
-        reply_simple(o, "OK");
-    else
-        syntax_error(o);
-}
-
-static void write_client_info(struct client *c, struct reply_out *o, const char *end)
-{
-    char peer[ADDR_TEXT_MAX];
-    char line[512];
-    uint64_t now = worker_now(c->worker);
-    int n = snprintf(line, sizeof(line),
-                     "id=%" PRIu64 " addr=%s fd=%d name=%.128s idle=%" PRIu64
-                     " flags=N db=0 sub=0 psub=0 multi=-1 user=default redir=-1 resp=%u%s",
-                     c->id, addr_print(&c->peer, peer), c->conn.handle, c->name ? c->name : "",
-                     (now - c->last_active) / NSEC_S, c->proto, end);
-    reply_verbatim_txt(o, (struct str){line, (size_t)n});
-}
-
-static void answer_client(struct client *c, const struct command *command, struct reply_out *o)
-{
-    switch (command->id) {
-    case COMMAND_ID_CLIENT_ID:
-        reply_int(o, (int64_t)c->id);
-        return;
-    case COMMAND_ID_CLIENT_GETNAME:
-        if (c->name)
-            reply_bulk(o, str_of(c->name));
-        else
-            reply_null(o);
-        return;
-    case COMMAND_ID_CLIENT_SETNAME:
-        if (set_name(c, arg(c, 2), o))
-            reply_simple(o, "OK");
-        return;
-    case COMMAND_ID_CLIENT_SETINFO:
-        if (arg_is(c, 2, "lib-name") || arg_is(c, 2, "lib-ver"))
-            reply_simple(o, "OK");
-        else
-            reply_error(o, "ERR Unrecognized option '%.*s'", shown_len(arg(c, 2)), arg(c, 2).p);
-        return;
-    case COMMAND_ID_CLIENT_NO_EVICT:
-    case COMMAND_ID_CLIENT_NO_TOUCH:
-        answer_on_off(c, o);
-        return;
-    case COMMAND_ID_CLIENT_CAPA:
-        reply_simple(o, "OK"); /* as Valkey does of what it does not know */
-        return;
-    case COMMAND_ID_CLIENT_INFO:
-    case COMMAND_ID_CLIENT_LIST:
-        write_client_info(c, o, "\n");
-        return;
-    default: {
-        static const char *const HELP[] = {
-            "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-            "GETNAME, SETNAME <name>, ID, INFO, LIST (this connection), SETINFO <attr> <value>,",
-            "NO-EVICT ON|OFF, NO-TOUCH ON|OFF, HELP",
-        };
-        reply_array(o, 3);
-        for (int i = 0; i < 3; i++)
-            reply_simple(o, HELP[i]);
-        return;
-    }
-    }
-}
-
 /* ---- CONFIG GET ---- */
 
 struct config_shown {
@@ -242,6 +158,8 @@ struct config_shown {
 static void answer_config_get(struct client *c, struct reply_out *o)
 {
     const struct proxy_settings *s = c->worker->settings;
+    struct node_sums sums = node_sums_of(c->worker);
+    const char *policy = figures_policy_name(sums.of[FIGURE_POLICY]);
     struct config_shown shown[] = {
         {"save", ""},
         {"appendonly", "no"},
@@ -251,11 +169,15 @@ static void answer_config_get(struct client *c, struct reply_out *o)
         {"timeout", ""},
         {"maxclients", ""},
         {"proto-max-bulk-len", ""},
+        {"maxmemory", ""},
     };
     enum { SHOWN = sizeof(shown) / sizeof(shown[0]) };
     snprintf(shown[5].value, sizeof(shown[5].value), "%" PRIu64, s->client_idle_timeout / NSEC_S);
     snprintf(shown[6].value, sizeof(shown[6].value), "%u", s->clients_max);
     snprintf(shown[7].value, sizeof(shown[7].value), "%" PRIu64, s->value_max);
+    snprintf(shown[8].value, sizeof(shown[8].value), "%" PRIu64, sums.of[FIGURE_MAXMEMORY]);
+    if (policy) /* else the nodes differ, or none has told: what nodes of a cache should have */
+        str_fill(shown[3].value, sizeof(shown[3].value), str_of(policy));
     bool wanted[SHOWN] = {false};
     size_t count = 0;
     for (size_t i = 2; i < arg_count(c); i++) {
@@ -350,7 +272,7 @@ static void answer_failures(struct client *c, struct reply_out *o)
 static void answer(struct client *c, const struct command *command, struct reply_out *o)
 {
     if (strncmp(command->name, "client|", 7) == 0) {
-        answer_client(c, command, o);
+        client_commands_answer(c, command, o);
         return;
     }
     if (strncmp(command->name, "command", 7) == 0) {
@@ -410,6 +332,10 @@ static void answer(struct client *c, const struct command *command, struct reply
 
 void local_answer(struct client *c, const struct command *command)
 {
+    if (client_commands_take(c, command))
+        return;
+    if (command->id == COMMAND_ID_RESET)
+        c->mute = CLIENT_MUTE_NONE; /* its own answer is one already */
     struct request *r;
     struct reply_out o = client_reply_begin(c, &r);
     answer(c, command, &o);

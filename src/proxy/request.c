@@ -6,6 +6,7 @@
 #include "proxy/gather.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
+#include "proxy/roll_call.h"
 #include "proxy/worker_internal.h"
 
 #include <stdlib.h>
@@ -23,7 +24,10 @@ struct request *request_new(struct client *c, const struct command *command, uin
                           .arg_count = arg_count,
                           .batch = c->batch,
                           .proto = c->proto,
-                          .on_failure = c->on_failure};
+                          .on_failure = c->on_failure,
+                          .muted = c->mute != CLIENT_MUTE_NONE};
+    if (c->mute == CLIENT_MUTE_NEXT)
+        c->mute = CLIENT_MUTE_NONE;
     list_push_tail(&c->requests, &r->link);
     if (c->pending++ == 0)
         pace_client_waits(&c->worker->pace);
@@ -41,13 +45,15 @@ void request_free(struct request *r)
         r->part->request = NULL;
     if (r->gather)
         gather_free(r);
+    if (r->roll_call)
+        roll_call_drop(r->roll_call);
     buf_clear(&r->reply, &c->worker->chunks);
     pool_give(&c->worker->requests_pool, r);
 }
 
 bool request_is_next(const struct request *r)
 {
-    return r->client->requests.next == &r->link && !r->uploading;
+    return r->client->requests.next == &r->link && !r->uploading && !r->muted;
 }
 
 struct reply_out request_reply(struct request *r)

@@ -28,6 +28,7 @@
 
 struct client;
 struct gather;
+struct roll_call;
 struct upstream;
 struct upstream_node;
 struct worker;
@@ -52,18 +53,20 @@ struct request {
     struct client *client; /* owner */
     struct list link;      /* in client.requests */
     const struct command *command;
-    struct gather *gather; /* owned; NULL: it has one part at most */
-    struct part *part;     /* of a request that is not split; NULL: none yet, or it has left */
-    struct buf reply;      /* kept here until the request is the first in its client's queue */
-    size_t held;           /* bytes of `reply` that count in client.held */
-    uint64_t given;        /* bytes of its reply that its client's output got, before it is done */
-    uint32_t batch;        /* client.batch when it came: equal for all that were read at once */
-    uint64_t arg_count;    /* some misses have as many elements as the request has arguments */
-    bool done;             /* its reply is complete */
-    bool uploading;        /* its client is still sending it: not answered before its end */
-    bool answered;         /* … though the answer is complete */
-    uint8_t proto;         /* RESP version its reply is written in */
-    uint8_t on_failure;    /* enum on_failure of its client when it came */
+    struct gather *gather;       /* owned; NULL: it has one part at most */
+    struct roll_call *roll_call; /* owned; NULL: it asks no other workers */
+    struct part *part;  /* of a request that is not split; NULL: none yet, or it has left */
+    struct buf reply;   /* kept here until the request is the first in its client's queue */
+    size_t held;        /* bytes of `reply` that count in client.held */
+    uint64_t given;     /* bytes of its reply that its client's output got, before it is done */
+    uint32_t batch;     /* client.batch when it came: equal for all that were read at once */
+    uint64_t arg_count; /* some misses have as many elements as the request has arguments */
+    bool done;          /* its reply is complete */
+    bool muted;         /* CLIENT REPLY: its reply is dropped */
+    bool uploading;     /* its client is still sending it: not answered before its end */
+    bool answered;      /* … though the answer is complete */
+    uint8_t proto;      /* RESP version its reply is written in */
+    uint8_t on_failure; /* enum on_failure of its client when it came */
 };
 
 /* What a part is to the lanes: see lanes.h. */
@@ -115,7 +118,7 @@ struct request *request_new(struct client *c, const struct command *command, uin
 /* Takes it from the queue and cuts off its parts. */
 void request_free(struct request *r);
 
-/* Is its reply the next one that its client gets? */
+/* Is its reply the next one that its client gets? One that is muted never is. */
 bool request_is_next(const struct request *r);
 /* Where its reply is to be written: straight to the client's output if it is the next one owed. */
 struct reply_out request_reply(struct request *r);

@@ -456,12 +456,14 @@ void router_route(struct client *c, struct buf *from)
         refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
-    if (rule) {
-        if (rule != RULE_RENAMED) {
-            refuse_denied(c, command, rule);
-            return;
-        }
-        /* Nodes know it by its own name. */
+    if (rule && rule != RULE_RENAMED) {
+        refuse_denied(c, command, rule);
+        return;
+    }
+    c->last_command = command;
+    if (w->pause.is_on && client_pause_holds(c, command))
+        return;
+    if (rule) { /* nodes know it by its own name */
         if (rename_request(w, command) != 0) {
             fail_at_once(c, command, FAILURE_MEMORY);
             return;
@@ -650,6 +652,9 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_WAIT;
     if (!sets_whole_value(command) && has_value_limit(w, command))
         return ROUTER_GATHER; /* each of its values is looked at when all are there */
+    if (c->worker->pause.is_on && client_pause_holds(c, command))
+        return ROUTER_WAIT;
+    c->last_command = command;
     begin_upload(c, command);
     forget_behind(w);
     return ROUTER_UPLOAD;

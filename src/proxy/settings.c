@@ -25,6 +25,7 @@ struct proxy_settings proxy_settings_default(void)
         .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */
         .clients_max = 10000,         /* as redis-server */
         .client_pending_max = 1024,
+        .roll_calls_max = 4, /* each may gather a line for every client */
         .client_output_max = UINT64_C(256) << 20,
         .memory_max = UINT64_C(1) << 30,
         .value_max = UINT64_C(512) << 20, /* proto-max-bulk-len of redis-server */

@@ -38,6 +38,7 @@ struct proxy_settings {
 
     uint32_t clients_max;        /* whole process */
     uint32_t client_pending_max; /* requests of one client under way; then it is not read */
+    uint32_t roll_calls_max;     /* CLIENT LIST, KILL, PAUSE that a worker has under way */
     uint64_t client_output_max;  /* bytes owed to one client; above, it is closed */
     uint64_t memory_max;         /* whole process: bytes in buffers */
     uint64_t value_max;          /* one bulk string */

@@ -437,7 +437,8 @@ static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
     bool gathered = p && p->request && p->request->gather && u->state == UPSTREAM_READY;
     if (gathered && !gather_takes(p->request->gather, len))
         part_fail(u->worker, p, FAILURE_REPLY_LIMIT);
-    if (p && !p->request && u->state == UPSTREAM_READY)
+    bool wanted = p && p->request && (!p->request->muted || p->request->gather);
+    if (p && !wanted && u->state == UPSTREAM_READY)
         u->dropping = true;
     /* What has to be gathered though it is long takes no more than its share. */
     if (u->in.len + len > u->worker->settings->bulk_above && !lanes_has_room(u->worker, len))

@@ -198,6 +198,11 @@ static void on_blocked_time(struct timer *t)
     client_wake_blocked(container_of(t, struct worker, blocked_timer));
 }
 
+static void on_pause_time(struct timer *t)
+{
+    client_pause_over(container_of(t, struct worker, pause_timer));
+}
+
 static bool has_spares(const struct worker *w)
 {
     return chunk_pool_has_spares(&w->chunks) || w->clients_pool.spare_count > 0 ||
@@ -450,7 +455,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     if (!w->client_scratch || !w->upstream_scratch ||
         timer_make(&w->drain_timer, &w->loop.timers, on_drain_time) != 0 ||
         timer_make(&w->trim_timer, &w->loop.timers, on_trim_time) != 0 ||
-        timer_make(&w->blocked_timer, &w->loop.timers, on_blocked_time) != 0) {
+        timer_make(&w->blocked_timer, &w->loop.timers, on_blocked_time) != 0 ||
+        timer_make(&w->pause_timer, &w->loop.timers, on_pause_time) != 0) {
         free(w->client_scratch);
         free(w->upstream_scratch);
         loop_fini(&w->loop);
@@ -475,6 +481,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->changed_nodes);
     list_init(&w->retries);
     list_init(&w->early);
+    list_init(&w->roll_calls);
     w->next_deadline = NSEC_NEVER;
     w->gathered_at = NSEC_NEVER;
     list_init(&w->dirty_clients);
@@ -493,6 +500,7 @@ struct worker *worker_free(struct worker *w)
 {
     if (!w)
         return NULL;
+    w->ending = true;
     w->draining = true; /* a socket or view still in the mailbox is taken and dropped */
     mailbox_empty(&w->mailbox, w);
     list_for_each_safe (link, &w->clients)
@@ -505,6 +513,7 @@ struct worker *worker_free(struct worker *w)
     timer_unmake(&w->drain_timer);
     timer_unmake(&w->trim_timer);
     timer_unmake(&w->blocked_timer);
+    timer_unmake(&w->pause_timer);
     loop_fini(&w->loop);
     view_unref(w->view);
     args_fini(&w->args);

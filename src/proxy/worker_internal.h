@@ -8,6 +8,7 @@
 #include "net/listener.h"
 #include "net/mailbox.h"
 #include "proxy/client.h"
+#include "proxy/client_pause.h"
 #include "proxy/pace.h"
 #include "proxy/size_table.h"
 #include "proxy/upstream_set.h"
@@ -90,6 +91,12 @@ struct worker {
     struct timer trim_timer;    /* gives back spare memory, once a second while there is any */
     struct timer blocked_timer; /* client_wake_blocked() */
     struct timer drain_timer;
+    struct timer pause_timer; /* client_pause_over() */
+    struct client_pause pause;
+    struct list roll_calls; /* of its own clients */
+    uint32_t roll_call_count;
+    uint64_t roll_call_last; /* number */
+    bool ending;             /* its messages are only freed */
     bool draining;
     bool ended; /* the drain time is over */
 };

@@ -22,7 +22,7 @@ def access(nodes, path, user=None):
 
 
 def states(proxy):
-    return {part["name"]: part for part in (dict(field.split("=", 1) for field in line.split(":", 1)[1].split(",", 8))
+    return {part["name"]: part for part in (dict(field.split("=", 1) for field in line.split(":", 1)[1].split(","))
                                             for line in proxy.ask("INFO", "sumcache").decode().split("\r\n")
                                             if line.startswith("node") and line[4].isdigit())}
 
