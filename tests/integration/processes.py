@@ -128,24 +128,25 @@ class Process:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def redis_argv(port, directory, memory="2gb", host=HOST):
-    return ["redis-server", "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--maxmemory", memory,
+def redis_argv(port, directory, memory="2gb", host=HOST, binary="redis-server"):
+    return [binary, "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--maxmemory", memory,
             "--maxmemory-policy", "allkeys-lru", "--maxclients", "5000", "--loglevel", "notice", "--dir", directory]
 
 
 class Node(Process):
     """A real redis-server with the settings of a cache. `host`: an address of loopback, for nodes
-    that share a port, as those of one DNS name do."""
+    that share a port, as those of one DNS name do. `binary`: which redis-server."""
 
-    def __init__(self, directory, port=None, memory="2gb", host=HOST):
+    def __init__(self, directory, port=None, memory="2gb", host=HOST, binary="redis-server"):
         self.directory = pathlib.Path(directory)
+        self.binary = binary
         self.memory = memory
         self.host = host
         self.port = port or free_port()
         self._start()
 
     def _start(self):
-        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host),
+        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host, self.binary),
                          self.directory / f"node-{self.host}-{self.port}.log")
         resp.eventually(lambda: self.popen.poll() is not None or is_open(self.port, self.host),
                         within=10 * SLOWNESS, what="redis-server accepts")
