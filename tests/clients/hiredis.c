@@ -68,8 +68,9 @@ static void work(redisContext *c, const char *p)
     freeReplyObject(reply);
     check_reply(redisCommand(c, "HSET %s:h f v", p), REDIS_REPLY_INTEGER, NULL, "HSET");
     check_reply(redisCommand(c, "HGET %s:h f", p), REDIS_REPLY_STRING, "v", "HGET");
-    check_reply(redisCommand(c, "EVAL %s 1 %s:h f", "return redis.call('hget', KEYS[1], ARGV[1])", p),
-                REDIS_REPLY_STRING, "v", "EVAL");
+    check_reply(
+        redisCommand(c, "EVAL %s 1 %s:h f", "return redis.call('hget', KEYS[1], ARGV[1])", p),
+        REDIS_REPLY_STRING, "v", "EVAL");
 
     for (int i = 0; i < PIPELINE; i++) {
         check(redisAppendCommand(c, "SET %s:p%d v%d", p, i, i) == REDIS_OK, "append");

@@ -113,9 +113,9 @@ async function pubsub() {
   await listener.psubscribe(`${prefix}:al*`);
   await client.publish(key('all'), 'x');
   assert.deepEqual(await within(matched, 'pmessage'), [`${prefix}:al*`, key('all'), 'x']);
-  await listener.unsubscribe();
-  await listener.punsubscribe();
-  assert.equal(await listener.ping(), 'PONG');
+  await listener.unsubscribe(key('news'));
+  await listener.punsubscribe(`${prefix}:al*`);
+  assert.equal(await listener.get(key('nothing')), null);
   await listener.quit();
 }
 

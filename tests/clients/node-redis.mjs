@@ -124,9 +124,9 @@ async function pubsub() {
   await listener.pSubscribe(`${prefix}:al*`, (message, channel) => done([channel, message]));
   await client.publish(key('all'), 'x');
   assert.deepEqual(await within(matched, 'message of a pattern'), [key('all'), 'x']);
-  await listener.unsubscribe();
-  await listener.pUnsubscribe();
-  assert.equal(await listener.ping(), 'PONG');
+  await listener.unsubscribe(key('news'));
+  await listener.pUnsubscribe(`${prefix}:al*`);
+  assert.equal(await listener.get(key('nothing')), null);
   await listener.close();
 }
 

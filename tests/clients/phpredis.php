@@ -117,7 +117,7 @@ if ($mode === 'pubsub') {
     $heard = $client->publish($key('news'), 'nobody hears it');
     refused($client);
     same($heard, 0);
-    // It calls back and does not return, so somebody else has to speak meanwhile.
+    // It calls back and does not return: somebody else has to speak meanwhile, and it ends by an exception.
     $speaker = pcntl_fork();
     if ($speaker === 0) {
         $client = connection($port);
@@ -130,12 +130,16 @@ if ($mode === 'pubsub') {
     }
     $heard = [];
     $client->setOption(Redis::OPT_READ_TIMEOUT, 10);
-    $client->subscribe([$key('news')], function ($client, $channel, $message) use (&$heard) {
-        $heard[] = "$channel $message";
-        if (count($heard) === 20) {
-            $client->unsubscribe([$channel]);
-        }
-    });
+    try {
+        $client->subscribe([$key('news')], function ($client, $channel, $message) use (&$heard) {
+            $heard[] = "$channel $message";
+            if (count($heard) === 20) {
+                throw new LengthException();
+            }
+        });
+    } catch (LengthException | RedisException $enough) {
+        same(count($heard), 20);
+    }
     pcntl_waitpid($speaker, $status);
     same($heard, array_map(fn($i) => $key('news') . " $i", range(0, 19)));
 }
