@@ -296,10 +296,10 @@ def dnsmasq_path():
 
 
 def machine_busy_s():
-    """Busy seconds of all CPUs together since boot."""
+    """Busy seconds of all CPUs together since boot, without those of programs that yield (nice)."""
     with open("/proc/stat", encoding="ascii") as file:
         fields = [int(field) for field in file.readline().split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+    return (sum(fields) - fields[1] - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def process_s(pid):

@@ -393,7 +393,10 @@ uint64_t checker_due(const struct checker *k, const struct check_command *c, uin
     uint64_t start = c->read_at > floor ? c->read_at : floor;
     uint64_t late =
         2 * k->options->pause_max + TURN_SLACK_US * NSEC_US; /* a worker may run so late */
-    uint64_t due = start + s->request_timeout + late;
+    uint64_t timeout = s->request_timeout;
+    if (c->kind == CHECK_FLUSH) /* whose "+OK\r\n" may come byte by byte, nobody knows when */
+        timeout = s->fanout_timeout + 5 * s->stall_timeout;
+    uint64_t due = start + timeout + late;
     /* A reply that began in time may go on as long as it does not stall. */
     if (c->reply_began_at != 0 && c->reply_began_at <= due &&
         c->reply_moved_at + s->stall_timeout + late > due)

@@ -38,6 +38,7 @@ enum check_kind {
     CHECK_UNLINK,
     CHECK_EXISTS,
     CHECK_TOUCH,
+    CHECK_FLUSH, /* FLUSHALL and FLUSHDB, of all nodes */
     /* Answered by the proxy. */
     CHECK_PING,
     CHECK_PING_TEXT,

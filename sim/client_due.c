@@ -56,6 +56,8 @@ static uint64_t held_until(const struct client_model *m, uint32_t seq)
     const struct check_command *c = command(m, seq);
     bool mixed = checker_lanes_mix(m->checker);
     uint64_t until = 0;
+    if (c->kind == CHECK_FLUSH && seq > m->s.first)
+        return command(m, seq - 1)->answered_at;
     if (c->part_count == 0)
         return 0;
     if (mixed && seq > m->s.first && budgets_are_tight(m->options))
@@ -94,6 +96,20 @@ static uint64_t due_after(const struct client_model *m, uint32_t seq, uint64_t f
     return due > before ? due : before;
 }
 
+/* What comes behind a FLUSHALL is not looked at before that is answered. */
+static uint64_t flushed_until(const struct client_model *m, uint32_t seq, uint64_t floor)
+{
+    uint64_t read_at = command(m, seq)->read_at;
+    for (uint32_t i = seq; i-- > m->s.first && m->options->flush_chance > 0;) {
+        const struct check_command *c = command(m, i);
+        if (c->answered_at <= read_at || c->answered_at <= floor)
+            break;
+        if (c->kind == CHECK_FLUSH)
+            return c->answered_at;
+    }
+    return floor;
+}
+
 uint64_t client_model_due(const struct client_model *m, uint32_t seq)
 {
     const struct proxy_settings *p = &m->options->proxy;
@@ -104,6 +120,7 @@ uint64_t client_model_due(const struct client_model *m, uint32_t seq)
     uint32_t back = last_counts ? 1 : p->client_pending_max;
     if (seq - m->s.first >= back)
         floor = command(m, seq - back)->answered_at;
+    floor = flushed_until(m, seq, floor);
     uint64_t due = due_after(m, seq, floor);
     if (io_now(m->io) <= due)
         return due;

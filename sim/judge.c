@@ -26,6 +26,7 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_UNLINK] = "UNLINK",
     [CHECK_EXISTS] = "EXISTS",
     [CHECK_TOUCH] = "TOUCH",
+    [CHECK_FLUSH] = "FLUSHALL",
     [CHECK_PING] = "PING",
     [CHECK_PING_TEXT] = "PING x",
     [CHECK_ECHO] = "ECHO",
@@ -200,10 +201,25 @@ static bool is_too_long(const struct judgement *j, const struct answer_item *top
            len > j->k->options->proxy.split_request_max;
 }
 
+/* All nodes are asked, and each may be the one that fails. */
+static void judge_flush_error(const struct judgement *j)
+{
+    const struct answer_item *top = &j->a->top;
+    j->k->failures_told++;
+    if (j->k->options->calm)
+        wrong(j, "its nodes are well");
+    else if (!starts_with(top, "ERR sumcache: ") && !starts_with(top, "LOADING "))
+        wrong(j, "an error that nothing explains");
+}
+
 static void judge_error(const struct judgement *j)
 {
     const struct answer_item *top = &j->a->top;
     enum check_kind kind = j->c->kind;
+    if (kind == CHECK_FLUSH) {
+        judge_flush_error(j);
+        return;
+    }
     if (starts_with(top, "CROSSSLOT ")) {
         bool differ =
             kind == CHECK_SUNION &&
@@ -478,6 +494,10 @@ static void judge_node_answer(const struct judgement *j)
         return;
     case CHECK_SUNION:
         judge_map(j, '~');
+        return;
+    case CHECK_FLUSH: /* what it has left is for stale.h to tell */
+        if (j->a->top.type != '+' || !text_is(&j->a->top, "OK"))
+            wrong(j, "not +OK");
         return;
     default:
         unreachable();

@@ -171,6 +171,12 @@ static void draw_slow_readers(struct sim_options *o, struct rng *r)
     o->weather.buffer_max = 2 * o->weather.buffer_min;
 }
 
+/* What they want is sent behind most writes; values of keys "s…" get two such commands. */
+static const struct policy_rule RULES[] = {
+    {.prefix = "s", .prefix_len = 1, .default_ttl = NSEC_S, .max_ttl = 2 * NSEC_S},
+    {.default_ttl = 5 * NSEC_S},
+};
+
 static void draw_limits(struct sim_options *o, struct rng *r)
 {
     struct proxy_settings *p = &o->proxy;
@@ -192,6 +198,8 @@ static void draw_limits(struct sim_options *o, struct rng *r)
     }
     if (one_in(r, 12))
         p->split_request_max = between(r, 50, one_in(r, 2) ? 5000 : 200000);
+    if (one_in(r, 8))
+        p->policy = (struct policy){RULES, sizeof(RULES) / sizeof(RULES[0])};
     bool low = one_in(r, 12), some = o->big_chance && one_in(r, o->slow_reader ? 2 : 4);
     if (low)
         p->client_output_max = between(r, 1, one_in(r, 2) ? 1000 : 200000);
@@ -374,6 +382,14 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     }
 }
 
+static void draw_flushes(struct sim_options *o, uint64_t seed)
+{
+    struct rng r = {seed ^ UINT64_C(0x666c757368657331)};
+    rng_next(&r);
+    o->proxy.fanout_timeout = o->proxy.request_timeout * between(&r, 1, 5);
+    o->flush_chance = maybe(&r, 3, 60);
+}
+
 void sim_options_draw(struct sim_options *o, uint64_t seed)
 {
     draw_all(o, seed);
@@ -386,4 +402,5 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
         o->calm = false;
     }
     o->stale_checked = o->calm || o->has_control;
+    draw_flushes(o, seed);
 }

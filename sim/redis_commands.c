@@ -286,6 +286,16 @@ static void do_sunion(struct call *x)
     bytes_print(&x->c->out, "%c0\r\n", x->c->proto == 3 ? '~' : '*');
 }
 
+/* Comes behind a write, by policy.rules, and changes no value. */
+static void do_pexpire(struct call *x)
+{
+    struct check_key key;
+    const struct redis_arg *arg = &x->m->args[1];
+    if (!check_key_parse(arg->p, arg->len, &key))
+        checker_fail(x->m->checker, "node %u got PEXPIRE for a key nobody sent", x->m->number);
+    bytes_print(&x->c->out, "%s", x->now < x->m->out_of_memory_until ? ":0\r\n" : ":1\r\n");
+}
+
 static void do_ping(struct call *x)
 {
     bytes_print(&x->c->out, "%s",
@@ -312,14 +322,15 @@ static const struct {
     bool writes;
     uint8_t args_min, args_max; /* max 0: no limit */
 } VERBS[] = {
-    {"get", do_get, false, 2, 2},       {"set", do_set, true, 3, 3},
-    {"mget", do_mget, false, 2, 0},     {"mset", do_set, true, 3, 0},
-    {"del", do_count, true, 2, 0},      {"unlink", do_count, true, 2, 0},
-    {"exists", do_count, false, 2, 0},  {"touch", do_count, false, 2, 0},
-    {"incr", do_number, true, 2, 2},    {"append", do_number, true, 3, 3},
-    {"strlen", do_number, false, 2, 2}, {"hgetall", do_hgetall, false, 2, 2},
-    {"sunion", do_sunion, false, 3, 3}, {"ping", do_ping, false, 1, 1},
-    {"hello", do_hello, false, 2, 2},   {"setex", do_setex, true, 4, 4},
+    {"get", do_get, false, 2, 2},        {"set", do_set, true, 3, 3},
+    {"mget", do_mget, false, 2, 0},      {"mset", do_set, true, 3, 0},
+    {"del", do_count, true, 2, 0},       {"unlink", do_count, true, 2, 0},
+    {"exists", do_count, false, 2, 0},   {"touch", do_count, false, 2, 0},
+    {"incr", do_number, true, 2, 2},     {"append", do_number, true, 3, 3},
+    {"strlen", do_number, false, 2, 2},  {"hgetall", do_hgetall, false, 2, 2},
+    {"sunion", do_sunion, false, 3, 3},  {"ping", do_ping, false, 1, 1},
+    {"hello", do_hello, false, 2, 2},    {"setex", do_setex, true, 4, 4},
+    {"pexpire", do_pexpire, true, 4, 4},
 };
 
 static void run(struct call *x)

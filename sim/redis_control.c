@@ -236,7 +236,8 @@ static bool do_flushall(struct order *x)
     for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
         struct check_key key = {.class = KEY_STRING, .number = (uint16_t)i};
         if (redis_model_value(x->m, &key)->exists)
-            checker_clears(x->m->checker, x->m->number, "flush by the proxy", &key);
+            checker_clears(x->m->checker, x->m->number,
+                           x->c->control ? "flush by the proxy" : "flush by a client", &key);
     }
     redis_model_forget(x->m);
     bytes_print(&x->c->out, "+OK\r\n");
@@ -298,10 +299,11 @@ static const struct {
     bool on_any; /* connection; the others only where it has called itself the proxy's */
     bool needs_data;
 } ORDERS[] = {
-    {"client", do_client, true, false},     {"info", do_info, true, false},
-    {"get", do_get, false, true},           {"set", do_set, false, true},
-    {"unlink", do_unlink, false, true},     {"scan", do_scan, false, true},
-    {"flushall", do_flushall, false, true}, {"pttl", do_pttl, false, true},
+    {"client", do_client, true, false},    {"info", do_info, true, false},
+    {"get", do_get, false, true},          {"set", do_set, false, true},
+    {"unlink", do_unlink, false, true},    {"scan", do_scan, false, true},
+    {"flushall", do_flushall, true, true}, {"pttl", do_pttl, false, true},
+    {"flushdb", do_flushall, true, true},
 };
 
 bool redis_control(struct redis_model *m, struct redis_connection *c, uint64_t now,

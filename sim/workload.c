@@ -213,7 +213,7 @@ static void add_large_echo(struct client_model *m)
 static void add_local(struct client_model *m)
 {
     static const char *const REFUSED[] = {"BLPOP q 0", "SUBSCRIBE news", "MULTI",
-                                          "WATCH s1",  "MONITOR",        "WAIT 0 0"};
+                                          "WATCH s1",  "MONITOR",        "SWAPDB 0 1"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;
     char line[128];
@@ -272,13 +272,16 @@ void workload_command(struct client_model *m)
         CHECK_INCR, CHECK_APPEND, CHECK_STRLEN, CHECK_HGETALL, CHECK_SUNION, CHECK_DEL};
     static const uint8_t SPLIT[] = {CHECK_MGET,   CHECK_MGET,   CHECK_MSET, CHECK_DEL,
                                     CHECK_UNLINK, CHECK_EXISTS, CHECK_TOUCH};
+    static const char *const FLUSHES[] = {"FLUSHALL", "FLUSHALL ASYNC", "FLUSHDB SYNC", "FLUSHDB"};
     static const char *const EMPTY[] = {"\r\n", "*0\r\n", "*-1\r\n", "\n", "   \r\n"};
     if (chance(m, m->options->empty_chance)) {
         const char *text = EMPTY[below(m, sizeof(EMPTY) / sizeof(EMPTY[0]))];
         bytes_print(&m->s.out, "%s", text);
         m->s.queued += strlen(text);
     }
-    if (chance(m, m->options->plain_chance)) {
+    if (m->options->flush_chance > 0 && chance(m, m->options->flush_chance)) {
+        add_words(m, CHECK_FLUSH, 0, FLUSHES[below(m, sizeof(FLUSHES) / sizeof(FLUSHES[0]))]);
+    } else if (chance(m, m->options->plain_chance)) {
         add_keys(m, below(m, 3) ? CHECK_GET : CHECK_SET, 1);
     } else if (chance(m, m->options->local_chance)) {
         add_local(m);

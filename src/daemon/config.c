@@ -41,6 +41,7 @@ void config_init(struct config *c)
 void config_fini(struct config *c)
 {
     free(c->nodes);
+    free(c->rules);
     *c = (struct config){0};
 }
 

@@ -78,6 +78,7 @@ struct config {
     struct config_names node_names;    /* nodes.dns: "host:port" */
     struct config_names node_services; /* nodes.srv */
     uint32_t node_family;              /* enum lookup_family */
+    struct policy_rule *rules;         /* owned; proxy.policy is a loan of them */
     char node_user[CONFIG_WORD_MAX];
     char node_password_file[CONFIG_WORD_MAX];
     struct config_dns dns;

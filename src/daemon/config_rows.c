@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/discovery.h"
+#include "daemon/config_policy.h"
 #include "ring/maglev.h"
 
 #include <errno.h>
@@ -57,6 +58,8 @@ const struct config_row CONFIG_ROWS[] = {
      "connect to a node and greet it"},
     {"timeouts", "request", CONFIG_DURATION, false, PROXY(request_timeout), NSEC_MS, MINUTE, NULL,
      "from the last byte of a request to the first of its reply"},
+    {"timeouts", "fan_out", CONFIG_DURATION, false, PROXY(fanout_timeout), NSEC_MS, 10 * MINUTE,
+     NULL, "the same of what goes through all keys of nodes: SCAN, KEYS, FLUSHALL, ..."},
     {"timeouts", "stall", CONFIG_DURATION, false, PROXY(stall_timeout), NSEC_MS, 10 * MINUTE, NULL,
      "without a byte inside a reply of a node"},
     {"timeouts", "drain", CONFIG_DURATION, true, PROXY(drain_timeout), NSEC_MS, 60 * MINUTE, NULL,
@@ -125,6 +128,8 @@ const struct config_row CONFIG_ROWS[] = {
      "elements of one message"},
     {"limits", "max_split_request", CONFIG_SIZE, false, PROXY(split_request_max), KB, 4 * GB, NULL,
      "a request that is gathered whole: one that is split, or whose key does not come first"},
+    {"limits", "fan_out_reply", CONFIG_SIZE, false, PROXY(fanout_reply_max), KB, TB, NULL,
+     "what all nodes together answer to one request, such as KEYS; above, it gets an error"},
     {"limits", "bulk_above", CONFIG_SIZE, false, PROXY(bulk_above), 4 * KB, GB, NULL,
      "longer requests and replies are streamed, on upstreams of their own"},
     {"limits", "bulk_max", CONFIG_COUNT, false, PROXY(bulk_max), 1, 64, NULL,
@@ -150,6 +155,9 @@ const struct config_row CONFIG_ROWS[] = {
      "pause after a question that failed"},
     {"dns", "retry_max", CONFIG_DURATION, false, AT(dns.retry_max), 10 * NSEC_MS, 60 * MINUTE, NULL,
      "the pause doubles up to this"},
+
+    {"policy", "rules", CONFIG_RULES, false, 0, 0, POLICY_RULES_MAX, NULL,
+     "what keys of a prefix may do; of several that fit the longest prefix counts"},
 
     {"local", "nodes", CONFIG_COUNT, true, AT(local_nodes), 1, CONFIG_LOCAL_NODES_MAX, NULL,
      "redis-server children to start and sum"},
@@ -204,7 +212,7 @@ static bool *member_bool(const struct config_row *row, const struct config *c)
 
 bool config_row_is_list(const struct config_row *row)
 {
-    return row->kind <= CONFIG_SERVERS;
+    return row->kind <= CONFIG_RULES;
 }
 
 bool config_row_takes_one(const struct config_row *row)
@@ -259,6 +267,10 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     case CONFIG_SERVICES:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of _SERVICE._tcp.NAME", min, max);
         break;
+    case CONFIG_RULES:
+        snprintf(to, CONFIG_TEXT_MAX,
+                 "%.8s to %.8s of PREFIX* [default_ttl=] [max_ttl=] [max_value=] [deny]", min, max);
+        break;
     case CONFIG_SWITCH:
         snprintf(to, CONFIG_TEXT_MAX, "on | off");
         break;
@@ -312,6 +324,7 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_NAMES:
     case CONFIG_SERVICES:
     case CONFIG_SERVERS:
+    case CONFIG_RULES:
         break;
     }
     unreachable();
@@ -338,6 +351,10 @@ const char *config_row_item(const struct config_row *row, const struct config *c
     case CONFIG_NAMES:
     case CONFIG_SERVICES:
         return index < member_names(row, c)->count ? member_names(row, c)->names[index] : NULL;
+    case CONFIG_RULES:
+        return index < c->proxy.policy.count
+                   ? config_policy_print(&c->rules[index], to, CONFIG_ITEM_MAX)
+                   : NULL;
     default:
         unreachable();
     }
@@ -527,6 +544,33 @@ static int add_server(const struct config_row *row, struct config *c, struct str
     return 0;
 }
 
+/* Those with long prefixes come first. */
+static int add_rule(const struct config_row *row, struct config *c, struct str value,
+                    char error[CONFIG_ERROR_MAX])
+{
+    struct policy_rule rule;
+    const char *expected;
+    uint32_t count = c->proxy.policy.count, at = 0;
+    if (config_policy_read(value, &rule, &expected) != 0)
+        return refuse(row, value, error, "%s", expected);
+    for (; at < count && c->rules[at].prefix_len >= rule.prefix_len; at++)
+        if (c->rules[at].prefix_len == rule.prefix_len &&
+            memcmp(c->rules[at].prefix, rule.prefix, rule.prefix_len) == 0)
+            return refuse(row, value, error, "expected a prefix that is not listed twice");
+    if (count == row->max)
+        return refuse(row, value, error, "expected at most %" PRIu64 " rules", row->max);
+    if (!c->rules) {
+        c->rules = calloc(POLICY_RULES_MAX, sizeof(*c->rules));
+        if (!c->rules)
+            return -ENOMEM;
+        c->proxy.policy.rules = c->rules;
+    }
+    memmove(&c->rules[at + 1], &c->rules[at], (count - at) * sizeof(*c->rules));
+    c->rules[at] = rule;
+    c->proxy.policy.count++;
+    return 0;
+}
+
 /* What YAML would take for something else, were it printed as it is, is refused. */
 static int set_word(const struct config_row *row, struct config *c, struct str value,
                     char error[CONFIG_ERROR_MAX])
@@ -559,6 +603,8 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_name(row, c, value, error);
     case CONFIG_SERVERS:
         return add_server(row, c, value, error);
+    case CONFIG_RULES:
+        return add_rule(row, c, value, error);
     case CONFIG_SWITCH:
         if (!str_eq(value, STR("on")) && !str_eq(value, STR("off")))
             return refuse(row, value, error, "expected on or off");
@@ -601,6 +647,8 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         member_names(row, c)->count = 0;
     else if (row->kind == CONFIG_SERVERS)
         c->dns.server_count = 0;
+    else if (row->kind == CONFIG_RULES)
+        c->proxy.policy.count = 0;
     c->mark[row - CONFIG_ROWS] = mark;
     c->given[row - CONFIG_ROWS] = true;
 }

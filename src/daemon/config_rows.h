@@ -15,6 +15,7 @@ enum config_kind {
     CONFIG_NAMES,    /* a list of names with a port: struct config_names */
     CONFIG_SERVICES, /* a list of names: struct config_names */
     CONFIG_SERVERS,  /* a list of addresses of DNS servers */
+    CONFIG_RULES,    /* a list of rules for prefixes of keys */
     CONFIG_COUNT,    /* uint32_t */
     CONFIG_AUTO,     /* uint32_t, 0 is written `auto` */
     CONFIG_DURATION, /* uint64_t, ns */

@@ -119,7 +119,7 @@ static void release_held(struct part *p)
         return;
     }
     /* What came before was its client's own: its time begins now. */
-    p->deadline = worker_now(p->client->worker) + p->client->worker->settings->request_timeout;
+    p->deadline = worker_now(p->client->worker) + part_timeout(p);
 }
 
 /* A write that could be done before an earlier one of somebody else is not sent: that one was given
@@ -187,13 +187,14 @@ static void place_freely(struct part *p)
     put_in_line(p);
 }
 
-/* The last part of the same client for the same node before this one. */
+/* The last part of the same client for the same node before this one. What is left of a tail may be
+ * done later as well: it sets no life that a newer write would not have. */
 static struct part *before(const struct part *p)
 {
     struct list *head = &p->client->parts;
     for (struct list *link = p->of_client.prev; link != head; link = link->prev) {
         struct part *q = list_item(link, struct part, of_client);
-        if (q->node == p->node)
+        if (q->node == p->node && !q->is_tail)
             return q;
     }
     return NULL;
@@ -460,8 +461,8 @@ uint64_t lanes_expire(struct upstream_node *n)
 {
     uint64_t next = NSEC_NEVER;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        while (!list_empty(&n->line[lane])) {
-            struct part *p = list_first(&n->line[lane], struct part, queue);
+        struct part *p;
+        while ((p = part_first_timely(&n->line[lane])) != NULL) {
             if (p->deadline > worker_now(n->worker)) {
                 next = nsec_min(next, p->deadline);
                 break;

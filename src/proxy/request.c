@@ -3,11 +3,12 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
-#include "proxy/fanout.h"
+#include "proxy/gather.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/worker_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHORT_REPLY = 64 }; /* bytes; no longer than an error would be */
@@ -38,8 +39,8 @@ void request_free(struct request *r)
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
-    if (r->fanout)
-        fanout_free(c->worker, r->fanout);
+    if (r->gather)
+        gather_free(r);
     buf_clear(&r->reply, &c->worker->chunks);
     pool_give(&c->worker->requests_pool, r);
 }
@@ -98,7 +99,7 @@ static bool take_back(struct request *r)
 bool request_may_miss(const struct request *r, enum failure f)
 {
     return r->on_failure == ON_FAILURE_MISS && r->command->miss != MISS_NEVER &&
-           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY;
+           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY && f != FAILURE_REPLY_LIMIT;
 }
 
 void request_write_miss(const struct request *r, struct reply_out *o)
@@ -200,6 +201,12 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_MOVING:
         reply_error(o, "ERR sumcache: the key is moving to another node");
         return;
+    case FAILURE_NODES_CHANGE:
+        reply_error(o, "ERR sumcache: the nodes are changing; try again");
+        return;
+    case FAILURE_REPLY_LIMIT:
+        reply_error(o, "ERR sumcache: the reply is longer than limits.fan_out_reply");
+        return;
     case FAILURE_NONE:
         break;
     }
@@ -211,6 +218,7 @@ void failure_count(struct worker *w, enum failure f)
     struct metrics *m = &w->metrics;
     switch (f) {
     case FAILURE_TIMED_OUT:
+    case FAILURE_NODES_CHANGE:
         metric_add(&m->requests_timed_out, 1);
         return;
     case FAILURE_DOWN:
@@ -233,6 +241,9 @@ void failure_count(struct worker *w, enum failure f)
         return;
     case FAILURE_MOVING:
         metric_add(&m->requests_moving, 1);
+        return;
+    case FAILURE_REPLY_LIMIT:
+        metric_add(&m->requests_reply_limit, 1);
         return;
     case FAILURE_NONE:
         break;
@@ -299,6 +310,22 @@ void part_set_early(struct part *p)
     w->next_deadline = nsec_min(w->next_deadline, p->deadline);
 }
 
+struct part *part_first_timely(const struct list *parts)
+{
+    list_for_each (link, parts) {
+        struct part *p = list_item(link, struct part, queue);
+        if (!p->late)
+            return p;
+    }
+    return NULL;
+}
+
+uint64_t part_timeout(const struct part *p)
+{
+    const struct proxy_settings *s = p->client->worker->settings;
+    return p->late ? s->fanout_timeout : s->request_timeout;
+}
+
 void part_enter(struct part *p, size_t len)
 {
     p->len = len;
@@ -306,11 +333,26 @@ void part_enter(struct part *p, size_t len)
     p->node->bytes += len;
 }
 
-void part_leave(struct worker *w, struct part *p)
+/* It is no longer counted against its node. */
+static void leave_node(struct part *p)
 {
     must(p->node->requests > 0 && p->node->bytes >= p->len);
     p->node->requests--;
     p->node->bytes -= p->len;
+}
+
+void part_become_tail(struct part *p)
+{
+    must(!p->request && p->behind > 0);
+    leave_node(p);
+    p->is_tail = true;
+    p->writes = false; /* a life that is cut late cuts no newer value short: NX, and LT */
+}
+
+void part_leave(struct worker *w, struct part *p)
+{
+    if (!p->is_tail)
+        leave_node(p);
     p->request = NULL;
     part_free(w, p);
 }
@@ -324,6 +366,10 @@ void part_free(struct worker *w, struct part *p)
     if (p->early)
         list_remove(&p->early_link);
     buf_clear(&p->bytes, &w->chunks);
+    if (p->behind_bytes) {
+        buf_clear(p->behind_bytes, &w->chunks);
+        free(p->behind_bytes);
+    }
     lanes_release(p, p->reserved);
     if (p->apart)
         c->apart--;
@@ -347,8 +393,8 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     }
     p->request = NULL;
     r->part = NULL;
-    if (r->fanout) {
-        fanout_part_answered(r, p->index, head, tail, tail_len, type);
+    if (r->gather) {
+        gather_part_answered(r, p->index, head, tail, tail_len, type);
         return;
     }
     struct reply_out o = request_reply(r);
@@ -382,8 +428,8 @@ void part_fail(struct worker *w, struct part *p, enum failure f)
         return;
     p->request = NULL;
     r->part = NULL;
-    if (r->fanout)
-        fanout_part_failed(r, p->index, f, p->node->name);
+    if (r->gather)
+        gather_part_failed(r, p->index, f, p->node->name);
     else
         request_fail(r, f, p->node->name);
 }

@@ -2,6 +2,7 @@
 #include "proxy/router.h"
 
 #include "base/must.h"
+#include "proxy/all_nodes.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
@@ -124,8 +125,69 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         client_close(c);
 }
 
-/* No node has any slot. *ret_name: if there is but one node, it is to blame. */
-static enum failure no_node(const struct worker *w, const char **ret_name)
+/* ---- policy.rules ---- */
+
+/* The bytes of what is to be sent behind the present request. */
+static void forget_behind(struct worker *w)
+{
+    if (w->behind_count == 0)
+        return;
+    buf_clear(&w->behind, &w->chunks);
+    w->behind_count = 0;
+}
+
+/* Is there a rule that forbids the request because of the key at argument `index`? */
+static enum policy_verdict judge(struct worker *w, const struct command *command, size_t index,
+                                 struct str key, const struct policy_rule **ret_rule)
+{
+    const struct policy_rule *rule = policy_find(&w->settings->policy, key);
+    enum policy_verdict v = rule ? policy_judge(rule, command, &w->args, index) : POLICY_ADMITS;
+    if (v == POLICY_DENIES)
+        metric_add(&w->metrics.policy_denied, 1);
+    else if (v == POLICY_TOO_LONG)
+        metric_add(&w->metrics.policy_too_long, 1);
+    *ret_rule = rule;
+    return v;
+}
+
+/* By the rule for one of its keys, is there something to be sent behind the request? 0 or -ENOMEM.
+ */
+static int note_behind(struct worker *w, const struct command *command,
+                       const struct policy_rule *rule, struct str key)
+{
+    if (!rule || !policy_limits_life(rule, command))
+        return 0;
+    return policy_append(rule, key, &w->behind, &w->chunks, &w->behind_count);
+}
+
+/* Looks at all its keys. False: it is refused, and answered. */
+static bool rules_admit(struct client *c, const struct command *command)
+{
+    struct worker *w = c->worker;
+    bool single = command->keys == KEYS_RANGE && command->first == command->last;
+    size_t count = single ? 1 : w->keys.count;
+    for (size_t i = 0; i < count; i++) {
+        size_t index = single ? (size_t)command->first : w->keys.index[i];
+        struct str key = args_str(&w->args, index);
+        const struct policy_rule *rule = NULL;
+        bool lost = !key.p && args_len(&w->args, index) > 0; /* whoever hashes it tells */
+        enum policy_verdict v = lost ? POLICY_ADMITS : judge(w, command, index, key, &rule);
+        if (v != POLICY_ADMITS) {
+            struct request *r;
+            struct reply_out o = client_reply_begin(c, &r);
+            policy_write_refusal(rule, v, &o);
+            client_reply_end(c, r, &o);
+            return false;
+        }
+        if (note_behind(w, command, rule, key) != 0) {
+            fail_at_once(c, command, FAILURE_MEMORY);
+            return false;
+        }
+    }
+    return true;
+}
+
+enum failure router_no_node(const struct worker *w, const char **ret_name)
 {
     *ret_name = NULL;
     if (w->upstreams.count == 1) {
@@ -174,7 +236,7 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     struct worker *w = c->worker;
     struct upstream_node *n = w->upstreams.nodes[node];
     struct upstream *u = upstream_node_shared(n, r->proto);
-    size_t len = w->args.frame_len;
+    size_t len = w->args.frame_len + w->behind.len;
     bool reads = r->command->flags & COMMAND_READ;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
     struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
@@ -189,11 +251,17 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
     bool plain = lanes_is_plain(c, p->size) && (reads || settle_allows(u));
-    if (forward_bytes(w, plain ? upstream_target(u, p) : &p->bytes, from) != 0) {
+    struct buf *to = plain ? upstream_target(u, p) : &p->bytes;
+    if (forward_bytes(w, to, from) != 0) {
         p->request = NULL;
         part_free(w, p);
         request_fail(r, FAILURE_MEMORY, n->name);
         return;
+    }
+    if (w->behind_count > 0) {
+        p->behind = w->behind_count;
+        buf_move_all(to, &w->behind);
+        w->behind_count = 0;
     }
     r->part = p;
     part_enter(p, len);
@@ -259,7 +327,7 @@ static uint32_t node_of(const struct worker *w, struct str key)
 }
 
 /* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
- * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to FANOUT_NOBODY.
+ * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to GATHER_NOBODY.
  */
 static int find_nodes(struct worker *w, const struct command *command)
 {
@@ -282,7 +350,7 @@ static int find_nodes(struct worker *w, const struct command *command)
         if (flags && !passes(w, command, flags, key, hash)) {
             if (command->way != COMMAND_SPLIT || !(command->flags & COMMAND_READ))
                 return -EBUSY;
-            w->node_of_key[i] = FANOUT_NOBODY;
+            w->node_of_key[i] = GATHER_NOBODY;
         }
         if (w->node_of_key[i] != w->node_of_key[0])
             different = 2;
@@ -303,15 +371,17 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     if (!w->view || !w->view->ring) {
         struct request *r = request_new(c, command, w->args.count);
         const char *name;
-        enum failure f = no_node(w, &name);
+        enum failure f = router_no_node(w, &name);
         if (r)
             request_fail(r, f, name);
         else
             client_close(c);
         return;
     }
+    bool ruled = w->settings->policy.count > 0;
     if (command->keys == KEYS_RANGE && command->first == command->last) {
-        forward_by_key(c, command, from);
+        if (!ruled || rules_admit(c, command))
+            forward_by_key(c, command, from);
         return;
     }
     const char *refusal = NULL;
@@ -325,14 +395,17 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         forward_to_node(c, command, node_for_keyless(w), from);
         return;
     }
+    if (!err && ruled && !rules_admit(c, command))
+        return;
     int different = err ? err : find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
-    } else if (different == 1 && w->node_of_key[0] == FANOUT_NOBODY) {
+    } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
         fail_at_once(c, command, FAILURE_MOVING);
     } else if (different == 1) {
         forward_to_node(c, command, w->node_of_key[0], from);
     } else if (command->way == COMMAND_SPLIT) {
+        forget_behind(w); /* each part gets its own */
         fanout_start(c, command, w->node_of_key);
     } else {
         metric_add(&w->metrics.requests_crossslot, 1);
@@ -365,9 +438,13 @@ void router_route(struct client *c, struct buf *from)
         metric_add(&w->metrics.requests_refused, 1);
         refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
         return;
+    case COMMAND_ALL_NODES:
+        all_nodes_start(c, command);
+        return;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
         route_by_keys(c, command, from);
+        forget_behind(w); /* there is something left if it failed */
         return;
     }
     unreachable();
@@ -390,6 +467,58 @@ static bool sets_whole_value(const struct command *command)
     }
 }
 
+/* What is to be sent behind the upload's end is kept in its part. 0 or -ENOMEM. */
+static int take_behind(struct worker *w, struct part *p)
+{
+    if (w->behind_count == 0)
+        return 0;
+    p->behind_bytes = calloc(1, sizeof(*p->behind_bytes));
+    if (!p->behind_bytes)
+        return -ENOMEM;
+    p->behind = w->behind_count;
+    buf_move_all(p->behind_bytes, &w->behind);
+    w->behind_count = 0;
+    return 0;
+}
+
+/* As rules_admit(), of an upload, whose value is on its way. False: it is answered. */
+static bool rules_admit_upload(struct request *r, struct str key)
+{
+    struct client *c = r->client;
+    struct worker *w = c->worker;
+    const struct command *command = r->command;
+    const struct policy_rule *rule;
+    enum policy_verdict v = judge(w, command, (size_t)command->first, key, &rule);
+    if (v == POLICY_ADMITS && rule && rule->max_value > 0 && c->frame.body_left > 0 &&
+        frame_body(&c->frame) > rule->max_value) {
+        metric_add(&w->metrics.policy_too_long, 1);
+        v = POLICY_TOO_LONG;
+    }
+    if (v == POLICY_ADMITS) {
+        if (note_behind(w, command, rule, key) == 0)
+            return true;
+        request_fail(r, FAILURE_MEMORY, NULL);
+        return false;
+    }
+    struct reply_out o = request_reply(r);
+    policy_write_refusal(rule, v, &o);
+    if (o.err)
+        client_close(c);
+    else
+        request_finish(r);
+    return false;
+}
+
+/* Does a rule for its key limit the length of values? */
+static bool has_value_limit(struct worker *w, const struct command *command)
+{
+    if (w->settings->policy.count == 0 || command->flags & COMMAND_READ)
+        return false;
+    const struct policy_rule *rule =
+        policy_find(&w->settings->policy, args_str(&w->args, (size_t)command->first));
+    return rule && rule->max_value > 0;
+}
+
 static void begin_upload(struct client *c, const struct command *command)
 {
     struct worker *w = c->worker;
@@ -404,8 +533,12 @@ static void begin_upload(struct client *c, const struct command *command)
     struct str key = args_str(&w->args, (size_t)command->first);
     enum failure f = FAILURE_NONE;
     const char *name = NULL;
+    if (w->settings->policy.count > 0 && !rules_admit_upload(r, key)) {
+        buf_clear(&c->in, &w->chunks);
+        return;
+    }
     if (!w->view || !w->view->ring)
-        f = no_node(w, &name);
+        f = router_no_node(w, &name);
     else if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
         f = FAILURE_MEMORY;
     struct upstream_node *n = NULL;
@@ -427,6 +560,11 @@ static void begin_upload(struct client *c, const struct command *command)
             size_id = size_table_id(hash.whole, COMMAND_ID_GET) | 1;
     }
     struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
+    if (p && take_behind(w, p) != 0) {
+        p->request = NULL;
+        part_free(w, p);
+        p = NULL;
+    }
     if (!p) {
         buf_clear(&c->in, &w->chunks);
         request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n ? n->name : name);
@@ -465,6 +603,9 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_GATHER;
     if (count <= (size_t)command->first)
         return ROUTER_WAIT;
+    if (!sets_whole_value(command) && has_value_limit(w, command))
+        return ROUTER_GATHER; /* each of its values is looked at when all are there */
     begin_upload(c, command);
+    forget_behind(w);
     return ROUTER_UPLOAD;
 }

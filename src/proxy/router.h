@@ -7,6 +7,9 @@
  * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
 
+/* Why nothing can be sent: no node has any slot. *ret_name: the one to blame, or NULL. */
+enum failure router_no_node(const struct worker *w, const char **ret_name);
+
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */
     ROUTER_GATHER, /* it has to be whole before it can be sent */

@@ -33,8 +33,12 @@ void upload_take(struct client *c, const uint8_t *bytes, size_t len)
 void upload_end(struct client *c)
 {
     struct request *r = take_ptr(c->upload);
-    if (r->part && r->part->upstream)
-        upstream_upload_ends(r->part->upstream);
+    struct part *p = r->part;
+    if (p && p->upstream) {
+        if (p->behind_bytes)
+            upstream_send_behind(p->upstream, p->behind_bytes);
+        upstream_upload_ends(p->upstream);
+    }
     request_uploaded(r);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/gather.h"
 #include "proxy/greeting.h"
 #include "proxy/lanes.h"
 #include "proxy/node_error.h"
@@ -146,8 +147,13 @@ static void note_miss(struct upstream *u, const struct part *p)
 {
     if (!u->node->pulse)
         return;
-    uint64_t began = p->deadline - u->worker->settings->request_timeout;
-    pulse_miss(u->node->pulse, u->worker->index, began);
+    pulse_miss(u->node->pulse, u->worker->index, p->deadline - part_timeout(p));
+}
+
+void upstream_missed(struct upstream *u, const struct part *p)
+{
+    note_miss(u, p);
+    tell_trouble(u, TROUBLE_MISSED, "");
 }
 
 uint64_t upstream_expire(struct upstream *u)
@@ -156,8 +162,8 @@ uint64_t upstream_expire(struct upstream *u)
     bool missed = false;
     /* What was not sent is not sent any more: a client that was told of a time-out does not want
      * its command to be executed later. */
-    while (!list_empty(&u->waiting) && next == NSEC_NEVER) {
-        struct part *p = list_first(&u->waiting, struct part, queue);
+    struct part *p;
+    while ((p = part_first_timely(&u->waiting)) != NULL) {
         if (p->deadline > now) {
             next = p->deadline;
             break;
@@ -170,12 +176,14 @@ uint64_t upstream_expire(struct upstream *u)
     }
     /* What was sent keeps its place for the late reply. */
     while (u->undecided != &u->sent) {
-        struct part *p = list_item(u->undecided, struct part, queue);
-        if (p->deadline > now) {
+        p = list_item(u->undecided, struct part, queue);
+        if (!p->late && p->deadline > now) {
             next = nsec_min(next, p->deadline);
             break;
         }
         u->undecided = u->undecided->next;
+        if (p->late)
+            continue;
         note_miss(u, p);
         missed = true;
         settle_later(u, p);
@@ -355,6 +363,9 @@ static void step_silence(struct upstream *u)
     bool inside_reply = u->frame.len > 0;
     uint64_t allowed =
         inside_reply || u->upload ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
+    const struct part *first = list_first(&u->sent, struct part, queue);
+    if (!inside_reply && first->late && first->deadline > u->last_byte + allowed)
+        allowed = first->deadline - u->last_byte; /* the node is busy with it */
     if (worker_now(u->worker) < u->last_byte + allowed) {
         /* A reply may begin, and then less is allowed: look again in time for that too. */
         timer_set(&u->timer,
@@ -423,6 +434,9 @@ static int append_reply(struct upstream *u, const uint8_t *bytes, size_t len)
 static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
 {
     struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
+    bool gathered = p && p->request && p->request->gather && u->state == UPSTREAM_READY;
+    if (gathered && !gather_takes(p->request->gather, len))
+        part_fail(u->worker, p, FAILURE_REPLY_LIMIT);
     if (p && !p->request && u->state == UPSTREAM_READY)
         u->dropping = true;
     /* What has to be gathered though it is long takes no more than its share. */
@@ -460,11 +474,38 @@ static void note_size(struct upstream *u, const struct part *p, uint64_t len, ui
         size_table_forget(sizes, p->size_id);
 }
 
+/* The reply to a command that was sent behind a part. */
+static void take_reply_behind(struct upstream *u, struct part *p, const uint8_t *tail, size_t len)
+{
+    struct worker *w = u->worker;
+    char first[2] = ""; /* stays so if the reply was dropped */
+    size_t head = u->in.len < sizeof(first) ? u->in.len : sizeof(first);
+    buf_copy_out(&u->in, 0, first, head);
+    if (!u->dropping && len >= sizeof(first) - head)
+        memcpy(first + head, tail, sizeof(first) - head);
+    buf_clear(&u->in, &w->chunks);
+    u->dropping = u->out_of_memory = false;
+    if (first[0] == '-')
+        metric_add(&w->metrics.policy_lives_uncut, 1);
+    else if (first[1] == '1')
+        metric_add(&w->metrics.policy_lives_cut, 1);
+    if (--p->behind > 0)
+        return;
+    list_remove(&p->queue);
+    part_leave(w, p);
+    if (u->bulk)
+        lanes_changed(u->node);
+}
+
 /* A complete reply: what is in u->in and then `tail`. */
 static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint8_t type)
 {
     struct worker *w = u->worker;
     struct part *p = list_first(&u->sent, struct part, queue);
+    if (p->is_tail) {
+        take_reply_behind(u, p, tail, len);
+        return;
+    }
     bool was_upload = p == u->upload;
     list_remove(&p->queue);
     settle_now(u, p);
@@ -480,6 +521,11 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint
         part_fail(w, p, FAILURE_MEMORY);
     else
         part_answer(w, p, &u->in, tail, len, type);
+    if (p->behind > 0 && !was_upload) {
+        part_become_tail(p);
+        list_push_head(&u->sent, &p->queue);
+        return;
+    }
     part_leave(w, p);
     if (was_upload) {
         u->upload = NULL;
@@ -656,6 +702,12 @@ int upstream_send_more(struct upstream *u, const void *bytes, size_t len)
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
     return buf_append(&u->conn.out, &u->worker->chunks, (const uint8_t *)bytes + taken,
                       len - taken);
+}
+
+void upstream_send_behind(struct upstream *u, struct buf *bytes)
+{
+    buf_move_all(&u->conn.out, bytes);
+    conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
 }
 
 void upstream_upload_ends(struct upstream *u)

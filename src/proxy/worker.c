@@ -255,8 +255,11 @@ int worker_post_drain(struct worker *w)
 static void expire_deadlines(struct worker *w)
 {
     /* Kept low by parts that have been answered long since; then this finds the real one. */
-    if (w->next_deadline <= worker_now(w))
-        w->next_deadline = nsec_min(upstream_set_expire(&w->upstreams), retry_expire(w));
+    if (w->next_deadline > worker_now(w))
+        return;
+    w->next_deadline = NSEC_NEVER; /* lowered by what is sent because of what fails */
+    uint64_t next = nsec_min(upstream_set_expire(&w->upstreams), retry_expire(w));
+    w->next_deadline = nsec_min(w->next_deadline, next);
 }
 
 static void close_stalled(struct worker *w)
@@ -514,6 +517,7 @@ struct worker *worker_free(struct worker *w)
     pool_fini(&w->clients_pool);
     pool_fini(&w->requests_pool);
     pool_fini(&w->parts_pool);
+    buf_clear(&w->behind, &w->chunks);
     chunk_pool_fini(&w->chunks);
     free(w);
     return NULL;

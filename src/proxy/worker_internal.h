@@ -79,6 +79,8 @@ struct worker {
     size_t iov_room;
     uint32_t *node_of_key;
     size_t node_of_key_room;
+    struct buf behind;     /* what policy.rules want to be sent behind the present request … */
+    uint32_t behind_count; /* … so many commands */
 
     struct frame_limits request_limits, reply_limits;
     struct io_socket_options client_options, node_options;

@@ -72,7 +72,8 @@ struct frame {
     bool not_a_number;
     uint32_t line_len;   /* bytes of the line it is in, its CR not counted */
     uint32_t digits_len; /* of the number it is in */
-    uint64_t value;      /* that number; inside a bulk string, its bytes with the terminator */
+    uint64_t value;      /* that number; inside a bulk string, its bytes: FRAME_REPLY counts the
+                            terminator too */
     uint32_t elements;   /* FRAME_REQUEST: arguments to come; FRAME_REPLY: seen in this message */
     uint32_t depth;
     /* FRAME_REPLY only, never touched for requests, and last: who keeps many frames for requests
@@ -97,6 +98,14 @@ enum frame_result frame_feed(struct frame *f, const void *bytes, size_t len, siz
 static inline size_t frame_arguments(const struct frame *f)
 {
     return f->number > 0 ? (size_t)f->number - f->elements : 0;
+}
+
+/* FRAME_REQUEST, inside a bulk string (body_left > 0): how long that is, its terminator not
+ * counted.
+ */
+static inline uint64_t frame_body(const struct frame *f)
+{
+    return f->value;
 }
 
 /* The short way for what nodes mostly send: if `bytes` begin with a whole bulk string or nil ($),

@@ -125,6 +125,7 @@ static const uint8_t *request_bulks(struct frame *f, const uint8_t *p, const uin
         if (body == NULL || n > f->limits->bulk_max)
             break;
         if ((size_t)(end - body) < (size_t)n + FRAME_TERMINATOR) {
+            f->value = n;
             f->body_left = (uint64_t)n + FRAME_TERMINATOR;
             f->state = REQUEST_BODY;
             p = body;

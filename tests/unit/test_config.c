@@ -103,6 +103,9 @@ static const struct {
     {"nodes: { dns: [a, b:7], srv: [_a._tcp.x, _b._tcp.x] }", "nodes.grace", "10s"},
     {"nodes: { static: [a weight=3, 'b:7   weight=256', c weight=1] }", "nodes.family", "auto"},
     {"dns: { servers: 127.0.0.1, timeout: 500ms }", "dns.timeout", "500ms"},
+    {"policy: { rules: ['a:* deny', 'a:bb* default_ttl=1h  max_ttl=24h max_value=1mb', '* "
+     "max_ttl=90s'] }",
+     "workers", "auto"},
     {"dns: { servers: ['[::1]:5353', 10.0.0.1], refresh: 1m }", "dns.refresh", "1m"},
 };
 
@@ -210,6 +213,17 @@ static const struct {
     {"nodes: { srv: [a, A] }", 1, 19, "not listed twice"},
     {"nodes: { family: both }", 1, 18, "expected auto | v4 | v6, not 'both'"},
     {"nodes: { grace: 2h }", 1, 17, "expected 0 or 1ms to 1h"},
+    {"policy: { rules: [shows] }", 1, 19, "expected PREFIX* and behind it default_ttl=, max_ttl="},
+    {"policy: { rules: ['s*'] }", 1, 19, "expected PREFIX*"},
+    {"policy: { rules: ['s*t* deny'] }", 1, 19, "expected PREFIX*"},
+    {"policy: { rules: ['s* deny deny'] }", 1, 19, "expected PREFIX*"},
+    {"policy: { rules: ['s* max_ttl=0'] }", 1, 19, "expected PREFIX*"},
+    {"policy: { rules: ['s* max_ttl=5'] }", 1, 19, "expected PREFIX*"},
+    {"policy: { rules: ['s* max_value=0'] }", 1, 19, "expected PREFIX*"},
+    {"policy: { rules: ['s* default_ttl=2s max_ttl=1s'] }", 1, 19,
+     "expected a default_ttl that is not above max_ttl"},
+    {"policy: { rules: ['s* deny', 't* deny', 's* max_ttl=1s'] }", 1, 41,
+     "a prefix that is not listed twice"},
     {"dns: { servers: ns.example }", 1, 17, "dns.servers: expected ADDRESS or ADDRESS:PORT"},
     {"dns: { servers: ['127.0.0.1:0'] }", 1, 18, "expected ADDRESS"},
     {"dns: { servers: [127.0.0.1, '127.0.0.1:53'] }", 1, 29, "a server that is not listed twice"},
