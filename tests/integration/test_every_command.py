@@ -42,7 +42,7 @@ client|unpause, client|list of a type, client|trackinginfo, client|getredir, cli
 select another, move, swapdb
 subscribe, subscribe and ask, psubscribe, ssubscribe, publish, spublish, unsubscribe, punsubscribe, sunsubscribe
 pubsub|channels, pubsub|numpat, pubsub|numsub, pubsub|shardchannels, pubsub|shardnumsub, reset of a subscription
-dbsize, flushall, flushdb, keys, randomkey, scan, lastsave, wait
+lastsave
 script|exists, script|load, script|flush, script|kill
 function|load, function|list, function|delete, function|flush, function|dump, function|restore, function|kill
 function|stats, config|set, config|resetstat, slowlog|get, slowlog|len, slowlog|reset
@@ -54,7 +54,7 @@ NOT_YET = [name for name in re.split(r", |\n", NOT_YET) if name]
 # Stories of commands that have no row yet: newer Redis, Valkey.
 AHEAD = """
 hexpire hexpireat hexpiretime hpersist hpexpire hpexpireat hpexpiretime hpttl httl hgetdel hgetex hsetex delifeq waitaof
-script|show commandlog|get commandlog|len commandlog|reset
+delex digest msetex xackdel xdelex client|capa script|show commandlog|get commandlog|len commandlog|reset
 """.split()
 
 # Stories of what a node without a function, or with the eviction policy of a cache, or that runs no script, only says no to.
