@@ -10,7 +10,7 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -52,9 +52,13 @@ fuzz: ## each fuzzer for SECONDS_EACH=20
 	@tools/setup.sh test
 	@FUZZ_SECONDS=$(SECONDS_EACH) tools/test.sh fuzz
 
-integration: ## real redis-servers, real clients (pytest)
+integration: ## real redis-servers (pytest)
 	@tools/setup.sh test
 	@tools/test.sh build integration
+
+clients: ## real client libraries and caches built upon them (pytest)
+	@tools/setup.sh test
+	@tools/test.sh build clients
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test

@@ -14,6 +14,7 @@ from harness import (NODE_COUNT, BenchError, Process, family_of, find_program, f
                      rss_peak_kib, tool_path, version_of, wait_ready, write_file)
 
 SUBJECT = "sumcache"
+AGAINST = "old"  # another sumcache, of --against
 
 
 def haproxy_clients_max():
@@ -154,8 +155,23 @@ def split_peers(text):
     return [piece.strip() for piece in pieces if piece.strip()]
 
 
+def two_binaries(options):
+    """The peers of --against: this sumcache and that one."""
+    peers = []
+    for name, wanted in ((SUBJECT, options.sumcache), (AGAINST, options.against)):
+        path = shutil.which(wanted)
+        if not path:
+            raise BenchError(f"there is no program {wanted}")
+        path = os.path.abspath(path)
+        peers.append(Peer(name, version_of(path, "--version"),
+                          lambda where, path=path: sumcache_argv(path, where)))
+    return peers, []
+
+
 def available_peers(options):
     """Returns the peers that can run here and a list of lines about those that cannot."""
+    if options.against:
+        return two_binaries(options)
     floor = tool_path("bench_floor", options.tools)
     redis = version_of("redis-server", "--version")
     peers = [

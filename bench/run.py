@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import guard
 import harness
 import idle
 import memory
@@ -18,6 +19,7 @@ import report
 import workloads
 from harness import BenchError
 from peers import available_peers
+from stats import ROUNDS_MIN
 from workloads import BESIDE, EXTRA_PARTS, MIXED, OPEN, WORKLOADS
 
 FOREIGN_LIMIT = 0.15  # more CPU than this share of the machine used by others spoils a figure
@@ -205,6 +207,9 @@ def read_options():
                              "than four CPUs)")
     parser.add_argument("--only", metavar="W,…", help="only these: " + ", ".join(
         [*(w.name for w in WORKLOADS), *EXTRA_PARTS]))
+    parser.add_argument("--against", metavar="OLD_BINARY",
+                        help="only sumcache and this other sumcache, in turns (15 rounds): exit "
+                             "status 1 unless every figure is shown to be no worse")
     parser.add_argument("--verify", action="store_true", help="compare every byte of every value")
     parser.add_argument("--json", metavar="FILE", help="every round's figures, for other tools")
     harness.add_common_options(parser)
@@ -215,7 +220,8 @@ def read_options():
             and 0 <= options.warmup <= 60 and 1 <= options.keys <= 65536):
         parser.error("rounds, seconds, warm-up or keys out of bounds")
     # What is not whole is no result: it goes where git does not see it.
-    options.is_look = options.out is None and bool(options.quick or options.only or options.peers)
+    options.is_look = options.out is None and bool(
+        options.quick or options.only or options.peers or options.against)
     if options.out is None:
         results = os.path.join(harness.ROOT, "bench", "results")
         options.out = os.path.join(results, "raw", "part") if options.is_look else results
@@ -223,6 +229,8 @@ def read_options():
 
 
 def choose_lengths(options):
+    if options.against:
+        options.rounds = options.rounds or (ROUNDS_MIN if options.quick else 15)
     options.rounds = options.rounds or (2 if options.quick else 9)
     options.seconds = options.seconds or (0.2 if options.quick else 1.0)
     if options.warmup is None:
@@ -250,8 +258,9 @@ def choose_parts(options, parser):
             options.only or (layout in w.layouts and (w.in_quick or not options.quick)))]
         if chosen:
             options.plan.append((layout, chosen))
-    options.parts = [part for part in EXTRA_PARTS if part in wanted and (options.only or (
-        not options.layout and not (options.quick and part == workloads.IDLE)))]
+    # A guard compares figures that are measured in turns; those of the other parts are taken once.
+    options.parts = [part for part in EXTRA_PARTS if part in wanted and not options.against and (
+        options.only or (not options.layout and not (options.quick and part == workloads.IDLE)))]
 
 
 def run_layout(options, layout, chosen, network):
@@ -296,7 +305,8 @@ def run_all(options, network, raw):
     """Runs every part. One that cannot be run is told and does not stop the others. Returns
     whether all could."""
     jobs = [(f"layout-{layout}", lambda layout=layout, chosen=chosen:
-             run_layout(options, layout, chosen, network), report.layout_page)
+             run_layout(options, layout, chosen, network),
+             guard.page if options.against else report.layout_page)
             for layout, chosen in options.plan]
     if workloads.MEMORY in options.parts:
         jobs.append(("memory", lambda: memory.run(options, network), memory.page))
@@ -343,6 +353,8 @@ def main():
     try:
         forget_part_runs(options)
         all_ran = run_all(options, network, raw)
+        if options.against:
+            return 0 if all_ran and guard.all_no_worse(raw.values()) else 1
         finish(options)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import guard  # noqa: E402
 import harness  # noqa: E402
 import peers  # noqa: E402
 import plots  # noqa: E402
@@ -183,6 +184,39 @@ def test_gnuplot_takes_every_plot(tmp_path):
     assert len(drawn) == 11
     for file, _ in drawn:
         assert "</svg>" in (tmp_path / file).read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------- the guard
+
+
+@pytest.mark.parametrize("ratios, words", [
+    ([], guard.TOO_FEW),
+    ([0.1] * 5, guard.TOO_FEW),
+    ([1.0] * 6, guard.NO_WORSE),
+    ([0.9, 1.0, 1.01, 1.02, 1.03, 1.04, 1.04, 1.05, 1.9], guard.NO_WORSE),
+    # The median is fine, but the interval reaches beyond the limit.
+    ([0.9, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.06, 1.06], guard.UNDECIDED),
+    ([1.0, 1.06, 1.07, 1.07, 1.07, 1.08, 1.08, 1.09, 1.1], guard.WORSE),
+])
+def test_the_guards_verdict(ratios, words):
+    assert guard.verdict(ratios) == words
+
+
+def guarded(scale, bad=0):
+    part = part_of("S", {workload.name: {
+        "sumcache": [{**whole_cell(scale), "bad": bad} for _ in range(9)],
+        "old": [whole_cell(1) for _ in range(9)]} for workload in workloads.WORKLOADS})
+    return part
+
+
+def test_the_guard_sees_what_got_worse():
+    assert guard.all_no_worse([guarded(1.04)])
+    assert not guard.all_no_worse([guarded(1.04), guarded(1.06)])
+    assert not guard.all_no_worse([guarded(1.0, bad=1)])
+    assert not guard.all_no_worse([])
+    figures = guard.judged(guarded(1.06))
+    assert {f["verdict"] for f in figures if f["field"] == "cpu"} == {guard.WORSE}
+    assert "0 of " in guard.page(guarded(1.06))
 
 
 # ---------------------------------------------------------------------- peers

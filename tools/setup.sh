@@ -21,6 +21,7 @@ has_header() { echo "#include <$1>" | cc -E -x c - >/dev/null 2>&1; }
 # Debian's modules belong to Debian's Python, whatever else is called python3 here.
 has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 has_php() { has_program php && php -r "exit(extension_loaded('$1') ? 0 : 1);" 2>/dev/null; }
+has_ruby() { has_program ruby && ruby -e "require '$1'" 2>/dev/null; }
 # The run-time libraries of clang's sanitizers and of libFuzzer are packages of their own.
 has_clang_runtime() { has_program clang && [ -e "$(clang -print-file-name="$1")" ]; }
 
@@ -56,6 +57,7 @@ need_test() {
     need python3-redis has_python redis
     need php-cli has_program php
     need php-redis has_php redis
+    need ruby-redis has_ruby redis
     need nodejs has_program node
     need npm has_program npm
 }

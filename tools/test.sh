@@ -10,7 +10,8 @@
 #   asan         unit tests, scenarios and ASAN_SEEDS (300) seeds    each program counts
 #   tsan         unit tests that start threads; two integration tests each program counts
 #   fuzz         each fuzzer for FUZZ_SECONDS (20)                   each fuzzer counts
-#   integration  real redis-servers, real clients                    each test counts
+#   integration  real redis-servers                                  each test counts
+#   clients      real client libraries and caches                    each test counts
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -22,7 +23,7 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration)
+    stages=(build lint unit sim asan tsan fuzz integration clients)
 fi
 
 sim_seed=${SIM_SEED:-1}
@@ -30,7 +31,7 @@ sim_count=${SIM_COUNT:-2000}
 asan_seeds=${ASAN_SEEDS:-300}
 fuzz_seconds=${FUZZ_SECONDS:-20}
 # Many clients on all workers, and a node that dies under them.
-smoke=(tests/integration/test_clients.py::test_redis_benchmark
+smoke=(tests/clients/test_clients.py::test_redis_benchmark
     tests/integration/test_failures.py::test_killed_node)
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=0
@@ -231,15 +232,11 @@ stage_fuzz() {
     done
 }
 
-stage_integration() {
-    local clients=tests/integration/clients
-    if ! (cd $clients && npm ci --no-audit --no-fund --loglevel=error </dev/null); then
-        count 1 "npm ci in $clients"
-    fi
-    local report=$logs/integration.xml
+run_pytest() { # run_pytest STAGE: the tests in the folder of that name
+    local report=$logs/$1.xml
     rm -f "$report"
     /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$report" \
-        tests/integration </dev/null
+        "tests/$1" </dev/null
     local status=$?
     local before=$failed
     count_junit "$report"
@@ -248,11 +245,23 @@ stage_integration() {
     fi
 }
 
+stage_integration() {
+    run_pytest integration
+}
+
+stage_clients() {
+    local clients=tests/clients
+    if ! (cd $clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
+        count 1 "npm ci in $clients"
+    fi
+    run_pytest clients
+}
+
 # A stage that hangs must not hang CI. These are limits, not expectations.
 limit_of() {
     case "$1" in
     sim) echo $((300 + sim_count / 20)) ;;
-    lint | integration) echo 480 ;;
+    lint | integration | clients) echo 480 ;;
     fuzz) echo $((300 + 6 * fuzz_seconds)) ;;
     *) echo 300 ;;
     esac
@@ -286,7 +295,7 @@ fi
 
 for stage in "${stages[@]}"; do
     if ! declare -F "stage_$stage" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration]…" >&2
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients]…" >&2
         exit 2
     fi
 done

@@ -349,7 +349,7 @@ class Tidy:
         """Each module is built and has a unit test; each unit test is built."""
         for s in self.sources.values():
             folder, name = os.path.split(s.path)
-            if not name.endswith(".c") or s.path.startswith("tests/integration/"):
+            if not name.endswith(".c") or s.path.startswith(("tests/integration/", "tests/clients/")):
                 continue  # the clients of other libraries there are compiled by their tests
             meson = f"{folder}/meson.build"
             # Tests are listed by the name of their program, without `.c`.

@@ -5,6 +5,7 @@
     SUMCACHE_TEST_SLOWNESS   widens margins of time, for sanitizer builds
     SUMCACHE_STAND_IN=redis  tests the tests: a plain redis-server in the proxy's place
 """
+import contextlib
 import itertools
 import resource
 import shutil
@@ -77,6 +78,19 @@ class Starter:
             except AssertionError as error:
                 errors.append(str(error))
         assert not errors, "\n".join(errors)
+
+
+@pytest.fixture(scope="session")
+def starter_of():
+    """For fixtures of a module that start much: `with starter_of(directory) as starter`."""
+    @contextlib.contextmanager
+    def make(directory):
+        starter = Starter(directory)
+        try:
+            yield starter
+        finally:
+            starter.end()
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -128,17 +128,19 @@ class Process:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def redis_argv(port, directory, memory="2gb", host=HOST):
-    return ["redis-server", "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--maxmemory", memory,
+def redis_argv(port, directory, memory="2gb", host=HOST, binary="redis-server"):
+    return [binary, "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--maxmemory", memory,
             "--maxmemory-policy", "allkeys-lru", "--maxclients", "5000", "--loglevel", "notice", "--dir", directory]
 
 
 class Node(Process):
     """A real redis-server with the settings of a cache. `host`: an address of loopback, for nodes
-    that share a port, as those of one DNS name do. `extra`: more arguments."""
+    that share a port, as those of one DNS name do. `extra`: more arguments; `binary`: which
+    redis-server."""
 
-    def __init__(self, directory, port=None, memory="2gb", host=HOST, extra=()):
+    def __init__(self, directory, port=None, memory="2gb", host=HOST, extra=(), binary="redis-server"):
         self.directory = pathlib.Path(directory)
+        self.binary = binary
         self.memory = memory
         self.host = host
         self.extra = list(extra)
@@ -146,7 +148,7 @@ class Node(Process):
         self._start()
 
     def _start(self):
-        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host) + self.extra,
+        super().__init__(redis_argv(self.port, self.directory, self.memory, self.host, self.binary) + self.extra,
                          self.directory / f"node-{self.host}-{self.port}.log")
         resp.eventually(lambda: self.popen.poll() is not None or is_open(self.port, self.host),
                         within=10 * SLOWNESS, what="redis-server accepts")
