@@ -94,7 +94,7 @@ def stories():
             if not text.startswith(" "):
                 assert text not in found, f"{path.name}: {text} is told twice"
                 story = found[text] = Story(text)
-            elif text.strip()[0] in "-+":
+            elif text.strip()[0] in "-+:$*":
                 story.lines[-1].begins = text.strip().encode()
             else:
                 story.lines.append(Line(text.strip()))
