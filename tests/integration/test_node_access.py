@@ -56,7 +56,8 @@ def test_wrong_password(start, tmp_path):
     with proxy.connect() as client:
         eventually(lambda: states(proxy)[node.name]["state"] == "out", within=3 * SLOWNESS)
         assert "WRONGPASS" in states(proxy)[node.name]["reason"]
-        assert all(client.ask("SET", f"k{i}", "v") == "OK" for i in range(50)), "the other one has all keys"
+        eventually(lambda: all(client.ask("SET", f"k{i}", "v") == "OK" for i in range(50)), within=3 * SLOWNESS,
+                   what="the other one has all keys")
 
 
 def test_a_password_file_that_is_none(start, tmp_path):
