@@ -495,12 +495,15 @@ static bool check_debts(struct sim *s)
 {
     for (unsigned i = 0; i < s->options.workers; i++) {
         struct worker_debt d = worker_debt(s->workers[i]);
-        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved)
+        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved ||
+            d.sessions || d.owned_upstreams)
             checker_fail(
                 &s->checker,
                 "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
-                "in buffers, %zu in upstream queues, %" PRIu64 " bytes reserved",
-                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue, d.reserved);
+                "in buffers, %zu in upstream queues, %" PRIu64
+                " bytes reserved, %zu sessions, %zu upstreams of clients",
+                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue, d.reserved,
+                d.sessions, d.owned_upstreams);
     }
     return !s->checker.failed;
 }

@@ -6,6 +6,7 @@
 #include "proxy/lanes.h"
 #include "proxy/local.h"
 #include "proxy/retry.h"
+#include "proxy/session.h"
 #include "proxy/settle.h"
 #include "proxy/worker_internal.h"
 #include "ring/key_hash.h"
@@ -19,9 +20,7 @@
 
 enum { QUOTED_MAX = 128 }; /* bytes of client input that redis-server puts into an error */
 
-static void refuse(struct client *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
-
-static void refuse(struct client *c, const char *text, ...)
+void router_refuse(struct client *c, const char *text, ...)
 {
     char line[REPLY_ERROR_MAX];
     va_list ap;
@@ -29,6 +28,7 @@ static void refuse(struct client *c, const char *text, ...)
     vsnprintf(line, sizeof(line), text, ap);
     va_end(ap);
     struct request *r;
+    session_abort(c);
     struct reply_out o = client_reply_begin(c, &r);
     reply_error(&o, "%s", line);
     client_reply_end(c, r, &o);
@@ -78,8 +78,8 @@ static void refuse_unknown(struct client *c)
                          quoted_len(s, QUOTED_MAX - len), s.p);
         len += (size_t)n;
     }
-    refuse(c, "ERR unknown command '%.*s', with args beginning with: %s",
-           quoted_len(name, QUOTED_MAX), name.p, begin);
+    router_refuse(c, "ERR unknown command '%.*s', with args beginning with: %s",
+                  quoted_len(name, QUOTED_MAX), name.p, begin);
 }
 
 static void refuse_subcommand(struct client *c)
@@ -93,12 +93,11 @@ static void refuse_subcommand(struct client *c)
         upper[i] = (char)toupper((unsigned char)name.p[i]);
     upper[len] = '\0';
     struct str sub = args_str(&w->args, 1);
-    refuse(c, "ERR unknown subcommand '%.*s'. Try %s HELP.", quoted_len(sub, QUOTED_MAX), sub.p,
-           upper);
+    router_refuse(c, "ERR unknown subcommand '%.*s'. Try %s HELP.", quoted_len(sub, QUOTED_MAX),
+                  sub.p, upper);
 }
 
-/* Copies or moves the whole present request to `to`. 0 or -ENOMEM. */
-static int forward_bytes(struct worker *w, struct buf *to, struct buf *from)
+int router_bytes(struct worker *w, struct buf *to, struct buf *from)
 {
     const struct args *a = &w->args;
     if (from && a->frame_len > BUF_COPY_MAX)
@@ -124,8 +123,7 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         client_close(c);
 }
 
-/* No node has any slot. *ret_name: if there is but one node, it is to blame. */
-static enum failure no_node(const struct worker *w, const char **ret_name)
+enum failure router_no_node(const struct worker *w, const char **ret_name)
 {
     *ret_name = NULL;
     if (w->upstreams.count == 1) {
@@ -189,7 +187,7 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
     bool plain = lanes_is_plain(c, p->size) && (reads || settle_allows(u));
-    if (forward_bytes(w, plain ? upstream_target(u, p) : &p->bytes, from) != 0) {
+    if (router_bytes(w, plain ? upstream_target(u, p) : &p->bytes, from) != 0) {
         p->request = NULL;
         part_free(w, p);
         request_fail(r, FAILURE_MEMORY, n->name);
@@ -243,9 +241,16 @@ static void forward_by_key(struct client *c, const struct command *command, stru
         client_close(c);
 }
 
+/* with_keys: they are in w->keys. */
 static void forward_to_node(struct client *c, const struct command *command, uint32_t node,
-                            struct buf *from)
+                            bool with_keys, struct buf *from)
 {
+    uint64_t block_time;
+    if (command->flags & COMMAND_BLOCKS &&
+        command_may_block(command, &c->worker->args, &block_time)) {
+        session_block(c, command, node, with_keys, block_time, from);
+        return;
+    }
     struct request *r = request_new(c, command, c->worker->args.count);
     if (r)
         forward(r, node, 0, NULL, from);
@@ -258,10 +263,7 @@ static uint32_t node_of(const struct worker *w, struct str key)
     return maglev_lookup(w->view->ring, key_hash(key, w->settings->hash_tags));
 }
 
-/* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
- * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to FANOUT_NOBODY.
- */
-static int find_nodes(struct worker *w, const struct command *command)
+int router_find_nodes(struct worker *w, const struct command *command)
 {
     struct command_keys_found *k = &w->keys;
     if (k->count > w->node_of_key_room) {
@@ -290,9 +292,7 @@ static int find_nodes(struct worker *w, const struct command *command)
     return different;
 }
 
-/* The node for what has no key of its own, or whose arguments make no sense: any will answer the
- * same, so always the one of the empty key. */
-static uint32_t node_for_keyless(const struct worker *w)
+uint32_t router_node_for_keyless(const struct worker *w)
 {
     return node_of(w, STR(""));
 }
@@ -303,7 +303,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     if (!w->view || !w->view->ring) {
         struct request *r = request_new(c, command, w->args.count);
         const char *name;
-        enum failure f = no_node(w, &name);
+        enum failure f = router_no_node(w, &name);
         if (r)
             request_fail(r, f, name);
         else
@@ -318,25 +318,25 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     int err = command_find_keys(command, &w->args, &w->keys, &refusal);
     if (err == -ENOTSUP) {
         metric_add(&w->metrics.requests_refused, 1);
-        refuse(c, "ERR %s", refusal);
+        router_refuse(c, "ERR %s", refusal);
         return;
     }
     if (err == -EINVAL || (!err && w->keys.count == 0)) {
-        forward_to_node(c, command, node_for_keyless(w), from);
+        forward_to_node(c, command, router_node_for_keyless(w), false, from);
         return;
     }
-    int different = err ? err : find_nodes(w, command);
+    int different = err ? err : router_find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
     } else if (different == 1 && w->node_of_key[0] == FANOUT_NOBODY) {
         fail_at_once(c, command, FAILURE_MOVING);
     } else if (different == 1) {
-        forward_to_node(c, command, w->node_of_key[0], from);
+        forward_to_node(c, command, w->node_of_key[0], true, from);
     } else if (command->way == COMMAND_SPLIT) {
         fanout_start(c, command, w->node_of_key);
     } else {
         metric_add(&w->metrics.requests_crossslot, 1);
-        refuse(c, "CROSSSLOT Keys in request don't hash to the same node");
+        router_refuse(c, "CROSSSLOT Keys in request don't hash to the same node");
     }
 }
 
@@ -353,17 +353,28 @@ void router_route(struct client *c, struct buf *from)
         return;
     }
     if (!command_arity_ok(command, w->args.count)) {
-        refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
+        if (command->id == COMMAND_ID_EXEC) {
+            session_discard(c);
+            router_refuse(c, "EXECABORT Transaction discarded because of: wrong number of "
+                             "arguments for 'exec' command");
+            return;
+        }
+        router_refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
+    if (c->session && session_takes(c, command, from))
+        return;
     switch ((enum command_way)command->way) {
+    case COMMAND_SESSION:
+        session_answer(c, command);
+        return;
     case COMMAND_LOCAL:
         metric_add(&w->metrics.requests_local, 1);
         local_answer(c, command);
         return;
     case COMMAND_REFUSE:
         metric_add(&w->metrics.requests_refused, 1);
-        refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
+        router_refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
         return;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
@@ -405,7 +416,7 @@ static void begin_upload(struct client *c, const struct command *command)
     enum failure f = FAILURE_NONE;
     const char *name = NULL;
     if (!w->view || !w->view->ring)
-        f = no_node(w, &name);
+        f = router_no_node(w, &name);
     else if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
         f = FAILURE_MEMORY;
     struct upstream_node *n = NULL;
@@ -447,6 +458,8 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
     enum { LOOKED_AT = 4 }; /* arguments: the name, and a key among the three behind it */
     struct worker *w = c->worker;
     size_t count = frame_arguments(&c->frame);
+    if (session_gathers(c))
+        return ROUTER_GATHER;
     if (count > LOOKED_AT)
         count = LOOKED_AT;
     if (count == 0)

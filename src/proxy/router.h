@@ -2,10 +2,29 @@
 /* Command and keys → a node, several, an answer from memory, or a refusal. */
 #pragma once
 #include "proxy/client.h"
+#include "resp/command.h"
 
 /* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may
  * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
+
+/* Answers the present request with an error, and spoils the transaction that it stands in. */
+void router_refuse(struct client *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
+
+/* Copies or moves the whole present request to `to`; `from` as above. 0 or -ENOMEM. */
+int router_bytes(struct worker *w, struct buf *to, struct buf *from) MUST_CHECK;
+
+/* Fills w->node_of_key for all of w->keys, and notes what the command writes. → how many different
+ * nodes (2 means: more than one), or -ENOMEM; -EBUSY: some of them are moving. Of a read that can
+ * be split those go to FANOUT_NOBODY. There must be a ring. */
+int router_find_nodes(struct worker *w, const struct command *command) MUST_CHECK;
+
+/* The node for what has no key of its own, or whose arguments make no sense: any will answer the
+ * same, so always the one of the empty key. */
+uint32_t router_node_for_keyless(const struct worker *w);
+
+/* No node has any slot. *ret_name: if there is but one node, it is to blame; else NULL. */
+enum failure router_no_node(const struct worker *w, const char **ret_name);
 
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */

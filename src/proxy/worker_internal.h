@@ -60,6 +60,7 @@ struct worker {
 
     struct list clients;
     struct list idle;          /* clients, by last_active; only if there is an idle time-out */
+    struct list sessions;      /* by session.link: what a new view may concern */
     struct list reviewed;      /* clients, by review_link: see lanes.h */
     struct list changed_nodes; /* nodes, by changed_link: see lanes.h */
     struct list blocked;       /* clients that take no bytes, by blocked_since */
@@ -84,6 +85,7 @@ struct worker {
     struct io_socket_options client_options, node_options;
     uint32_t node_requests_max; /* this worker's share */
     uint64_t node_bytes_max;    /* this worker's share */
+    uint32_t private_max;       /* this worker's share */
 
     struct timer trim_timer;    /* gives back spare memory, once a second while there is any */
     struct timer blocked_timer; /* client_wake_blocked() */

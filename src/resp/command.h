@@ -17,6 +17,7 @@ enum command_way {
     COMMAND_FORWARD, /* to the node that has its keys; all keys must be there */
     COMMAND_SPLIT,   /* per node: MGET MSET DEL UNLINK EXISTS TOUCH */
     COMMAND_LOCAL,   /* answered by the proxy from memory */
+    COMMAND_SESSION, /* about what its client is in the middle of: MULTI EXEC WATCH … */
     COMMAND_REFUSE,  /* never sent on; the row says why */
 };
 
@@ -111,6 +112,11 @@ const struct command *command_find_name(struct str name);
  * arguments are looked at; its arity must be right. */
 bool command_is_blind(const struct command *c, struct args *a);
 
+/* May a node let it wait (BLPOP, XREAD with BLOCK)? *ret_ns: for so long; NSEC_NEVER: for ever; 0:
+ * its time makes no sense, so the node will answer at once. The arity of one that has
+ * COMMAND_BLOCKS must be right. */
+bool command_may_block(const struct command *c, struct args *a, uint64_t *ret_ns);
+
 bool command_arity_ok(const struct command *c, size_t arg_count);
 
 struct command_keys_found {
@@ -123,7 +129,7 @@ void command_keys_fini(struct command_keys_found *k);
 /*
  * Finds the keys of a request whose arity is right. 0 with k->count keys (0: it has none),
  * -EINVAL: its arguments make no sense, and the node will say why in its own words: send it to any;
- * -ENOTSUP: a form we refuse (SORT BY a pattern; XREAD BLOCK; COPY to another database):
+ * -ENOTSUP: a form we refuse (SORT BY a pattern; COPY to another database):
  * *ret_refusal is the whole error text without "-ERR ", a constant. The keys are in `k` all the
  * same, for COMMAND GETKEYS. -ENOMEM. Nothing is said about k->count after -EINVAL and -ENOMEM.
  */
