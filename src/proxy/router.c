@@ -2,9 +2,11 @@
 #include "proxy/router.h"
 
 #include "base/must.h"
+#include "proxy/blocking.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
+#include "proxy/multi.h"
 #include "proxy/retry.h"
 #include "proxy/session.h"
 #include "proxy/settle.h"
@@ -248,7 +250,7 @@ static void forward_to_node(struct client *c, const struct command *command, uin
     uint64_t block_time;
     if (command->flags & COMMAND_BLOCKS &&
         command_may_block(command, &c->worker->args, &block_time)) {
-        session_block(c, command, node, with_keys, block_time, from);
+        blocking_start(c, command, node, with_keys, block_time, from);
         return;
     }
     struct request *r = request_new(c, command, c->worker->args.count);
@@ -362,7 +364,7 @@ void router_route(struct client *c, struct buf *from)
         router_refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
-    if (c->session && session_takes(c, command, from))
+    if (c->session && multi_takes(c, command, from))
         return;
     switch ((enum command_way)command->way) {
     case COMMAND_SESSION:

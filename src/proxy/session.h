@@ -45,14 +45,8 @@ struct session {
 
 /* ---- for the router ---- */
 
-/* Between MULTI and EXEC most commands are queued. False: the command goes its usual way. */
-bool session_takes(struct client *c, const struct command *command, struct buf *from);
 /* MULTI, EXEC, DISCARD, WATCH, UNWATCH, CLIENT UNBLOCK: the present request. */
 void session_answer(struct client *c, const struct command *command);
-/* The present request may make node number `node` wait, for `block_time` ns (NSEC_NEVER: for ever);
- * with_keys: its keys are in w->keys. */
-void session_block(struct client *c, const struct command *command, uint32_t node, bool with_keys,
-                   uint64_t block_time, struct buf *from);
 /* A request was refused: so is the EXEC that it stands before, if any. */
 void session_abort(struct client *c);
 /* EXEC itself was refused. */
@@ -87,3 +81,32 @@ struct upstream *session_upstream(const struct client *c, const struct part *p);
 void session_take_upstream(struct client *c, const struct part *p, struct upstream *u);
 /* It is lost, or will be closed. */
 void session_upstream_lost(struct client *c, struct upstream *u);
+
+/* ---- for multi.c and blocking.c ---- */
+
+/* Its session, or a new one. NULL: out of memory. */
+struct session *session_open(struct client *c);
+/* Frees it if its client is in the middle of nothing; it may have none. */
+void session_end_if_over(struct client *c);
+void session_end_watch(struct session *s);
+/* Its client is not read before `r` is answered. */
+void session_wait_for(struct session *s, struct request *r);
+
+/* Answers the present request: "+QUEUED", or an error. May close the client. */
+void session_say(struct client *c, const char *text);
+void session_say_failure(struct client *c, enum failure f, const char *node_name);
+/* … with limits.transaction_commands or transaction_bytes. */
+void session_say_limit(struct client *c);
+
+/* Is that node the owner of the key with this hash? */
+bool session_is_owner(const struct worker *w, uint64_t hash, const char *node);
+/* Adds the keys in w->keys. 0, -ENOMEM, or -E2BIG: limits.transaction_commands. */
+int session_add_keys(struct worker *w, struct session_keys *k) MUST_CHECK;
+
+/* A part of `r`, of about `len` bytes, for this node; not in it yet. NULL: the request has failed.
+ */
+struct part *session_new_part(struct request *r, uint32_t node, size_t len);
+/* Sends what is in `bytes`, which is emptied. May fail it. */
+void session_send(struct request *r, struct part *p, struct buf *bytes);
+/* Sends the present request itself on a private upstream. May fail it. */
+void session_forward(struct request *r, struct part *p, struct buf *from);

@@ -69,6 +69,7 @@ struct worker {
     uint64_t gathered_at; /* ns: when the first of the dirty clients has gathered long enough */
     struct pace pace;     /* whether to rest before the next poll */
     uint64_t last_client_id;
+    uint64_t last_unblock; /* number of the last CLIENT UNBLOCK: see blocking.c */
     uint64_t started; /* ns */
 
     /* Scratch for one request or one read at a time. */

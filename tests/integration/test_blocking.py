@@ -198,6 +198,30 @@ def test_one_that_watches_waits_too(start):
 
 
 @pytest.mark.proxy_only
+def test_unblock_finds_the_clients_of_all_workers(start):
+    proxy = start.proxy(start.nodes(1), CALM, workers=3)
+    waiters = [proxy.connect() for _ in range(12)]
+    numbers = [waiter.ask("CLIENT", "ID") for waiter in waiters]
+    assert len(set(numbers)) == 12 and len({number % 3 for number in numbers}) == 3
+    for waiter in waiters:
+        waiter.send(encode("BLPOP", "l", "0"))
+    is_blocked(proxy, 12)
+    with proxy.connect() as client:
+        # In one pipeline, with others between; answers come in the order of requests.
+        client.send(b"".join(encode("CLIENT", "UNBLOCK", number, "ERROR") + encode("ECHO", number) for number in numbers))
+        assert [reply.value for reply in client.replies(24)] == [x for number in numbers for x in (1, str(number).encode())]
+        assert [str(waiter.reply().value) for waiter in waiters] == [UNBLOCKED] * 12
+        assert [client.ask("CLIENT", "UNBLOCK", number) for number in numbers] == [0] * 12
+        # Who asks and goes does no harm.
+        waiters[0].send(encode("BLPOP", "l", "0"))
+        is_blocked(proxy)
+        for _ in range(20):
+            with proxy.connect() as other:
+                other.send(encode("CLIENT", "UNBLOCK", numbers[1]) * 10)
+        assert client.ask("CLIENT", "UNBLOCK", numbers[0]) == 1 and waiters[0].reply().value is None
+
+
+@pytest.mark.proxy_only
 def test_a_drain_ends_them(start):
     proxy = start.proxy(start.nodes(1), CALM)
     with proxy.connect() as waiter:
