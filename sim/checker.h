@@ -38,6 +38,9 @@ enum check_kind {
     CHECK_UNLINK,
     CHECK_EXISTS,
     CHECK_TOUCH,
+    CHECK_EXEC_GET, /* EXEC of a transaction that only reads one key, or only writes it; its parts
+                     */
+    CHECK_EXEC_SET, /* are the commands behind MULTI, which name it as theirs */
     /* Answered by the proxy. */
     CHECK_PING,
     CHECK_PING_TEXT,
@@ -47,6 +50,8 @@ enum check_kind {
     CHECK_FAILURES,
     CHECK_CLIENT_ID,
     CHECK_SELECT,
+    CHECK_MULTI,
+    CHECK_QUEUED,
     CHECK_UNKNOWN,
     CHECK_REFUSED,
     CHECK_ARITY,

@@ -28,7 +28,8 @@ static uint64_t owed_at_most(const struct client_model *m, uint32_t first, uint3
         sum += 512; /* errors, headers, HELLO */
         if (c->kind == CHECK_ECHO_LARGE)
             sum += (uint64_t)c->argument;
-        for (uint32_t k = 0; k < c->part_count && (c->kind == CHECK_GET || c->kind == CHECK_MGET);
+        for (uint32_t k = 0; k < c->part_count && (c->kind == CHECK_GET || c->kind == CHECK_MGET ||
+                                                   c->kind == CHECK_EXEC_GET);
              k++)
             sum += c->parts[k].key.class == KEY_STRING ? m->options->value_max
                    : c->parts[k].key.class == KEY_LOG  ? LOG_LEN_MAX

@@ -26,6 +26,8 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_UNLINK] = "UNLINK",
     [CHECK_EXISTS] = "EXISTS",
     [CHECK_TOUCH] = "TOUCH",
+    [CHECK_EXEC_GET] = "EXEC of GETs",
+    [CHECK_EXEC_SET] = "EXEC of SETs",
     [CHECK_PING] = "PING",
     [CHECK_PING_TEXT] = "PING x",
     [CHECK_ECHO] = "ECHO",
@@ -34,6 +36,8 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_FAILURES] = "SUMCACHE.FAILURES",
     [CHECK_CLIENT_ID] = "CLIENT ID",
     [CHECK_SELECT] = "SELECT",
+    [CHECK_MULTI] = "MULTI",
+    [CHECK_QUEUED] = "a command behind MULTI",
     [CHECK_UNKNOWN] = "an unknown command",
     [CHECK_REFUSED] = "a refused command",
     [CHECK_ARITY] = "a command with too few arguments",
@@ -212,6 +216,14 @@ static void judge_error(const struct judgement *j)
             wrong(j, "its keys are on one node");
         return;
     }
+    if (starts_with(top, "EXECABORT ")) {
+        /* Its keys had another owner when it began, or one of its commands was refused. */
+        j->c->failed = true;
+        bool may_abort = j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
+        if (!may_abort || (kind != CHECK_EXEC_GET && kind != CHECK_EXEC_SET))
+            wrong(j, "nothing has aborted it");
+        return;
+    }
     if (starts_with(top, "ERR sumcache: ")) {
         j->k->failures_told++;
         j->c->failed = true;
@@ -340,6 +352,27 @@ static void judge_ok(const struct judgement *j)
         wrong(j, "OK, but a part of it was not done");
 }
 
+/* One element for each command; they were all done, or none. */
+static void judge_exec(const struct judgement *j)
+{
+    const struct answer *a = j->a;
+    if (a->top.type != '*' || a->top.null || a->item_count != j->c->part_count) {
+        wrong(j, "not an array of as many elements as commands");
+        return;
+    }
+    for (uint32_t i = 0; i < a->item_count && !j->k->failed; i++) {
+        const struct check_part *p = &j->c->parts[i];
+        const struct answer_item *item = &a->items[i];
+        bool known = j->k->options->proxy.hash_tags;
+        if (item->type == '-' && known && p->outcome != OUTCOME_ERROR)
+            wrong(j, "an error that the node did not tell");
+        else if (item->type != '-' && j->c->kind == CHECK_EXEC_GET)
+            judge_value(j, p, item);
+        else if (item->type != '-' && (!text_is(item, "OK") || (known && p->outcome != OUTCOME_OK)))
+            wrong(j, "OK, but a part of it was not done");
+    }
+}
+
 static void judge_map(const struct judgement *j, char type3)
 {
     const struct check_part *p = &j->c->parts[0];
@@ -418,6 +451,15 @@ static void judge_local(const struct judgement *j)
     case CHECK_QUIT:
         right = top->type == '+' && text_is(top, "OK");
         break;
+    case CHECK_MULTI:
+        right = top->type == '+' && text_is(top, "OK");
+        break;
+    case CHECK_QUEUED: /* the owner of its key may just have changed */
+        right = (top->type == '+' && text_is(top, "QUEUED")) ||
+                (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT ")) ||
+                (j->k->options->starved && top->type == '-' &&
+                 starts_with(top, "ERR sumcache: out of buffer memory"));
+        break;
     case CHECK_CLIENT_ID:
         right = top->type == ':' && top->number > 0;
         break;
@@ -478,6 +520,10 @@ static void judge_node_answer(const struct judgement *j)
         return;
     case CHECK_SUNION:
         judge_map(j, '~');
+        return;
+    case CHECK_EXEC_GET:
+    case CHECK_EXEC_SET:
+        judge_exec(j);
         return;
     default:
         unreachable();

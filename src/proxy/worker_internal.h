@@ -70,7 +70,7 @@ struct worker {
     struct pace pace;     /* whether to rest before the next poll */
     uint64_t last_client_id;
     uint64_t last_unblock; /* number of the last CLIENT UNBLOCK: see blocking.c */
-    uint64_t started; /* ns */
+    uint64_t started;      /* ns */
 
     /* Scratch for one request or one read at a time. */
     uint8_t *client_scratch;
