@@ -530,6 +530,16 @@ static void judge_node_answer(const struct judgement *j)
     }
 }
 
+/* … and of EXEC each command. */
+static bool was_done(const struct check_command *c, const struct answer *a)
+{
+    bool done = a->top.type != '-';
+    for (uint32_t i = 0; c->kind == CHECK_EXEC_SET && i < a->item_count && i < ANSWER_ITEMS_MAX;
+         i++)
+        done = done && a->items[i].type != '-';
+    return done;
+}
+
 void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a)
 {
     struct check_command *c = checker_find(k, client, seq);
@@ -540,7 +550,7 @@ void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struc
     struct judgement j = {k, client, seq, c, a};
     io_sim_note(k->world, TRACE_REPLY, client, seq, a->top.type, KIND_NAMES[c->kind]);
     bool tainted = checker_is_tainted(k, c);
-    stale_answered(k, c, a->top.type != '-', !tainted);
+    stale_answered(k, c, was_done(c, a), !tainted);
     if (check_kind_is_local((enum check_kind)c->kind))
         judge_local(&j);
     else if (c->vague || tainted)

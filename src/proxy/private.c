@@ -142,7 +142,8 @@ void private_place(struct part *p)
 {
     struct client *c = p->client;
     struct upstream *u = session_upstream(c, p);
-    if (!u && !p->blocks && p->request->command->id == COMMAND_ID_EXEC) {
+    bool is_exec = !p->blocks && p->request->command->id == COMMAND_ID_EXEC;
+    if (is_exec && (!u || c->session->unwatched)) {
         lanes_fail(p, FAILURE_UNWATCHED);
         return;
     }
