@@ -219,7 +219,8 @@ static void judge_error(const struct judgement *j)
     if (starts_with(top, "EXECABORT ")) {
         /* Its keys had another owner when it began, or one of its commands was refused. */
         j->c->failed = true;
-        bool may_abort = j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
+        bool may_abort = j->c->part_count > j->k->options->proxy.transaction_commands_max ||
+                         j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
         if (!may_abort || (kind != CHECK_EXEC_GET && kind != CHECK_EXEC_SET))
             wrong(j, "nothing has aborted it");
         return;
@@ -456,6 +457,8 @@ static void judge_local(const struct judgement *j)
         break;
     case CHECK_QUEUED: /* the owner of its key may just have changed */
         right = (top->type == '+' && text_is(top, "QUEUED")) ||
+                (j->k->options->proxy.transaction_commands_max < SIM_TRANSACTION_MAX &&
+                 starts_with(top, "ERR sumcache: limits.transaction_commands")) ||
                 (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT ")) ||
                 (j->k->options->starved && top->type == '-' &&
                  starts_with(top, "ERR sumcache: out of buffer memory"));

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Commands behind one MULTI. */
+enum { SIM_TRANSACTION_MAX = 5 };
 enum { SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
 
 /* How many keys of one kind: few, so that they meet; many, so that all nodes have some; the numbers

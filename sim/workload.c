@@ -9,7 +9,6 @@
 enum {
     INLINE_VALUE_MAX = 200,
     WORDS_MAX = 8,
-    TRANSACTION_MAX = 5, /* commands */
     TRANSACTION_VALUE_MAX = 300,
 };
 
@@ -273,7 +272,7 @@ static void add_local(struct client_model *m)
 static void add_transaction(struct client_model *m)
 {
     bool writes = below(m, 2);
-    uint32_t count = 1 + below(m, TRANSACTION_MAX), first;
+    uint32_t count = 1 + below(m, SIM_TRANSACTION_MAX), first;
     struct check_key key = {.class = KEY_STRING,
                             .number = (uint16_t)draw_number(m, CHECK_EXEC_GET),
                             .tagged = m->options->proxy.hash_tags,

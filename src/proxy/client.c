@@ -120,11 +120,15 @@ enum discard { DISCARD_NOT, DISCARD_MEMORY, DISCARD_TOO_LONG };
 static void reply_failure(struct client *c, enum failure f)
 {
     struct request *r;
-    session_abort(c);
+    bool inside = session_gathers(c);
     struct reply_out o = client_reply_begin(c, &r);
     failure_count(c->worker, f);
     failure_write(&o, f, NULL);
     client_reply_end(c, r, &o);
+    /* What could not be read may have been the EXEC, and who believes it is done must not have all
+     * that follows queued. */
+    if (inside && !c->conn.source.dead)
+        client_close_after_replies(c);
 }
 
 void client_check_owed(struct client *c)

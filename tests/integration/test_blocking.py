@@ -260,7 +260,8 @@ def test_an_owner_that_goes(three, how):
             assert raw == f"-ERR sumcache: node {victim.name} closed the connection\r\n".encode()
             other.reply()
         # … and is served by the stand-in.
-        eventually(lambda: proxy.ask("SET", more, "x") == "OK", within=cluster.PATIENCE)
+        eventually(lambda: cluster.slots_rest(proxy), within=cluster.PATIENCE)
+        assert proxy.ask("SET", more, "x") == "OK"
         waiter.send(encode("BLPOP", key, "0"))
         is_blocked(proxy)
         assert proxy.ask("RPUSH", key, "v") == 1
