@@ -28,6 +28,7 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_TOUCH] = "TOUCH",
     [CHECK_EXEC_GET] = "EXEC of GETs",
     [CHECK_EXEC_SET] = "EXEC of SETs",
+    [CHECK_WATCH] = "WATCH",
     [CHECK_PING] = "PING",
     [CHECK_PING_TEXT] = "PING x",
     [CHECK_ECHO] = "ECHO",
@@ -134,7 +135,7 @@ static bool node_may_fail(const struct judgement *j, const struct check_part *p)
         return false;
     if (o->tight || owner_is_victim(j, p) || may_have_timed_out(j))
         return true;
-    return checker_lanes_mix(j->k) && follows_a_failure(j);
+    return (checker_lanes_mix(j->k) || check_is_private(j->c)) && follows_a_failure(j);
 }
 
 static bool any_may_fail(const struct judgement *j)
@@ -232,6 +233,9 @@ static void judge_error(const struct judgement *j)
             return;
         bool ours = starts_with(top, "ERR sumcache: out of buffer memory");
         if (j->k->options->starved && starts_with(top, "ERR sumcache: out of buffer memory"))
+            return;
+        if (kind == CHECK_WATCH && starts_with(top, "ERR sumcache: too many clients watch") &&
+            j->k->options->proxy.private_max < SIM_CLIENTS_MAX)
             return;
         if (!any_may_fail(j))
             wrong(j, "its nodes are well");
@@ -357,6 +361,12 @@ static void judge_ok(const struct judgement *j)
 static void judge_exec(const struct judgement *j)
 {
     const struct answer *a = j->a;
+    if (a->top.null && j->c->watched && a->top.type == (j->c->proto == 3 ? '_' : '*')) {
+        j->c->failed = true;
+        if (j->k->options->proxy.hash_tags && !all_outcomes_are(j->c, OUTCOME_NONE))
+            wrong(j, "nil, but some of it was done");
+        return;
+    }
     if (a->top.type != '*' || a->top.null || a->item_count != j->c->part_count) {
         wrong(j, "not an array of as many elements as commands");
         return;
@@ -505,6 +515,7 @@ static void judge_node_answer(const struct judgement *j)
     case CHECK_SET:
     case CHECK_SETEX:
     case CHECK_MSET:
+    case CHECK_WATCH:
         judge_ok(j);
         return;
     case CHECK_INCR:
@@ -536,7 +547,7 @@ static void judge_node_answer(const struct judgement *j)
 /* … and of EXEC each command. */
 static bool was_done(const struct check_command *c, const struct answer *a)
 {
-    bool done = a->top.type != '-';
+    bool done = a->top.type != '-' && !(c->kind == CHECK_EXEC_SET && a->top.null);
     for (uint32_t i = 0; c->kind == CHECK_EXEC_SET && i < a->item_count && i < ANSWER_ITEMS_MAX;
          i++)
         done = done && a->items[i].type != '-';

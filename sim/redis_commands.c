@@ -401,7 +401,13 @@ void redis_execute(struct redis_model *m, struct redis_connection *c, uint64_t n
     struct call x = {.m = m, .c = c, .now = now, .verb = "?"};
     size_t before = c->out.len;
     uint64_t from = c->written;
+    c->owner = (struct check_key){0};
     run(&x);
+    if (c->owner.tagged) {
+        x.owned = true;
+        x.client = c->owner.client;
+        x.seq = c->owner.seq;
+    }
     io_sim_note(m->checker->world, TRACE_EXEC, m->number, x.owned ? x.client : -1,
                 x.owned ? (int64_t)x.seq : -1, x.verb);
     if (m->checker->failed)

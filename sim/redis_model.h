@@ -60,9 +60,11 @@ struct redis_connection {
     struct bytes queue; /* requests behind MULTI … */
     unsigned queued;    /* … and how many */
     bool multi;
-    bool executes; /* what was behind it: nothing waits now */
-    bool touched;  /* a watched key was written */
-    bool waits;    /* in BLPOP, until … */
+    bool executes;                /* what was behind it: nothing waits now */
+    bool touched;                 /* a watched key was written */
+    struct check_key queue_owner; /* whose the requests behind MULTI are */
+    struct check_key owner;       /* of the WATCH or EXEC that it executes, if it is tagged */
+    bool waits;                   /* in BLPOP, until … */
     struct check_key waits_for;
     uint64_t waits_until;
     unsigned watch_count;

@@ -49,6 +49,8 @@ static void do_exec(struct redis_model *m, struct redis_connection *c, uint64_t 
     }
     struct bytes queue = c->queue;
     unsigned count = c->queued;
+    c->owner = c->queue_owner;
+    c->queue_owner = (struct check_key){0};
     bool touched = c->touched;
     c->queue = (struct bytes){0};
     end_multi(c);
@@ -81,9 +83,17 @@ static void give(struct redis_model *m, struct redis_connection *c, struct redis
 
 static void do_watch(struct redis_model *m, struct redis_connection *c)
 {
-    for (uint32_t i = 1; i < m->arg_count && c->watch_count < REDIS_WATCHED_MAX; i++)
-        if (!parse_key(m, i, &c->watched[c->watch_count++]))
+    for (uint32_t i = 1; i < m->arg_count && c->watch_count < REDIS_WATCHED_MAX; i++) {
+        struct check_key *key = &c->watched[c->watch_count++];
+        struct str text = {m->args[i].p, m->args[i].len};
+        if (!parse_key(m, i, key))
             return;
+        struct check_part *part =
+            checker_executes(m->checker, m->number, "watch", text, key, false, c->died_step);
+        if (part)
+            part->outcome = OUTCOME_OK;
+        c->owner = *key;
+    }
     bytes_print(&c->out, "+OK\r\n");
 }
 
@@ -119,6 +129,9 @@ bool redis_sessions_take(struct redis_model *m, struct redis_connection *c, uint
         c->touched = false;
         bytes_print(&c->out, "+OK\r\n");
     } else if (c->multi) {
+        struct check_key key;
+        if (m->arg_count > 1 && check_key_parse(m->args[1].p, m->args[1].len, &key))
+            c->queue_owner = key;
         bytes_add(&c->queue, bytes_at(&c->in), c->frame_len);
         c->queued++;
         bytes_print(&c->out, "+QUEUED\r\n");

@@ -271,19 +271,28 @@ static void add_local(struct client_model *m)
 /* MULTI, one or more commands for one key, and EXEC, to which the keys say that they belong. */
 static void add_transaction(struct client_model *m)
 {
-    bool writes = below(m, 2);
+    bool writes = below(m, 2), watches = below(m, 3) == 0;
     uint32_t count = 1 + below(m, SIM_TRANSACTION_MAX), first;
     struct check_key key = {.class = KEY_STRING,
                             .number = (uint16_t)draw_number(m, CHECK_EXEC_GET),
                             .tagged = m->options->proxy.hash_tags,
                             .client = (uint16_t)m->number};
-    struct check_command *c = client_model_add(m, CHECK_MULTI, 0, &first);
+    struct check_command *c;
+    char text[64];
+    if (watches) {
+        c = client_model_add(m, CHECK_WATCH, 1, &key.seq);
+        c->parts[0].key = key;
+        bytes_print(&m->s.out, "*2\r\n");
+        add_name(m, "WATCH", false);
+        add_bulk(m, text, check_key_print(&key, text, sizeof(text)));
+        client_model_added(m, c);
+    }
+    c = client_model_add(m, CHECK_MULTI, 0, &first);
     bytes_print(&m->s.out, "*1\r\n");
     add_name(m, "MULTI", false);
     client_model_added(m, c);
     key.seq = first + 1 + count;
     for (uint32_t i = 0; i < count; i++) {
-        char text[64];
         uint32_t seq;
         key.index = (uint16_t)i;
         c = client_model_add(m, CHECK_QUEUED, 0, &seq);
@@ -296,6 +305,7 @@ static void add_transaction(struct client_model *m)
     }
     c = client_model_add(m, writes ? CHECK_EXEC_SET : CHECK_EXEC_GET, count, &first);
     must(first == key.seq);
+    c->watched = watches;
     for (uint32_t i = 0; i < count; i++) {
         c->parts[i].key = key;
         c->parts[i].key.index = (uint16_t)i;
