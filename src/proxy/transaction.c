@@ -31,6 +31,23 @@ struct transaction *transaction_free(struct worker *w, struct transaction *t)
     return NULL;
 }
 
+/* The present request. By copy in small chunks: what is queued may stay for long. 0 or -ENOMEM. */
+static int keep(struct worker *w, struct buf *to, struct buf *from)
+{
+    const struct args *a = &w->args;
+    size_t before = to->len;
+    if (from && a->frame_len > BUF_COPY_MAX)
+        return router_bytes(w, to, from);
+    for (size_t i = 0; i < a->iov_count; i++) {
+        int err = buf_append_slowly(to, &w->chunks, a->iov[i].iov_base, a->iov[i].iov_len);
+        if (err) {
+            buf_truncate(to, &w->chunks, before);
+            return err;
+        }
+    }
+    return 0;
+}
+
 int transaction_add(struct worker *w, struct transaction *t, const struct command *command,
                     struct buf *from)
 {
@@ -48,7 +65,7 @@ int transaction_add(struct worker *w, struct transaction *t, const struct comman
         t->room = room;
     }
     bool local = command->way == COMMAND_LOCAL;
-    int err = router_bytes(w, local ? &t->local : &t->sent, from);
+    int err = keep(w, local ? &t->local : &t->sent, from);
     if (err)
         return err;
     t->queue[t->count++] =
@@ -160,13 +177,13 @@ enum failure transaction_check(struct worker *w, struct transaction *t, const ch
 
 int transaction_write(struct worker *w, struct transaction *t, struct buf *to)
 {
-    int err = buf_append(to, &w->chunks, MULTI, sizeof(MULTI) - 1);
+    int err = buf_append_shared(to, &w->chunks, MULTI, sizeof(MULTI) - 1);
     if (!err && t->sent.len <= BUF_COPY_MAX)
         err = buf_move(to, &t->sent, &w->chunks, t->sent.len);
     else
         buf_move_all(to, &t->sent);
     if (!err)
-        err = buf_append(to, &w->chunks, EXEC, sizeof(EXEC) - 1);
+        err = buf_append_shared(to, &w->chunks, EXEC, sizeof(EXEC) - 1);
     if (err)
         buf_clear(to, &w->chunks);
     return err;

@@ -248,7 +248,7 @@ def test_an_owner_that_goes(three, how):
     with proxy.connect() as waiter, proxy.connect(protocol=3) as other:
         for client in (waiter, other):
             client.send(encode("BLPOP", key, "0"))
-        is_blocked(proxy, 2)
+        eventually(lambda: b"blocked_clients:2" in victim.ask("INFO", "clients"))
         getattr(victim, how)()
         if how == "freeze":
             eject_by_requests(proxy, victim, more)
@@ -302,7 +302,7 @@ def test_a_node_that_hangs_while_it_should_answer(start):
     proxy = start.proxy([node], {"timeouts": {"request": "200ms"}, "health": {"eject_after": "60s"}})
     with proxy.connect() as waiter:
         waiter.send(encode("BLPOP", "l", "0.3"))
-        is_blocked(proxy)
+        eventually(lambda: b"blocked_clients:1" in node.ask("INFO", "clients"), every=0.001)
         node.freeze()
         began = time.monotonic()
         assert str(waiter.reply().value) == f"ERR sumcache: node {node.name} timed out"

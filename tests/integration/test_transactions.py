@@ -331,7 +331,7 @@ def test_an_owner_that_changes(three, how):
             eventually(lambda: proxy.ask("SET", more, "1") == "OK", within=cluster.PATIENCE)
         else:
             eject_by_requests(proxy, victim, more)
-        eventually(lambda: proxy.state_of(victim) == "out", within=cluster.PATIENCE)
+        eventually(lambda: proxy.state_of(victim) == "out" and cluster.slots_rest(proxy), within=cluster.PATIENCE)
         answer = both.ask("SET", key, "1")
         assert answer == "QUEUED" or str(answer) == CROSSES
         assert both.ask("EXEC") is None if answer == "QUEUED" else True

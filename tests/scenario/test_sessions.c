@@ -334,14 +334,14 @@ static void test_what_does_not_fit_aborts(void **state)
     (void)state;
     struct story t;
     struct sim_options o = story_options();
-    o.proxy.memory_max = 3 * CHUNK_BYTES;
+    o.proxy.memory_max = 8 * CHUNK_BYTES;
     story_begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
     static char body[9000];
     memset(body, 'x', sizeof(body) - 1);
     story_say(&t, a, "MULTI\r\n");
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 16; i++) {
         struct bytes say = {0};
         bytes_print(&say, "*3\r\n$6\r\nAPPEND\r\n$%zu\r\n%s\r\n$%zu\r\n", strlen(key), key,
                     strlen(body));
