@@ -124,7 +124,7 @@ bool redis_model_sabotage(struct redis_model *m, enum redis_sabotage what);
 void redis_model_sip(struct redis_model *m, uint64_t until);
 /* For redis_commands.c, redis_control.c and redis_sessions.c. */
 /* A whole request at the front: its length, and its arguments are in m->args. 0: there is none. */
-size_t redis_model_parse(struct redis_model *m, const uint8_t *bytes, size_t len);
+size_t redis_model_parse(struct redis_model *m, const uint8_t *p, size_t len);
 struct redis_value *redis_model_value(struct redis_model *m, const struct check_key *key);
 void redis_model_forget(struct redis_model *m); /* everything */
 /* Ends the connection with this id, unless it is `by` itself: what it has sent is dropped. */

@@ -358,7 +358,8 @@ static void deliver_adopted(struct message *m, void *receiver)
     else if (a->version > c->adopted[a->worker])
         c->adopted[a->worker] = a->version;
     free(a);
-    mover_step(c);
+    if (!c->ends)
+        mover_step(c);
 }
 
 void control_tell_adopted(struct control *c, struct control_adopted *a)
@@ -551,6 +552,7 @@ struct control *control_free(struct control *c)
 {
     if (!c)
         return NULL;
+    c->ends = true;
     mailbox_empty(&c->mailbox, c);
     for (uint32_t i = 0; i < c->node_room; i++)
         if (c->nodes[i])
