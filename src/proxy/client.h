@@ -36,6 +36,7 @@ struct client {
     uint32_t held_parts;      /* parts that wait for others of its own */
     uint32_t retry_round;     /* of the worker, in which one of them could not be sent */
     uint32_t retries;         /* parts that wait to be sent again: what came later waits for them */
+    struct session *session;  /* owned: what it is in the middle of; NULL: nothing */
     struct request *upload;   /* it is in the middle of sending it, and it is sent on; NULL: none */
     struct upstream *paused;  /* not read until this client has taken more; NULL: none */
     uint32_t batch;           /* counts reads */
@@ -52,8 +53,8 @@ struct client {
     bool eof;           /* nothing more will come; what is pending is still answered */
     bool closing;       /* no further request is taken; closed when all is sent */
     bool buried;        /* dead, and only kept in memory for the parts that point to it */
+    bool waits;         /* what it sends next waits for the answer to its last request */
     bool hurry;         /* what it is owed now must not wait for more */
-    bool alone;         /* what it sends behind its last request waits for the answer to that */
     bool gathering;     /* the present request is long, and has to be whole before it is sent */
     uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
 

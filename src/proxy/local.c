@@ -6,6 +6,7 @@
 #include "proxy/command_reply.h"
 #include "proxy/info.h"
 #include "proxy/lanes.h"
+#include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
 #include <fnmatch.h>
@@ -93,8 +94,10 @@ static bool set_name(struct client *c, struct str name, struct reply_out *o)
 static void change_proto(struct client *c, uint8_t proto)
 {
     /* Each version has upstreams of its own, and this client's commands reach a node in order. */
-    if (c->proto != proto)
+    if (c->proto != proto) {
         lanes_set_apart(c);
+        session_proto_changes(c);
+    }
     c->proto = proto;
 }
 
@@ -156,6 +159,7 @@ static void answer_hello(struct client *c, struct reply_out *o)
 
 static void answer_reset(struct client *c, struct reply_out *o)
 {
+    session_reset(c);
     change_proto(c, 2);
     o->proto = 2;
     c->on_failure = (uint8_t)c->worker->settings->reads;
@@ -346,7 +350,7 @@ static void answer_failures(struct client *c, struct reply_out *o)
     reply_simple(o, "OK");
 }
 
-static void answer(struct client *c, const struct command *command, struct reply_out *o)
+void local_write(struct client *c, const struct command *command, struct reply_out *o)
 {
     if (strncmp(command->name, "client|", 7) == 0) {
         answer_client(c, command, o);
@@ -410,6 +414,6 @@ void local_answer(struct client *c, const struct command *command)
 {
     struct request *r;
     struct reply_out o = client_reply_begin(c, &r);
-    answer(c, command, &o);
+    local_write(c, command, &o);
     client_reply_end(c, r, &o);
 }

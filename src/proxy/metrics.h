@@ -51,6 +51,15 @@
     METRIC(requests_too_slow, COUNTER, "requests cut off: their body came too slowly")             \
     METRIC(requests_held, COUNTER, "waited for earlier ones of their client")                      \
     METRIC(bulk_waits, COUNTER, "waited for a bulk upstream: limits.bulk_max")                     \
+    METRIC(transactions, COUNTER, "EXECs sent to nodes")                                           \
+    METRIC(transactions_aborted, COUNTER, "EXECs answered EXECABORT without a node")               \
+    METRIC(transactions_unwatched, COUNTER, "EXECs answered nil: watched keys may have changed")   \
+    METRIC(transactions_limit, COUNTER,                                                            \
+           "refused: limits.transaction_commands or transaction_bytes")                            \
+    METRIC(requests_blocking, COUNTER, "commands that may block, sent to nodes")                   \
+    METRIC(requests_unblocked, COUNTER, "blocked commands that were ended before their time")      \
+    METRIC(clients_blocked, GAUGE, "clients in a command that blocks")                             \
+    METRIC(private_refused, COUNTER, "refused: limits.private")                                    \
     METRIC(replies_streamed, COUNTER, "passed on before their last byte was there")                \
     METRIC(replies_absorbed, COUNTER, "read whole for a slow client, to free an upstream")         \
     METRIC(memory_limit_hits, COUNTER, "refused: limits.memory")                                   \
@@ -65,6 +74,7 @@
     METRIC(upstreams_opened, COUNTER, "connects to nodes begun")                                   \
     METRIC(upstreams_ready, GAUGE, "upstreams ready")                                              \
     METRIC(upstreams_bulk, GAUGE, "bulk upstreams open")                                           \
+    METRIC(upstreams_private, GAUGE, "private upstreams open")                                     \
     METRIC(upstreams_promoted, COUNTER, "shared upstreams that a large reply made bulk ones")      \
     METRIC(upstreams_paused, COUNTER, "times a node was not read: its client took no more")        \
     METRIC(upstreams_connect_failed, COUNTER, "connects or greetings that failed")                 \

@@ -33,6 +33,9 @@ struct proxy_settings proxy_settings_default(void)
         .bulk_above = 64 * 1024,
         .bulk_max = 2, /* one keeps small requests fastest, two keep a node busy between values */
         .client_min_rate = 1024 * 1024,
+        .private_max = 1024,
+        .transaction_commands_max = 10000, /* some 10 ms of a worker's time at EXEC */
+        .transaction_bytes_max = UINT64_C(16) << 20,
         .node_requests_max = 16384,
         .node_bytes_max = UINT64_C(256) << 20,
     };

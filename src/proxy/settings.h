@@ -48,9 +48,13 @@ struct proxy_settings {
     uint32_t bulk_max;           /* bulk upstreams per worker, node and RESP version */
     uint64_t client_min_rate;    /* bytes/s; who is slower loses the bulk upstream that others wait
                                     for; 0: nobody does */
-    uint32_t node_requests_max;  /* whole process: in flight to one node */
     struct policy policy;        /* per prefix of keys */
-    uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
+    uint32_t private_max;        /* whole process: private upstreams to one node */
+    uint32_t transaction_commands_max; /* queued behind one MULTI; keys one client watches, or
+                                          waits for */
+    uint64_t transaction_bytes_max;    /* queued behind one MULTI */
+    uint32_t node_requests_max;        /* whole process: in flight to one node */
+    uint64_t node_bytes_max;           /* whole process: of requests in flight to one node */
 };
 
 /* The defaults of docs/operations.md. */

@@ -6,6 +6,7 @@
 #include "os/process.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
+#include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -156,6 +157,7 @@ static void deliver_view(struct message *m, void *receiver)
         view_unref(w->view);
         w->view = view_ref(v->view);
         w->retry_due = true;
+        session_view_changed(w);
     }
     if (v->adopted) {
         v->adopted->worker = w->index;
@@ -431,6 +433,7 @@ static void fill_limits(struct worker *w)
     w->node_bytes_max = s->node_bytes_max / w->count;
     if (w->node_requests_max == 0)
         w->node_requests_max = 1;
+    w->private_max = (s->private_max + w->count - 1) / w->count;
 }
 
 int worker_new(const struct worker_config *config, struct io *io, struct worker **ret_worker)
@@ -472,6 +475,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->idle);
     list_init(&w->blocked);
     list_init(&w->reviewed);
+    list_init(&w->sessions);
     list_init(&w->changed_nodes);
     list_init(&w->retries);
     list_init(&w->early);
@@ -535,7 +539,12 @@ struct worker_debt worker_debt(const struct worker *w)
                             .parts = w->parts_pool.in_use,
                             .chunk_bytes = chunk_pool_bytes(&w->chunks),
                             .reserved = w->reserved};
-    for (uint32_t i = 0; i < w->upstreams.count; i++)
+    for (uint32_t i = 0; i < w->upstreams.count; i++) {
         d.upstream_queue += w->upstreams.nodes[i]->requests;
+        list_for_each (link, &w->upstreams.nodes[i]->busy)
+            d.owned_upstreams += list_item(link, struct upstream, pool)->owner != NULL;
+    }
+    list_for_each (link, &w->sessions)
+        d.sessions++;
     return d;
 }

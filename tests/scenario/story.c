@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "story.h"
 
+#include "base/must.h"
 #include "base/nsec.h"
 #include "ring/key_hash.h"
 
@@ -12,7 +13,7 @@ static const struct io_socket_options NO_OPTIONS;
 
 struct sim_options story_options(void)
 {
-    return (struct sim_options){
+    struct sim_options o = {
         .proxies = 1,
         .workers = 1,
         .nodes = 3,
@@ -30,6 +31,8 @@ struct sim_options story_options(void)
         .split_max = 3,
         .split_chance = 300,
     };
+    must(command_rules_allow(&o.proxy.commands, STR("all")) == 0);
+    return o;
 }
 
 void story_begin(struct story *t, const struct sim_options *options)
