@@ -212,7 +212,7 @@ static void add_large_echo(struct client_model *m)
 
 static void add_local(struct client_model *m)
 {
-    static const char *const REFUSED[] = {"BLPOP q 0", "SUBSCRIBE news", "MULTI",
+    static const char *const REFUSED[] = {"BLPOP q 0", "DEBUG SLEEP 9", "MULTI",
                                           "WATCH s1",  "MONITOR",        "WAIT 0 0"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;

@@ -38,6 +38,8 @@ void request_free(struct request *r)
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
+    if (r->tells)
+        subscriber_request_left(c);
     if (r->fanout)
         fanout_free(c->worker, r->fanout);
     buf_clear(&r->reply, &c->worker->chunks);

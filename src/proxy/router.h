@@ -7,6 +7,12 @@
  * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
 
+/* The same for what is meant for one node, whatever keys it has: `node` is an index into the view.
+ * ROUTER_NO_NODE: there is none, and that is answered. */
+#define ROUTER_NO_NODE UINT32_MAX
+void router_to_node(struct client *c, const struct command *command, uint32_t node,
+                    struct buf *from);
+
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */
     ROUTER_GATHER, /* it has to be whole before it can be sent */
