@@ -213,7 +213,7 @@ static void add_large_echo(struct client_model *m)
 static void add_local(struct client_model *m)
 {
     static const char *const REFUSED[] = {"BLPOP q 0", "DEBUG SLEEP 9", "MULTI",
-                                          "WATCH s1",  "MONITOR",        "WAIT 0 0"};
+                                          "WATCH s1",  "MONITOR",       "SHUTDOWN"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;
     char line[128];

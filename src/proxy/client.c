@@ -43,7 +43,7 @@ static bool must_wait(const struct client *c)
     const struct worker *w = c->worker;
     if (c->upload)
         return upload_is_blocked(c);
-    if (c->closing || w->draining || c->pending >= w->settings->client_pending_max)
+    if (c->closing || w->draining || c->alone || c->pending >= w->settings->client_pending_max)
         return true;
     return client_owed(c) > CLIENT_OUTPUT_PAUSE && !writes_first(c);
 }

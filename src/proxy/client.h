@@ -54,6 +54,7 @@ struct client {
     bool closing;       /* no further request is taken; closed when all is sent */
     bool buried;        /* dead, and only kept in memory for the parts that point to it */
     bool hurry;         /* what it is owed now must not wait for more */
+    bool alone;         /* what it sends behind its last request waits for the answer to that */
     bool gathering;     /* the present request is long, and has to be whole before it is sent */
     uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
 

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/fanout.h"
 
-#include "base/must.h"
-#include "proxy/lanes.h"
-#include "proxy/settle.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -11,78 +8,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What one node answered. */
-struct result {
-    struct buf reply;
-    struct part *part;  /* under way; NULL: answered or failed */
-    uint32_t node;      /* index in the view; used only while the request is built */
-    uint32_t key_count; /* keys it was asked for */
-    uint8_t type;       /* first byte of the reply; 0: none, the part failed */
-};
-
 struct fanout {
-    struct buf error; /* the first failure as an error reply; empty: none */
-    bool failed;      /* a part failed (its node did, not: its node answered an error) */
-    uint32_t result_count;
-    uint32_t results_left; /* parts under way */
+    struct gather gather; /* results in the order in which their first keys stand in the request,
+                             each with the number of its keys */
     size_t key_count;
-    struct result *results; /* in the order in which their first keys stand in the request */
     uint16_t *result_of_key;
 };
+
+static struct fanout *fanout_of(const struct request *r)
+{
+    return container_of(r->gather, struct fanout, gather);
+}
+
+static void free_fanout(struct gather *g)
+{
+    struct fanout *f = container_of(g, struct fanout, gather);
+    free(f->result_of_key);
+    free(f);
+}
+
+static int merge(struct request *r, struct reply_out *o);
+
+static const struct gather_ops OPS = {.merge = merge, .free = free_fanout};
 
 static struct fanout *fanout_new(const uint32_t *node_of_key, size_t key_count, uint32_t node_count)
 {
     struct fanout *f = calloc(1, sizeof(*f));
-    /* Plus one; 0: none. The last is for FANOUT_NOBODY. */
+    /* Plus one; 0: none. The last is for GATHER_NOBODY. */
     uint32_t *result_of_node = calloc(node_count + 1, sizeof(*result_of_node));
-    if (f) {
-        size_t results_max = key_count < node_count + 1 ? key_count : node_count + 1;
-        f->results = calloc(results_max, sizeof(*f->results));
+    uint32_t results_max = key_count < node_count + 1 ? (uint32_t)key_count : node_count + 1;
+    if (f)
         f->result_of_key = calloc(key_count, sizeof(*f->result_of_key));
-    }
-    if (!f || !result_of_node || !f->results || !f->result_of_key) {
-        if (f) {
-            free(f->results);
+    if (!f || !result_of_node || !f->result_of_key ||
+        gather_init(&f->gather, &OPS, results_max) != 0) {
+        if (f)
             free(f->result_of_key);
-        }
         free(f);
         free(result_of_node);
         return NULL;
     }
     f->key_count = key_count;
     for (size_t i = 0; i < key_count; i++) {
-        bool nobody = node_of_key[i] == FANOUT_NOBODY;
+        bool nobody = node_of_key[i] == GATHER_NOBODY;
         uint32_t *index = &result_of_node[nobody ? node_count : node_of_key[i]];
         if (*index == 0) {
-            f->results[f->result_count].node = node_of_key[i];
-            *index = ++f->result_count;
+            (void)gather_add(&f->gather, node_of_key[i]);
+            *index = f->gather.count;
         }
         f->result_of_key[i] = (uint16_t)(*index - 1);
-        f->results[*index - 1].key_count++;
+        f->gather.results[*index - 1].count++;
     }
     free(result_of_node);
     return f;
-}
-
-void fanout_free(struct worker *w, struct fanout *f)
-{
-    for (uint32_t i = 0; i < f->result_count; i++) {
-        buf_clear(&f->results[i].reply, &w->chunks);
-        if (f->results[i].part)
-            f->results[i].part->request = NULL;
-    }
-    buf_clear(&f->error, &w->chunks);
-    free(f->results);
-    free(f->result_of_key);
-    free(f);
-}
-
-bool fanout_has_answers(const struct fanout *f)
-{
-    for (uint32_t i = 0; i < f->result_count; i++)
-        if (f->results[i].type != 0)
-            return true;
-    return false;
 }
 
 /* ---- taking apart ---- */
@@ -98,17 +75,16 @@ static int append_piece(void *owner, const void *bytes, size_t len)
     return buf_append(a->to, a->chunks, bytes, len);
 }
 
-/* Writes the requests for all nodes, each into the `reply` of its result, which is free until then.
- */
+/* Writes the requests for all nodes. */
 static int write_requests(struct worker *w, struct fanout *f)
 {
     const struct args *a = &w->args;
     size_t per_key = w->keys.count > 1 ? w->keys.index[1] - w->keys.index[0] : 1; /* MSET: 2 */
-    for (uint32_t i = 0; i < f->result_count; i++) {
-        struct result *result = &f->results[i];
+    for (uint32_t i = 0; i < f->gather.count; i++) {
+        struct gather_result *result = &f->gather.results[i];
         char header[32];
-        int n = snprintf(header, sizeof(header), "*%zu\r\n", 1 + per_key * result->key_count);
-        struct appender to = {&result->reply, &w->chunks};
+        int n = snprintf(header, sizeof(header), "*%zu\r\n", 1 + per_key * result->count);
+        struct appender to = {&result->bytes, &w->chunks};
         int err = append_piece(&to, header, (size_t)n);
         if (!err)
             err = args_each_piece(a, 0, append_piece, &to);
@@ -116,7 +92,7 @@ static int write_requests(struct worker *w, struct fanout *f)
             return err;
     }
     for (size_t k = 0; k < f->key_count; k++) {
-        struct appender to = {&f->results[f->result_of_key[k]].reply, &w->chunks};
+        struct appender to = {&f->gather.results[f->result_of_key[k]].bytes, &w->chunks};
         for (size_t i = 0; i < per_key; i++) {
             int err = args_each_piece(a, w->keys.index[k] + i, append_piece, &to);
             if (err)
@@ -124,43 +100,6 @@ static int write_requests(struct worker *w, struct fanout *f)
         }
     }
     return 0;
-}
-
-static void finish(struct request *r);
-
-static void start_part(struct request *r, uint32_t index)
-{
-    struct worker *w = r->client->worker;
-    struct result *result = &r->fanout->results[index];
-    if (result->node == FANOUT_NOBODY) {
-        buf_clear(&result->reply, &w->chunks);
-        fanout_part_failed(r, index, FAILURE_MOVING, NULL);
-        return;
-    }
-    struct upstream_node *node = w->upstreams.nodes[result->node];
-    struct upstream *u = upstream_node_shared(node, r->proto);
-    struct buf bytes = result->reply;
-    buf_init(&result->reply);
-    size_t len = bytes.len;
-    enum failure failure = u ? upstream_admits(u, len) : FAILURE_MEMORY;
-    struct part *p = failure == FAILURE_NONE ? part_new(r, node, index) : NULL;
-    if (!p) {
-        buf_clear(&bytes, &w->chunks);
-        fanout_part_failed(r, index, failure == FAILURE_NONE ? FAILURE_MEMORY : failure,
-                           node->name);
-        return;
-    }
-    result->part = p;
-    p->writes = !(r->command->flags & COMMAND_READ);
-    part_enter(p, len);
-    p->size = len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
-    if (lanes_is_plain(r->client, p->size) && (!p->writes || settle_allows(u))) {
-        buf_move_all(upstream_target(u, p), &bytes);
-        upstream_enqueue(u, p);
-    } else {
-        buf_move_all(&p->bytes, &bytes);
-        lanes_place(p);
-    }
 }
 
 void fanout_start(struct client *c, const struct command *command, const uint32_t *node_of_key)
@@ -183,57 +122,15 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
     }
     metric_add(&w->metrics.requests_split, 1);
     struct fanout *f = fanout_new(node_of_key, w->keys.count, w->upstreams.count);
-    r->fanout = f;
-    if (!f || write_requests(w, f) != 0) {
+    if (f)
+        gather_begin(&f->gather, r, false);
+    if (!f || write_requests(w, f) != 0)
         request_fail(r, FAILURE_MEMORY, NULL);
-        return;
-    }
-    /* One more than there are, so that the request cannot finish while parts are being started. */
-    f->results_left = f->result_count + 1;
-    for (uint32_t i = 0; i < f->result_count; i++)
-        start_part(r, i);
-    if (--f->results_left == 0)
-        finish(r);
+    else
+        gather_send(r);
 }
 
 /* ---- putting together ---- */
-
-void fanout_part_answered(struct request *r, uint32_t index, struct buf *head, const void *tail,
-                          size_t tail_len, uint8_t type)
-{
-    struct worker *w = r->client->worker;
-    struct fanout *f = r->fanout;
-    struct result *result = &f->results[index];
-    result->part = NULL;
-    buf_move_all(&result->reply, head);
-    if (buf_append_shared(&result->reply, &w->chunks, tail, tail_len) != 0) {
-        buf_clear(&result->reply, &w->chunks);
-        fanout_part_failed(r, index, FAILURE_MEMORY, NULL);
-        return;
-    }
-    result->type = type;
-    if (--f->results_left == 0)
-        finish(r);
-}
-
-void fanout_part_failed(struct request *r, uint32_t index, enum failure failure,
-                        const char *node_name)
-{
-    struct worker *w = r->client->worker;
-    struct fanout *f = r->fanout;
-    must(f->results[index].type == 0);
-    f->results[index].part = NULL;
-    failure_count(w, failure);
-    f->failed = true;
-    r->client->hurry = true;
-    /* Memory is our own fault and is told, whatever the failures of nodes may be turned into. */
-    if (f->error.len == 0 && (!request_may_miss(r, failure) || r->command->miss == MISS_NEVER)) {
-        struct reply_out o = {.to = &f->error, .chunks = &w->chunks, .proto = r->proto};
-        failure_write(&o, failure, node_name);
-    }
-    if (--f->results_left == 0)
-        finish(r);
-}
 
 /* The length of the reply element at the front of `b`, or 0: it is not a whole one. */
 static size_t element_len(struct worker *w, const struct buf *b)
@@ -272,26 +169,26 @@ static int take_header(struct worker *w, struct buf *b, int64_t *ret_value)
 /* MGET: the nodes' arrays, element by element in the order of the keys. */
 static int merge_arrays(struct worker *w, struct request *r, struct reply_out *o)
 {
-    struct fanout *f = r->fanout;
-    for (uint32_t i = 0; i < f->result_count; i++) {
-        struct result *result = &f->results[i];
+    struct fanout *f = fanout_of(r);
+    for (uint32_t i = 0; i < f->gather.count; i++) {
+        struct gather_result *result = &f->gather.results[i];
         int64_t count;
         if (result->type == 0)
             continue;
-        if (take_header(w, &result->reply, &count) != 0 || count != result->key_count)
+        if (take_header(w, &result->bytes, &count) != 0 || count != result->count)
             return -EBADMSG;
     }
     reply_array(o, f->key_count);
     for (size_t k = 0; k < f->key_count && !o->err; k++) {
-        struct result *result = &f->results[f->result_of_key[k]];
+        struct gather_result *result = &f->gather.results[f->result_of_key[k]];
         if (result->type == 0) {
             reply_null(o);
             continue;
         }
-        size_t len = element_len(w, &result->reply);
+        size_t len = element_len(w, &result->bytes);
         if (len == 0)
             return -EBADMSG;
-        o->err = buf_move(o->to, &result->reply, &w->chunks, len);
+        o->err = buf_move(o->to, &result->bytes, &w->chunks, len);
     }
     return o->err;
 }
@@ -299,11 +196,12 @@ static int merge_arrays(struct worker *w, struct request *r, struct reply_out *o
 /* DEL, UNLINK, EXISTS, TOUCH: the sum of the nodes' counts. */
 static int merge_sum(struct worker *w, struct request *r, struct reply_out *o)
 {
-    struct fanout *f = r->fanout;
+    struct fanout *f = fanout_of(r);
     int64_t sum = 0;
-    for (uint32_t i = 0; i < f->result_count; i++) {
+    for (uint32_t i = 0; i < f->gather.count; i++) {
         int64_t value = 0;
-        if (f->results[i].type != 0 && take_header(w, &f->results[i].reply, &value) != 0)
+        if (f->gather.results[i].type != 0 &&
+            take_header(w, &f->gather.results[i].bytes, &value) != 0)
             return -EBADMSG;
         sum += value;
     }
@@ -323,32 +221,16 @@ static uint8_t type_wanted(const struct command *c)
     }
 }
 
-/* 0: no node answered an error. 1: one did, and *o has it. */
-static int pass_on_error(struct fanout *f, struct reply_out *o)
+static int merge(struct request *r, struct reply_out *o)
 {
-    for (uint32_t i = 0; i < f->result_count; i++) {
-        struct result *result = &f->results[i];
-        if (result->type != '-' && result->type != '!')
-            continue;
-        buf_move_all(o->to, &result->reply);
-        return 1;
-    }
-    return 0;
-}
-
-static int merge(struct worker *w, struct request *r, struct reply_out *o)
-{
-    struct fanout *f = r->fanout;
-    if (f->error.len > 0) {
-        buf_move_all(o->to, &f->error);
+    struct worker *w = r->client->worker;
+    struct fanout *f = fanout_of(r);
+    if (gather_write_error(&f->gather, o))
         return 0;
-    }
-    if (pass_on_error(f, o))
-        return 0;
-    for (uint32_t i = 0; i < f->result_count; i++)
-        if (f->results[i].type != 0 && f->results[i].type != type_wanted(r->command))
+    for (uint32_t i = 0; i < f->gather.count; i++)
+        if (f->gather.results[i].type != 0 && f->gather.results[i].type != type_wanted(r->command))
             return -EBADMSG;
-    if (f->failed)
+    if (f->gather.failed)
         metric_add(&w->metrics.requests_masked, 1);
     switch (r->command->id) {
     case COMMAND_ID_MGET:
@@ -359,24 +241,4 @@ static int merge(struct worker *w, struct request *r, struct reply_out *o)
     default:
         return merge_sum(w, r, o);
     }
-}
-
-static void finish(struct request *r)
-{
-    struct worker *w = r->client->worker;
-    struct reply_out o = request_reply(r);
-    size_t before = o.to->len;
-    int err = merge(w, r, &o);
-    if (err) {
-        buf_truncate(o.to, &w->chunks, before);
-        o.err = 0;
-        enum failure failure = err == -ENOMEM ? FAILURE_MEMORY : FAILURE_BAD_REPLY;
-        failure_count(w, failure);
-        failure_write(&o, failure, "(of several)");
-        if (o.err) {
-            client_close(r->client);
-            return;
-        }
-    }
-    request_finish(r);
 }

@@ -20,7 +20,8 @@ enum {
     HEAD_MAX = 2 * TOPIC_NAME_MAX,
     ERROR_SHOWN_MAX = 128, /* bytes of a node's error in the log */
 };
-_Static_assert((int)HEAD_MAX <= (int)CLIENT_READ_BYTES, "a head is gathered in the clients' scratch");
+_Static_assert((int)HEAD_MAX <= (int)CLIENT_READ_BYTES,
+               "a head is gathered in the clients' scratch");
 
 static void feed_enter(struct feed *f, enum feed_state to)
 {

@@ -119,7 +119,7 @@ static void release_held(struct part *p)
         return;
     }
     /* What came before was its client's own: its time begins now. */
-    p->deadline = worker_now(p->client->worker) + p->client->worker->settings->request_timeout;
+    p->deadline = worker_now(p->client->worker) + part_timeout(p);
 }
 
 /* A write that could be done before an earlier one of somebody else is not sent: that one was given
@@ -460,8 +460,8 @@ uint64_t lanes_expire(struct upstream_node *n)
 {
     uint64_t next = NSEC_NEVER;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        while (!list_empty(&n->line[lane])) {
-            struct part *p = list_first(&n->line[lane], struct part, queue);
+        struct part *p;
+        while ((p = part_first_timely(&n->line[lane])) != NULL) {
             if (p->deadline > worker_now(n->worker)) {
                 next = nsec_min(next, p->deadline);
                 break;

@@ -418,6 +418,20 @@ static void answer_select(struct client *c, struct reply_out *o)
         reply_simple(o, "OK");
 }
 
+/* Nodes have no replicas here, so none has to be waited for. */
+static void answer_wait(struct client *c, struct reply_out *o)
+{
+    int64_t replicas, timeout;
+    if (str_to_i64(arg(c, 1), &replicas) != 0)
+        reply_error(o, "ERR value is not an integer or out of range");
+    else if (str_to_i64(arg(c, 2), &timeout) != 0)
+        reply_error(o, "ERR timeout is not an integer or out of range");
+    else if (timeout < 0)
+        reply_error(o, "ERR timeout is negative");
+    else
+        reply_int(o, 0);
+}
+
 static void write_number(struct reply_out *o, uint64_t value)
 {
     char text[24];
@@ -482,6 +496,9 @@ static void answer(struct client *c, const struct command *command, struct reply
         return;
     case COMMAND_ID_TIME:
         answer_time(c, o);
+        return;
+    case COMMAND_ID_WAIT:
+        answer_wait(c, o);
         return;
     case COMMAND_ID_READONLY:
     case COMMAND_ID_READWRITE:

@@ -24,6 +24,8 @@
     METRIC(requests, COUNTER, "requests read")                                                     \
     METRIC(requests_local, COUNTER, "answered from memory")                                        \
     METRIC(requests_split, COUNTER, "split over nodes")                                            \
+    METRIC(requests_all_nodes, COUNTER,                                                            \
+           "made of what all nodes answer, or one of them: SCAN, ...")                             \
     METRIC(requests_refused, COUNTER, "commands we do not send on")                                \
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
@@ -38,6 +40,7 @@
     METRIC(requests_node_limit, COUNTER, "answered at once: limits.node_requests or node_bytes")   \
     METRIC(requests_masked, COUNTER, "failed reads answered as a miss: on_failure.reads")          \
     METRIC(requests_split_limit, COUNTER, "refused: limits.max_split_request")                     \
+    METRIC(requests_reply_limit, COUNTER, "parts given up: limits.fan_out_reply")                  \
     METRIC(requests_bulk, COUNTER, "took a bulk upstream")                                         \
     METRIC(requests_streamed, COUNTER, "sent on before their last byte was there")                 \
     METRIC(requests_too_slow, COUNTER, "requests cut off: their body came too slowly")             \

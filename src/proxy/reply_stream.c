@@ -31,7 +31,7 @@ bool reply_stream_wants(const struct upstream *u)
     if (u->state != UPSTREAM_READY || u->dropping)
         return false;
     const struct request *r = list_first(&u->sent, struct part, queue)->request;
-    return r && !r->fanout && u->frame.len + u->frame.body_left > u->worker->settings->bulk_above;
+    return r && !r->gather && u->frame.len + u->frame.body_left > u->worker->settings->bulk_above;
 }
 
 /* Does another client wait for what comes behind the present reply? */

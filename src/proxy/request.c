@@ -3,7 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
-#include "proxy/fanout.h"
+#include "proxy/gather.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/worker_internal.h"
@@ -40,8 +40,8 @@ void request_free(struct request *r)
         r->part->request = NULL;
     if (r->tells)
         subscriber_request_left(c);
-    if (r->fanout)
-        fanout_free(c->worker, r->fanout);
+    if (r->gather)
+        gather_free(r);
     buf_clear(&r->reply, &c->worker->chunks);
     pool_give(&c->worker->requests_pool, r);
 }
@@ -100,7 +100,7 @@ static bool take_back(struct request *r)
 bool request_may_miss(const struct request *r, enum failure f)
 {
     return r->on_failure == ON_FAILURE_MISS && r->command->miss != MISS_NEVER &&
-           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY;
+           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY && f != FAILURE_REPLY_LIMIT;
 }
 
 void request_write_miss(const struct request *r, struct reply_out *o)
@@ -202,6 +202,9 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_MOVING:
         reply_error(o, "ERR sumcache: the key is moving to another node");
         return;
+    case FAILURE_REPLY_LIMIT:
+        reply_error(o, "ERR sumcache: the reply is longer than limits.fan_out_reply");
+        return;
     case FAILURE_NONE:
         break;
     }
@@ -235,6 +238,9 @@ void failure_count(struct worker *w, enum failure f)
         return;
     case FAILURE_MOVING:
         metric_add(&m->requests_moving, 1);
+        return;
+    case FAILURE_REPLY_LIMIT:
+        metric_add(&m->requests_reply_limit, 1);
         return;
     case FAILURE_NONE:
         break;
@@ -301,6 +307,22 @@ void part_set_early(struct part *p)
     w->next_deadline = nsec_min(w->next_deadline, p->deadline);
 }
 
+struct part *part_first_timely(const struct list *parts)
+{
+    list_for_each (link, parts) {
+        struct part *p = list_item(link, struct part, queue);
+        if (!p->late)
+            return p;
+    }
+    return NULL;
+}
+
+uint64_t part_timeout(const struct part *p)
+{
+    const struct proxy_settings *s = p->client->worker->settings;
+    return p->late ? s->fanout_timeout : s->request_timeout;
+}
+
 void part_enter(struct part *p, size_t len)
 {
     p->len = len;
@@ -349,8 +371,8 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     }
     p->request = NULL;
     r->part = NULL;
-    if (r->fanout) {
-        fanout_part_answered(r, p->index, head, tail, tail_len, type);
+    if (r->gather) {
+        gather_part_answered(r, p->index, head, tail, tail_len, type);
         return;
     }
     struct reply_out o = request_reply(r);
@@ -384,8 +406,8 @@ void part_fail(struct worker *w, struct part *p, enum failure f)
         return;
     p->request = NULL;
     r->part = NULL;
-    if (r->fanout)
-        fanout_part_failed(r, p->index, f, p->node->name);
+    if (r->gather)
+        gather_part_failed(r, p->index, f, p->node->name);
     else
         request_fail(r, f, p->node->name);
 }

@@ -27,30 +27,31 @@
 #include <stdint.h>
 
 struct client;
-struct fanout;
+struct gather;
 struct upstream;
 struct upstream_node;
 struct worker;
 
 enum failure {
     FAILURE_NONE,
-    FAILURE_TIMED_OUT,  /* no first byte before the deadline */
-    FAILURE_DOWN,       /* the node is known to be down: answered at once */
-    FAILURE_CLOSED,     /* the upstream broke while the part was on it */
-    FAILURE_BAD_REPLY,  /* the node sent what is not RESP, or not what the command answers */
-    FAILURE_NODE_LIMIT, /* limits.node_requests or node_bytes */
-    FAILURE_NO_NODE,    /* the ring is empty: there are no nodes, or … */
-    FAILURE_ALL_OUT,    /* … none of them is well */
-    FAILURE_MEMORY,     /* limits.memory: ours, not a node's; never masked */
-    FAILURE_SLOW_BODY,  /* its client sent the request too slowly; never masked */
-    FAILURE_MOVING,     /* its key is on the way to another node */
+    FAILURE_TIMED_OUT,   /* no first byte before the deadline */
+    FAILURE_DOWN,        /* the node is known to be down: answered at once */
+    FAILURE_CLOSED,      /* the upstream broke while the part was on it */
+    FAILURE_BAD_REPLY,   /* the node sent what is not RESP, or not what the command answers */
+    FAILURE_NODE_LIMIT,  /* limits.node_requests or node_bytes */
+    FAILURE_NO_NODE,     /* the ring is empty: there are no nodes, or … */
+    FAILURE_ALL_OUT,     /* … none of them is well */
+    FAILURE_MEMORY,      /* limits.memory: ours, not a node's; never masked */
+    FAILURE_SLOW_BODY,   /* its client sent the request too slowly; never masked */
+    FAILURE_MOVING,      /* its key is on the way to another node */
+    FAILURE_REPLY_LIMIT, /* limits.fan_out_reply: what several nodes answer is too long */
 };
 
 struct request {
     struct client *client; /* owner */
     struct list link;      /* in client.requests */
     const struct command *command;
-    struct fanout *fanout; /* owned; NULL: not split */
+    struct gather *gather; /* owned; NULL: it has one part at most */
     struct part *part;     /* of a request that is not split; NULL: none yet, or it has left */
     struct buf reply;      /* kept here until the request is the first in its client's queue */
     size_t held;           /* bytes of `reply` that count in client.held */
@@ -89,7 +90,7 @@ struct part {
     uint64_t guess;             /* bytes its reply is known to have about; 0: small or not known.
                                    Of an upload: the bytes of what it stores */
     uint64_t reserved;          /* bytes of its client's and worker's budget: lanes_reserve() */
-    uint32_t index;             /* which part of a split request */
+    uint32_t index;             /* which of its gather's results */
     uint8_t size;               /* enum part_size */
     uint8_t proto;              /* RESP version of its reply */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
@@ -98,7 +99,8 @@ struct part {
     bool unsettled;             /* … and its request was answered without it: pulse.unsettled */
     bool again;                 /* it is the second try */
     bool behind_retry;          /* held because of one of its client's */
-    bool early; /* its deadline may be before those of parts in front of it: in worker.early */
+    bool early;       /* its deadline is not in the order of its queue: it is in worker.early … */
+    bool late;        /* … and later than those of parts behind it */
     uint8_t copy_len; /* 0: it is not sent again */
     uint64_t hash;    /* of the key, for the ring; if there is a copy */
     struct list early_link;
@@ -133,10 +135,15 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name);
 void failure_count(struct worker *w, enum failure f);
 
 /* A part of `r` for node `n`, with its deadline. In no queue yet, and not counted against the node.
- * NULL: out of memory. The caller notes it in r->part or the fanout. */
+ * NULL: out of memory. The caller notes it in r->part or the gather. */
 struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index);
 /* From now on its deadline is looked after apart from its queue. */
 void part_set_early(struct part *p);
+/* The first of a queue that is not late: those have deadlines in worker.early. NULL: there is none.
+ */
+struct part *part_first_timely(const struct list *parts);
+/* How long it has from the time when it may be sent (ns). */
+uint64_t part_timeout(const struct part *p);
 /* Counts it, `len` bytes, against its node. */
 void part_enter(struct part *p, size_t len);
 /* For one that never entered. */

@@ -3,7 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
-#include "proxy/fanout.h"
+#include "proxy/gather.h"
 #include "proxy/lanes.h"
 #include "proxy/worker_internal.h"
 
@@ -35,7 +35,7 @@ static bool is_overtaken(const struct part *p)
     }
     for (struct list *link = p->request->link.next; link != &c->requests; link = link->next) {
         const struct request *r = list_item(link, struct request, link);
-        if (r->done || (r->fanout && fanout_has_answers(r->fanout)))
+        if (r->done || (r->gather && r->gather->answered))
             return true;
     }
     return false;
@@ -182,6 +182,8 @@ static uint64_t expire_early(struct worker *w)
             next = nsec_min(next, p->deadline);
         } else if (p->upstream) { /* its place there is kept for the late reply */
             list_remove(&p->early_link);
+            if (p->late)
+                upstream_missed(p->upstream, p);
             upstream_give_up(p);
             part_fail(w, p, FAILURE_TIMED_OUT);
         } else {

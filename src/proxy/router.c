@@ -2,6 +2,7 @@
 #include "proxy/router.h"
 
 #include "base/must.h"
+#include "proxy/all_nodes.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
@@ -124,8 +125,7 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         client_close(c);
 }
 
-/* No node has any slot. *ret_name: if there is but one node, it is to blame. */
-static enum failure no_node(const struct worker *w, const char **ret_name)
+enum failure router_no_node(const struct worker *w, const char **ret_name)
 {
     *ret_name = NULL;
     if (w->upstreams.count == 1) {
@@ -259,7 +259,7 @@ static uint32_t node_of(const struct worker *w, struct str key)
 }
 
 /* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
- * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to FANOUT_NOBODY.
+ * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to GATHER_NOBODY.
  */
 static int find_nodes(struct worker *w, const struct command *command)
 {
@@ -282,7 +282,7 @@ static int find_nodes(struct worker *w, const struct command *command)
         if (flags && !passes(w, command, flags, key, hash)) {
             if (command->way != COMMAND_SPLIT || !(command->flags & COMMAND_READ))
                 return -EBUSY;
-            w->node_of_key[i] = FANOUT_NOBODY;
+            w->node_of_key[i] = GATHER_NOBODY;
         }
         if (w->node_of_key[i] != w->node_of_key[0])
             different = 2;
@@ -302,7 +302,7 @@ static void fail_without_node(struct client *c, const struct command *command)
 {
     struct request *r = request_new(c, command, c->worker->args.count);
     const char *name;
-    enum failure f = no_node(c->worker, &name);
+    enum failure f = router_no_node(c->worker, &name);
     if (r)
         request_fail(r, f, name);
     else
@@ -343,7 +343,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     int different = err ? err : find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
-    } else if (different == 1 && w->node_of_key[0] == FANOUT_NOBODY) {
+    } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
         fail_at_once(c, command, FAILURE_MOVING);
     } else if (different == 1) {
         forward_to_node(c, command, w->node_of_key[0], from);
@@ -386,6 +386,9 @@ void router_route(struct client *c, struct buf *from)
     case COMMAND_REFUSE:
         metric_add(&w->metrics.requests_refused, 1);
         refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
+        return;
+    case COMMAND_ALL_NODES:
+        all_nodes_start(c, command);
         return;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
@@ -430,7 +433,7 @@ static void begin_upload(struct client *c, const struct command *command)
     enum failure f = FAILURE_NONE;
     const char *name = NULL;
     if (!w->view || !w->view->ring)
-        f = no_node(w, &name);
+        f = router_no_node(w, &name);
     else if (!key.p && args_len(&w->args, (size_t)command->first) > 0)
         f = FAILURE_MEMORY;
     struct upstream_node *n = NULL;

@@ -13,6 +13,9 @@ void router_route(struct client *c, struct buf *from);
 void router_to_node(struct client *c, const struct command *command, uint32_t node,
                     struct buf *from);
 
+/* Why nothing can be sent: no node has any slot. *ret_name: the one to blame, or NULL. */
+enum failure router_no_node(const struct worker *w, const char **ret_name);
+
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */
     ROUTER_GATHER, /* it has to be whole before it can be sent */

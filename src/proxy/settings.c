@@ -10,6 +10,7 @@ struct proxy_settings proxy_settings_default(void)
         .reads = ON_FAILURE_MISS,
         .connect_timeout = 1 * NSEC_S,
         .request_timeout = 100 * NSEC_MS,
+        .fanout_timeout = 1 * NSEC_S, /* a node goes through some million keys in that time */
         .stall_timeout = 250 * NSEC_MS,
         .feed_timeout = 2 * NSEC_S,
         .drain_timeout = 5 * NSEC_S,
@@ -32,6 +33,7 @@ struct proxy_settings proxy_settings_default(void)
         .value_max = UINT64_C(512) << 20, /* proto-max-bulk-len of redis-server */
         .elements_max = 1000000,
         .split_request_max = UINT64_C(64) << 20,
+        .fanout_reply_max = UINT64_C(16) << 20, /* to be gone through in one turn */
         .bulk_above = 64 * 1024,
         .bulk_max = 2, /* one keeps small requests fastest, two keep a node busy between values */
         .client_min_rate = 1024 * 1024,

@@ -19,6 +19,7 @@ struct proxy_settings {
 
     uint64_t connect_timeout;          /* connect and greeting of an upstream */
     uint64_t request_timeout;          /* from a request's last byte to its reply's first */
+    uint64_t fanout_timeout;           /* the same of what all nodes are asked, or gone through */
     uint64_t stall_timeout;            /* without a byte inside a reply */
     uint64_t feed_timeout;             /* without a byte from a feed: it is asked, then closed */
     uint64_t drain_timeout;            /* after SIGTERM */
@@ -43,6 +44,7 @@ struct proxy_settings {
     uint32_t elements_max;             /* of one message */
     uint64_t split_request_max; /* bytes of a request that has to be gathered before it is sent:
                                    one that is split, or whose key does not come first */
+    uint64_t fanout_reply_max;  /* bytes that all nodes together may answer to one request */
     uint64_t bulk_above;        /* bytes; a longer request or reply takes a bulk upstream */
     uint32_t bulk_max;          /* bulk upstreams per worker, node and RESP version */
     uint64_t client_min_rate;   /* bytes/s; who is slower loses the bulk upstream that others wait

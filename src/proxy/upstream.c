@@ -8,6 +8,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/gather.h"
 #include "proxy/greeting.h"
 #include "proxy/lanes.h"
 #include "proxy/node_error.h"
@@ -146,8 +147,13 @@ static void note_miss(struct upstream *u, const struct part *p)
 {
     if (!u->node->pulse)
         return;
-    uint64_t began = p->deadline - u->worker->settings->request_timeout;
-    pulse_miss(u->node->pulse, u->worker->index, began);
+    pulse_miss(u->node->pulse, u->worker->index, p->deadline - part_timeout(p));
+}
+
+void upstream_missed(struct upstream *u, const struct part *p)
+{
+    note_miss(u, p);
+    tell_trouble(u, TROUBLE_MISSED, "");
 }
 
 uint64_t upstream_expire(struct upstream *u)
@@ -156,8 +162,8 @@ uint64_t upstream_expire(struct upstream *u)
     bool missed = false;
     /* What was not sent is not sent any more: a client that was told of a time-out does not want
      * its command to be executed later. */
-    while (!list_empty(&u->waiting) && next == NSEC_NEVER) {
-        struct part *p = list_first(&u->waiting, struct part, queue);
+    struct part *p;
+    while ((p = part_first_timely(&u->waiting)) != NULL) {
         if (p->deadline > now) {
             next = p->deadline;
             break;
@@ -170,12 +176,14 @@ uint64_t upstream_expire(struct upstream *u)
     }
     /* What was sent keeps its place for the late reply. */
     while (u->undecided != &u->sent) {
-        struct part *p = list_item(u->undecided, struct part, queue);
-        if (p->deadline > now) {
+        p = list_item(u->undecided, struct part, queue);
+        if (!p->late && p->deadline > now) {
             next = nsec_min(next, p->deadline);
             break;
         }
         u->undecided = u->undecided->next;
+        if (p->late)
+            continue;
         note_miss(u, p);
         missed = true;
         settle_later(u, p);
@@ -355,6 +363,9 @@ static void step_silence(struct upstream *u)
     bool inside_reply = u->frame.len > 0;
     uint64_t allowed =
         inside_reply || u->upload ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
+    const struct part *first = list_first(&u->sent, struct part, queue);
+    if (!inside_reply && first->late && first->deadline > u->last_byte + allowed)
+        allowed = first->deadline - u->last_byte; /* the node is busy with it */
     if (worker_now(u->worker) < u->last_byte + allowed) {
         /* A reply may begin, and then less is allowed: look again in time for that too. */
         timer_set(&u->timer,
@@ -423,6 +434,9 @@ static int append_reply(struct upstream *u, const uint8_t *bytes, size_t len)
 static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
 {
     struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
+    bool gathered = p && p->request && p->request->gather && u->state == UPSTREAM_READY;
+    if (gathered && !gather_takes(p->request->gather, len))
+        part_fail(u->worker, p, FAILURE_REPLY_LIMIT);
     if (p && !p->request && u->state == UPSTREAM_READY)
         u->dropping = true;
     /* What has to be gathered though it is long takes no more than its share. */

@@ -46,7 +46,8 @@ struct upstream {
     struct list sent;       /* parts whose reply is to come, oldest first */
     struct list *undecided; /* in `sent`: the first part whose deadline is neither met nor missed;
                                &sent: none. Parts come in the order of their deadlines, which are
-                               all equally long, so the queues are the timers too */
+                               all equally long (those of late ones excepted), so
+                               the queues are the timers too */
     struct frame frame;
     struct buf in;        /* the beginning of an incomplete reply */
     uint64_t last_byte;   /* ns: when the node last gave a byte, or the queue began to fill */
@@ -98,8 +99,11 @@ void upstream_resume(struct upstream *u);
  * and has that been timeouts.stall ago? Begins a new window then. */
 bool upstream_client_is_slow(struct upstream *u);
 
-/* Fails the parts whose deadline has passed. Returns the next deadline (ns; NSEC_NEVER: none). */
+/* Fails the parts whose deadline has passed, but for those that are late: their deadlines are in
+ * worker.early. Returns the next deadline (ns; NSEC_NEVER: none). */
 uint64_t upstream_expire(struct upstream *u);
+/* The deadline of a late part on it has passed. */
+void upstream_missed(struct upstream *u, const struct part *p);
 
 /* A part on it will be answered without its reply, before its turn in the queue comes. */
 void upstream_give_up(struct part *p);

@@ -257,8 +257,11 @@ int worker_post_drain(struct worker *w)
 static void expire_deadlines(struct worker *w)
 {
     /* Kept low by parts that have been answered long since; then this finds the real one. */
-    if (w->next_deadline <= worker_now(w))
-        w->next_deadline = nsec_min(upstream_set_expire(&w->upstreams), retry_expire(w));
+    if (w->next_deadline > worker_now(w))
+        return;
+    w->next_deadline = NSEC_NEVER; /* lowered by what is sent because of what fails */
+    uint64_t next = nsec_min(upstream_set_expire(&w->upstreams), retry_expire(w));
+    w->next_deadline = nsec_min(w->next_deadline, next);
 }
 
 static void close_stalled(struct worker *w)

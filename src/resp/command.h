@@ -14,11 +14,12 @@
 
 /* What we do with it. */
 enum command_way {
-    COMMAND_FORWARD, /* to the node that has its keys; all keys must be there */
-    COMMAND_SPLIT,   /* per node: MGET MSET DEL UNLINK EXISTS TOUCH */
-    COMMAND_LOCAL,   /* answered by the proxy from memory */
-    COMMAND_PUBSUB,  /* publish and subscribe: proxy/subscriber.h */
-    COMMAND_REFUSE,  /* never sent on; the row says why */
+    COMMAND_FORWARD,   /* to the node that has its keys; all keys must be there */
+    COMMAND_SPLIT,     /* per node: MGET MSET DEL UNLINK EXISTS TOUCH */
+    COMMAND_ALL_NODES, /* made of what all nodes answer, or one after the other: all_nodes.h */
+    COMMAND_LOCAL,     /* answered by the proxy from memory */
+    COMMAND_PUBSUB,    /* publish and subscribe: proxy/subscriber.h */
+    COMMAND_REFUSE,    /* never sent on; the row says why */
 };
 
 /* Where the keys are. */
