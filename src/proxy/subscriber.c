@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/channels.h"
 #include "proxy/router.h"
 #include "proxy/worker_internal.h"
 #include "ring/key_hash.h"
@@ -446,7 +447,8 @@ void subscriber_route(struct client *c, const struct command *command, struct bu
         publish(c, command, from);
         return;
     default:
-        unreachable(); /* a row of the table says PUBSUB and nobody answers it */
+        channels_start(c, command);
+        return;
     }
 }
 

@@ -92,6 +92,32 @@ def test_patterns_hear_every_node_once(hub, key, protocol):
         assert one.is_quiet()
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_what_pubsub_tells(start, redis, nodes, key, protocol):
+    """As one Redis would, but that it counts proxies (their workers), not clients."""
+    proxies = [start.proxy(nodes, settings()) for _ in range(2)]
+    names = [key(i) for i in range(30)]
+    direct = [redis.connect() for _ in range(2)]
+    ours = [proxy.connect() for proxy in proxies]
+    asks = [("PUBSUB", "CHANNELS", key("") + "*"), ("PUBSUB", "CHANNELS", "none*"), ("PUBSUB", "NUMSUB", *names, "none"), ("PUBSUB", "NUMSUB"),
+            ("PUBSUB", "NUMPAT"), ("PUBSUB", "SHARDCHANNELS", key("") + "*"), ("PUBSUB", "SHARDNUMSUB", *names[:3], "none"),
+            ("PUBSUB", "CHANNELS", "a", "b"), ("pubsub", "shardChannels", "a", "b"), ("PUBSUB", "NUMPAT", "x"), ("PUBSUB", "none")]
+    said = []
+    for one, two in (direct, ours):
+        subscribe(one, "SUBSCRIBE", *names)
+        subscribe(two, "SUBSCRIBE", *names[10:20])
+        subscribe(one, "PSUBSCRIBE", "a*", "b*")
+        subscribe(two, "PSUBSCRIBE", "b*", "c*")
+        subscribe(two, "SSUBSCRIBE", *names[:2])
+    for port in (redis.port, proxies[0].port):
+        with resp.Connection(port, protocol=protocol) as asker:
+            answers = [asker.ask(*args) for args in asks]
+            said.append([sorted(a) if "CHANNELS" in args[1] and isinstance(a, list) else str(a) for args, a in zip(asks, answers)])
+    assert said[0] == said[1]
+    for connection in direct + ours:
+        connection.close()
+
+
 def test_what_a_subscriber_of_resp2_may_not_do(hub, redis, key):
     for args in (("GET", "k"), ("SET", "k", "x" * 100_000), ("PUBLISH", "a", "b"), ("CLIENT", "ID"), ("HELLO", "3"), ("INFO",),
                  ("GET",), ("nonsense",)):
