@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "redis_commands.h"
+#include "redis_pubsub.h"
 
 #include <errno.h>
 
@@ -33,6 +34,7 @@ static void release(struct redis_connection *c)
     bytes_free(&c->in);
     bytes_free(&c->out);
     free(c->marks);
+    redis_pubsub_free(c);
     *c = (struct redis_connection){.handle = -1};
 }
 

@@ -39,6 +39,12 @@ struct redis_mark {
     bool begun;
 };
 
+/* What a connection is subscribed to: redis_pubsub.c. */
+struct redis_topic {
+    int kind;
+    char *name; /* owned */
+};
+
 struct redis_connection {
     struct redis_model *model;
     struct io *io;
@@ -55,7 +61,9 @@ struct redis_connection {
     uint64_t sips_until; /* till then it reads little at a time */
     bool readable, dripping, close_when_sent, ended, tainted;
     uint8_t proto;
-    uint8_t sabotage;         /* enum redis_sabotage */
+    uint8_t sabotage;           /* enum redis_sabotage */
+    struct redis_topic *topics; /* owned */
+    uint32_t topic_count;
     struct redis_mark *marks; /* owned */
     uint32_t mark_head, mark_count, mark_room;
 };

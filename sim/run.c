@@ -239,14 +239,15 @@ static uint64_t metric_sum(const struct sim *s, size_t offset)
 
 #define METRIC_SUM(s, name) metric_sum(s, offsetof(struct metrics, name))
 
-/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones. */
+/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones; and a
+ * feed. */
 static void check_upstreams(struct sim *s, unsigned i)
 {
     uint64_t connects = io_sim_connects(s->world);
     if (connects == s->connects_checked[i])
         return;
     s->connects_checked[i] = connects;
-    unsigned most = 2 * (1 + 2 * s->options.proxy.bulk_max);
+    unsigned most = 2 * (1 + 2 * s->options.proxy.bulk_max) + 1;
     for (unsigned n = 0; n < s->options.nodes; n++) {
         unsigned count = io_sim_connections_to(s->world, i, &s->nodes[n]->addr);
         if (count > most)
@@ -495,12 +496,14 @@ static bool check_debts(struct sim *s)
 {
     for (unsigned i = 0; i < s->options.workers; i++) {
         struct worker_debt d = worker_debt(s->workers[i]);
-        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved)
+        if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved ||
+            d.topics)
             checker_fail(
                 &s->checker,
                 "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
-                "in buffers, %zu in upstream queues, %" PRIu64 " bytes reserved",
-                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue, d.reserved);
+                "in buffers, %zu in upstream queues, %" PRIu64 " bytes reserved, %zu topics",
+                i, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue, d.reserved,
+                d.topics);
     }
     return !s->checker.failed;
 }

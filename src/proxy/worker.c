@@ -539,7 +539,8 @@ struct worker_debt worker_debt(const struct worker *w)
                             .requests = w->requests_pool.in_use,
                             .parts = w->parts_pool.in_use,
                             .chunk_bytes = chunk_pool_bytes(&w->chunks),
-                            .reserved = w->reserved};
+                            .reserved = w->reserved,
+                            .topics = w->pubsub.topics.count};
     for (uint32_t i = 0; i < w->upstreams.count; i++)
         d.upstream_queue += w->upstreams.nodes[i]->requests;
     return d;

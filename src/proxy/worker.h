@@ -59,5 +59,6 @@ const struct metrics *worker_metrics(const struct worker *w);
 struct worker_debt {
     size_t clients, requests, parts, chunk_bytes, upstream_queue;
     uint64_t reserved; /* bytes, for replies on their way */
+    size_t topics;     /* that somebody subscribed to */
 };
 struct worker_debt worker_debt(const struct worker *w);
