@@ -138,6 +138,7 @@ struct subscription *pubsub_add(struct pubsub *p, struct client *c, struct topic
     }
     list_push_tail(&t->subscriptions, &s->of_topic);
     list_init(&s->of_client);
+    list_init(&s->of_confirming);
     count_subscriptions(p);
     return s;
 }
@@ -147,6 +148,7 @@ void pubsub_remove(struct pubsub *p, struct subscription *s)
     table_remove(&p->subscriptions, &s->link);
     list_remove(&s->of_topic);
     list_remove(&s->of_client);
+    list_remove(&s->of_confirming);
     if (list_empty(&s->topic->subscriptions))
         pubsub_changed(p, s->topic);
     pool_give(&p->subscriptions_pool, s);

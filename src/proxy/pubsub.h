@@ -41,6 +41,7 @@ struct topic {
 struct subscription {
     struct table_link link; /* in pubsub.subscriptions */
     struct list of_topic, of_client;
+    struct list of_confirming;     /* in confirming.waiting */
     struct topic *topic;           /* loan: lives as long as it has subscriptions */
     struct client *client;         /* loan */
     struct confirming *confirming; /* its client has not been told yet; NULL: it has */

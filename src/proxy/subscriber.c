@@ -148,24 +148,26 @@ static void refuse(struct client *c, const char *text)
 
 /* ---- subscribing ---- */
 
-/* None of its subscriptions waits any more. */
-static void end_waiting(struct confirming *f)
+/* True: it was the last that its client waits for. */
+static bool ends_waiting(struct subscription *s)
 {
-    struct subscriber *s = f->client->subscriber;
-    for (int kind = 0; f->waiting > 0 && kind < TOPIC_KINDS; kind++) {
-        list_for_each (link, &s->subscriptions[kind]) {
-            struct subscription *one = list_item(link, struct subscription, of_client);
-            if (one->confirming != f)
-                continue;
-            one->confirming = NULL;
-            f->waiting--;
-        }
-    }
+    struct confirming *f = take_ptr(s->confirming);
+    list_remove(&s->of_confirming);
+    return f && list_empty(&f->waiting);
+}
+
+/* None of its subscriptions waits any more. Returns how many did. */
+static uint64_t end_waiting(struct confirming *f)
+{
+    uint64_t count = 0;
+    for (; !list_empty(&f->waiting); count++)
+        (void)ends_waiting(list_first(&f->waiting, struct subscription, of_confirming));
+    return count;
 }
 
 static void confirming_free(struct pubsub *p, struct confirming *f)
 {
-    must(f->waiting == 0);
+    must(list_empty(&f->waiting));
     list_remove(&f->link);
     buf_clear(&f->text, &p->worker->chunks);
     pool_give(&p->confirmings_pool, f);
@@ -184,15 +186,13 @@ static void tell(struct confirming *f)
 void subscriber_fed(struct subscription *s)
 {
     struct confirming *f = s->confirming;
-    s->confirming = NULL;
-    if (f && --f->waiting == 0)
+    if (ends_waiting(s))
         tell(f);
 }
 
 void subscriber_confirm(struct confirming *f)
 {
-    metric_add(&f->client->worker->metrics.subscriptions_unfed, f->waiting);
-    end_waiting(f);
+    metric_add(&f->client->worker->metrics.subscriptions_unfed, end_waiting(f));
     tell(f);
 }
 
@@ -201,10 +201,11 @@ static void drop(struct subscription *s)
     struct client *c = s->client;
     bool was_one = subscriber_is_one(c);
     struct confirming *f = s->confirming;
+    bool was_last = ends_waiting(s);
     c->subscriber->count[s->topic->kind]--;
     pubsub_remove(pubsub_of(c), s);
     count_subscriber(c, was_one);
-    if (f && --f->waiting == 0)
+    if (was_last)
         tell(f);
 }
 
@@ -217,7 +218,7 @@ void subscriber_refused(struct subscription *s, struct str error)
         return; /* it has been told that it is subscribed, and may yet be fed */
     struct worker *w = c->worker;
     struct reply_out o = {.to = &f->text, .chunks = &w->chunks, .proto = c->proto};
-    end_waiting(f);
+    (void)end_waiting(f);
     buf_clear(&f->text, &w->chunks);
     reply_error(&o, "%.*s", (int)(error.len < REPLY_ERROR_MAX ? error.len : REPLY_ERROR_MAX),
                 error.p);
@@ -272,7 +273,7 @@ static int subscribe_one(struct client *c, enum topic_kind kind, struct str name
     count_subscriber(c, was_one);
     if (!t->fed) {
         s->confirming = f;
-        f->waiting++;
+        list_push_tail(&f->waiting, &s->of_confirming);
     }
     return 0;
 }
@@ -293,6 +294,7 @@ static void subscribe(struct client *c, const struct command *command, enum topi
     }
     *f = (struct confirming){
         .client = c, .request = r, .deadline = worker_now(w) + w->settings->request_timeout};
+    list_init(&f->waiting);
     list_push_tail(&p->confirming, &f->link);
     struct reply_out o = {.to = &f->text, .chunks = &w->chunks, .proto = c->proto};
     for (size_t i = 1; i < w->args.count && !o.err; i++) {
@@ -305,10 +307,10 @@ static void subscribe(struct client *c, const struct command *command, enum topi
     }
     if (o.err) { /* half of it is done, and could not be told */
         failure_count(w, FAILURE_MEMORY);
-        if (f->waiting == 0)
+        if (list_empty(&f->waiting))
             confirming_free(p, f);
         client_close(c);
-    } else if (f->waiting == 0) {
+    } else if (list_empty(&f->waiting)) {
         tell(f);
     } else if (!timer_is_set(&p->confirm_timer)) {
         timer_set(&p->confirm_timer, f->deadline);
@@ -395,9 +397,9 @@ void subscriber_free(struct client *c)
             struct subscription *one =
                 list_first(&s->subscriptions[kind], struct subscription, of_client);
             struct confirming *f = one->confirming;
-            pubsub_remove(p, one);
-            if (f && --f->waiting == 0)
+            if (ends_waiting(one))
                 confirming_free(p, f);
+            pubsub_remove(p, one);
         }
     }
     free(s);

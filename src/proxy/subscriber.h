@@ -33,7 +33,7 @@ struct confirming {
     struct client *client;
     struct request *request; /* loan: stands in its client's queue, and is not done */
     uint64_t deadline;       /* ns */
-    uint32_t waiting;        /* subscriptions */
+    struct list waiting;     /* subscriptions, by of_confirming */
     struct buf text;         /* what its client will be told */
 };
 

@@ -352,13 +352,18 @@ static void tell(struct storm *s)
     say(&s->t, TELLER, line);
 }
 
-static void begin_storm(struct storm *s, uint64_t seed)
+static void begin_storm(struct storm *s, uint64_t seed, bool rough)
 {
     struct sim_options o = options();
     o.workers = 2;
     o.adopt_max = 20 * NSEC_MS;
     o.proxy.backoff_max = 200 * NSEC_MS;
     o.weather.latency_max = 2 * NSEC_MS;
+    if (rough) {
+        o.drip_chance = 50;
+        o.weather.piece_chance = o.weather.short_read_chance = o.weather.short_write_chance = 200;
+        o.weather.spurious_chance = 50;
+    }
     *s = (struct storm){.rng = {seed}};
     story_begin(&s->t, &o);
     for (unsigned i = 0; i <= LISTENERS; i++)
@@ -404,7 +409,7 @@ static void owners_that_change_lose_nothing(void **state)
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct storm *s = calloc(1, sizeof(*s));
         must(s);
-        begin_storm(s, seed);
+        begin_storm(s, seed, false);
         for (unsigned i = 0; i < 8; i++) {
             unsigned node = (unsigned)rng_below(&s->rng, 3);
             s->t.s->node_weight[node] = 1 + (uint32_t)rng_below(&s->rng, 4);
@@ -429,16 +434,18 @@ static void owners_that_change_lose_nothing(void **state)
 
 static void a_storm_of_faults_and_nothing_comes_twice(void **state)
 {
+    static const enum redis_sabotage MISTAKES[] = {
+        SABOTAGE_GARBAGE, SABOTAGE_PUSH, SABOTAGE_HALF_REPLY, SABOTAGE_HALT, SABOTAGE_STRAY};
     (void)state;
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct storm *s = calloc(1, sizeof(*s));
         must(s);
-        begin_storm(s, seed);
+        begin_storm(s, seed, seed % 2);
         for (unsigned i = 0; i < 40; i++) {
             unsigned node = (unsigned)rng_below(&s->rng, 3);
             struct redis_model *m = s->t.s->nodes[node];
             uint64_t now = io_sim_now(s->t.s->world);
-            switch (rng_below(&s->rng, 8)) {
+            switch (rng_below(&s->rng, 10)) {
             case 0:
                 redis_model_crash(m, now + rng_below(&s->rng, 500) * NSEC_MS, rng_below(&s->rng, 2),
                                   0);
@@ -457,6 +464,10 @@ static void a_storm_of_faults_and_nothing_comes_twice(void **state)
                 say(&s->t, who, who % 2 ? "PSUBSCRIBE c*" : "SUBSCRIBE c2 c1 c0");
                 break;
             }
+            case 5:
+            case 6:
+                (void)redis_model_sabotage(m, MISTAKES[rng_below(&s->rng, 5)]);
+                break;
             default:
                 break;
             }
@@ -464,6 +475,8 @@ static void a_storm_of_faults_and_nothing_comes_twice(void **state)
             story_run(&s->t, rng_below(&s->rng, 100) * NSEC_MS);
             count_messages(s);
         }
+        for (unsigned i = 0; i < 3; i++)
+            redis_model_heal(s->t.s->nodes[i]);
         story_run(&s->t, NSEC_S);
         check_calm(s);
         story_end(&s->t);
