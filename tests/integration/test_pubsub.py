@@ -197,7 +197,7 @@ def test_a_message_does_not_cut_a_streamed_reply(hub, key):
 def test_a_thousand_subscribers_of_a_large_message(start, nodes):
     """Memory holds it once, not once for each."""
     count, size = 1000, 1 << 20
-    proxy = start.proxy(nodes, settings(limits={"memory": "64mb"}, timeouts={**FEED["timeouts"], "client_stall": "60s"}))
+    proxy = start.proxy(nodes, settings(limits={"memory": "64mb"}, timeouts={**FEED["timeouts"], "client_stall": "60s", "tcp_user": 0}))
     ready = [proxy.connect(protocol=2 + i % 2) for i in range(count)]
     try:
         for one in ready:
