@@ -15,6 +15,7 @@ enum {
     CLASSES = 4,
     ORDER_CLIENTS = SIM_CLIENTS_MAX + 1,
     FRAME_SLACK = 200,   /* what a message has beside its values: names, keys, lengths */
+    BEGUN_STALLS = 8,    /* what is begun may stall, go on, and stall again */
     TURN_SLACK_US = 200, /* replies may be held back for some ten µs, to be sent with others */
 };
 
@@ -393,7 +394,10 @@ uint64_t checker_due(const struct checker *k, const struct check_command *c, uin
     uint64_t start = c->read_at > floor ? c->read_at : floor;
     uint64_t late =
         2 * k->options->pause_max + TURN_SLACK_US * NSEC_US; /* a worker may run so late */
-    uint64_t due = start + s->request_timeout + late;
+    uint64_t timeout = s->request_timeout;
+    if (check_kind_is_of_all((enum check_kind)c->kind)) /* of whose answers nobody knows when */
+        timeout = s->fanout_timeout + BEGUN_STALLS * s->stall_timeout;
+    uint64_t due = start + timeout + late;
     /* A reply that began in time may go on as long as it does not stall. */
     if (c->reply_began_at != 0 && c->reply_began_at <= due &&
         c->reply_moved_at + s->stall_timeout + late > due)

@@ -38,6 +38,11 @@ enum check_kind {
     CHECK_UNLINK,
     CHECK_EXISTS,
     CHECK_TOUCH,
+    CHECK_FLUSH,     /* FLUSHALL and FLUSHDB, of all nodes */
+    CHECK_COUNT_ALL, /* DBSIZE */
+    CHECK_NAME_ALL,  /* KEYS */
+    CHECK_NAME_SOME, /* SCAN */
+    CHECK_NAME_ONE,  /* RANDOMKEY */
     /* Answered by the proxy. */
     CHECK_PING,
     CHECK_PING_TEXT,
@@ -56,6 +61,12 @@ enum check_kind {
 };
 
 const char *check_kind_name(enum check_kind kind);
+
+/* Is it made of what all nodes answer? */
+static inline bool check_kind_is_of_all(enum check_kind kind)
+{
+    return kind >= CHECK_FLUSH && kind <= CHECK_NAME_ONE;
+}
 
 static inline bool check_kind_is_local(enum check_kind kind)
 {

@@ -56,6 +56,8 @@ static uint64_t held_until(const struct client_model *m, uint32_t seq)
     const struct check_command *c = command(m, seq);
     bool mixed = checker_lanes_mix(m->checker);
     uint64_t until = 0;
+    if (check_kind_is_of_all((enum check_kind)c->kind) && seq > m->s.first)
+        return command(m, seq - 1)->answered_at;
     if (c->part_count == 0)
         return 0;
     if (mixed && seq > m->s.first && budgets_are_tight(m->options))
@@ -94,6 +96,21 @@ static uint64_t due_after(const struct client_model *m, uint32_t seq, uint64_t f
     return due > before ? due : before;
 }
 
+/* What comes behind a command for all nodes is not looked at before that is answered. */
+static uint64_t alone_until(const struct client_model *m, uint32_t seq, uint64_t floor)
+{
+    uint64_t read_at = command(m, seq)->read_at;
+    const struct sim_options *o = m->options;
+    for (uint32_t i = seq; i-- > m->s.first && (o->flush_chance > 0 || o->all_chance > 0);) {
+        const struct check_command *c = command(m, i);
+        if (c->answered_at <= read_at || c->answered_at <= floor)
+            break;
+        if (check_kind_is_of_all((enum check_kind)c->kind))
+            return c->answered_at;
+    }
+    return floor;
+}
+
 uint64_t client_model_due(const struct client_model *m, uint32_t seq)
 {
     const struct proxy_settings *p = &m->options->proxy;
@@ -104,6 +121,7 @@ uint64_t client_model_due(const struct client_model *m, uint32_t seq)
     uint32_t back = last_counts ? 1 : p->client_pending_max;
     if (seq - m->s.first >= back)
         floor = command(m, seq - back)->answered_at;
+    floor = alone_until(m, seq, floor);
     uint64_t due = due_after(m, seq, floor);
     if (io_now(m->io) <= due)
         return due;

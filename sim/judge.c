@@ -26,6 +26,11 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_UNLINK] = "UNLINK",
     [CHECK_EXISTS] = "EXISTS",
     [CHECK_TOUCH] = "TOUCH",
+    [CHECK_FLUSH] = "FLUSHALL",
+    [CHECK_COUNT_ALL] = "DBSIZE",
+    [CHECK_NAME_ALL] = "KEYS",
+    [CHECK_NAME_SOME] = "SCAN",
+    [CHECK_NAME_ONE] = "RANDOMKEY",
     [CHECK_PING] = "PING",
     [CHECK_PING_TEXT] = "PING x",
     [CHECK_ECHO] = "ECHO",
@@ -200,10 +205,25 @@ static bool is_too_long(const struct judgement *j, const struct answer_item *top
            len > j->k->options->proxy.split_request_max;
 }
 
+/* All nodes are asked, and each may be the one that fails. */
+static void judge_error_of_all(const struct judgement *j)
+{
+    const struct answer_item *top = &j->a->top;
+    j->k->failures_told++;
+    if (j->k->options->calm)
+        wrong(j, "its nodes are well");
+    else if (!starts_with(top, "ERR sumcache: ") && !starts_with(top, "LOADING "))
+        wrong(j, "an error that nothing explains");
+}
+
 static void judge_error(const struct judgement *j)
 {
     const struct answer_item *top = &j->a->top;
     enum check_kind kind = j->c->kind;
+    if (check_kind_is_of_all(kind)) {
+        judge_error_of_all(j);
+        return;
+    }
     if (starts_with(top, "CROSSSLOT ")) {
         bool differ =
             kind == CHECK_SUNION &&
@@ -448,6 +468,37 @@ static void judge_local(const struct judgement *j)
         wrong(j, "not the answer to this command");
 }
 
+static bool is_key(const struct answer_item *item)
+{
+    struct check_key key;
+    return item->type == '$' && !item->null && check_key_parse(item->text, item->len, &key);
+}
+
+/* What is named is a key of ours, and none of the proxy's own. */
+static void judge_names(const struct judgement *j)
+{
+    const struct answer *a = j->a;
+    bool right = false;
+    switch ((enum check_kind)j->c->kind) {
+    case CHECK_COUNT_ALL:
+        right = a->top.type == ':' && a->top.number >= 0;
+        break;
+    case CHECK_NAME_SOME:
+        right = a->top.type == '*' && a->item_count == 2 && a->items[0].type == '$' &&
+                a->items[1].type == '*';
+        break;
+    case CHECK_NAME_ONE:
+        right = a->top.null ? a->top.type == (j->c->proto == 3 ? '_' : '$') : is_key(&a->top);
+        break;
+    default:
+        right = a->top.type == '*';
+        for (uint32_t i = 0; i < a->item_count && i < ANSWER_ITEMS_MAX; i++)
+            right = right && is_key(&a->items[i]);
+    }
+    if (!right)
+        wrong(j, "not the answer to this command");
+}
+
 static void judge_node_answer(const struct judgement *j)
 {
     switch ((enum check_kind)j->c->kind) {
@@ -478,6 +529,16 @@ static void judge_node_answer(const struct judgement *j)
         return;
     case CHECK_SUNION:
         judge_map(j, '~');
+        return;
+    case CHECK_COUNT_ALL:
+    case CHECK_NAME_ALL:
+    case CHECK_NAME_SOME:
+    case CHECK_NAME_ONE:
+        judge_names(j);
+        return;
+    case CHECK_FLUSH: /* what it has left is for stale.h to tell */
+        if (j->a->top.type != '+' || !text_is(&j->a->top, "OK"))
+            wrong(j, "not +OK");
         return;
     default:
         unreachable();

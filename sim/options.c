@@ -374,6 +374,18 @@ static void draw_all(struct sim_options *o, uint64_t seed)
     }
 }
 
+/* Commands that concern all nodes. */
+static void draw_all_nodes(struct sim_options *o, uint64_t seed)
+{
+    struct rng r = {seed ^ UINT64_C(0x666c757368657331)};
+    rng_next(&r);
+    o->proxy.fanout_timeout = o->proxy.request_timeout * between(&r, 1, 5);
+    o->flush_chance = maybe(&r, 3, 60);
+    o->all_chance = maybe(&r, 2, 150);
+    if (!o->calm && one_in(&r, 6))
+        o->proxy.fanout_reply_max = between(&r, 1, 1000);
+}
+
 void sim_options_draw(struct sim_options *o, uint64_t seed)
 {
     draw_all(o, seed);
@@ -386,4 +398,5 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
         o->calm = false;
     }
     o->stale_checked = o->calm || o->has_control;
+    draw_all_nodes(o, seed);
 }

@@ -62,6 +62,8 @@ struct sim_options {
     uint16_t odd_ends;     /* of sessions: vanish, half-close, malformed, silence */
     uint16_t plain_chance; /* of a command: SET and GET of strings */
     uint16_t local_chance, split_chance, inline_chance, empty_chance;
+    uint16_t flush_chance;           /* of a command: FLUSHALL or FLUSHDB */
+    uint16_t all_chance;             /* of a command: KEYS, SCAN, DBSIZE or RANDOMKEY */
     uint16_t slow_reader, piecewise; /* of sessions */
     uint16_t body_stop; /* of large requests: the client stops inside, for a while or for good */
     bool crossing;      /* half of the clients read keys upwards, half downwards */

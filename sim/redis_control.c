@@ -236,7 +236,8 @@ static bool do_flushall(struct order *x)
     for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
         struct check_key key = {.class = KEY_STRING, .number = (uint16_t)i};
         if (redis_model_value(x->m, &key)->exists)
-            checker_clears(x->m->checker, x->m->number, "flush by the proxy", &key);
+            checker_clears(x->m->checker, x->m->number,
+                           x->c->control ? "flush by the proxy" : "flush by a client", &key);
     }
     redis_model_forget(x->m);
     bytes_print(&x->c->out, "+OK\r\n");
@@ -292,16 +293,73 @@ static bool do_scan(struct order *x)
     return true;
 }
 
+/* All names, the proxy's own among them. → how many */
+static unsigned list_names(const struct order *x, struct bytes *to)
+{
+    unsigned count = 0;
+    for (uint64_t slot = 0; slot < SLOTS; slot++) {
+        char name[REDIS_NOTE_NAME_MAX];
+        size_t len = name_at(x, slot, name, sizeof(name));
+        if (len > 0)
+            bytes_print(to, "$%zu\r\n%s\r\n", len, name);
+        count += len > 0;
+    }
+    return count;
+}
+
+static bool do_keys(struct order *x)
+{
+    struct bytes names = {0};
+    if (x->m->arg_count != 2 || !redis_arg_is(x->m, 1, "*"))
+        return wrong(x, "not a form of KEYS that it knows");
+    unsigned count = list_names(x, &names);
+    bytes_print(&x->c->out, "*%u\r\n", count);
+    bytes_add(&x->c->out, bytes_at(&names), names.len);
+    bytes_free(&names);
+    return true;
+}
+
+static bool do_dbsize(struct order *x)
+{
+    struct bytes names = {0};
+    bytes_print(&x->c->out, ":%u\r\n", list_names(x, &names));
+    bytes_free(&names);
+    return true;
+}
+
+static bool do_randomkey(struct order *x)
+{
+    uint64_t first = rng_below(io_sim_rng(x->m->checker->world), SLOTS);
+    for (uint64_t i = 0; i < SLOTS; i++) {
+        char name[REDIS_NOTE_NAME_MAX];
+        size_t len = name_at(x, (first + i) % SLOTS, name, sizeof(name));
+        if (len == 0)
+            continue;
+        out_bulk(x, name, len);
+        return true;
+    }
+    out_null(x);
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*run)(struct order *x);
     bool on_any; /* connection; the others only where it has called itself the proxy's */
     bool needs_data;
 } ORDERS[] = {
-    {"client", do_client, true, false},     {"info", do_info, true, false},
-    {"get", do_get, false, true},           {"set", do_set, false, true},
-    {"unlink", do_unlink, false, true},     {"scan", do_scan, false, true},
-    {"flushall", do_flushall, false, true}, {"pttl", do_pttl, false, true},
+    {"client", do_client, true, false},
+    {"info", do_info, true, false},
+    {"get", do_get, false, true},
+    {"set", do_set, false, true},
+    {"unlink", do_unlink, false, true},
+    {"scan", do_scan, true, true},
+    {"keys", do_keys, true, true},
+    {"dbsize", do_dbsize, true, true},
+    {"randomkey", do_randomkey, true, true},
+    {"flushall", do_flushall, true, true},
+    {"pttl", do_pttl, false, true},
+    {"flushdb", do_flushall, true, true},
 };
 
 bool redis_control(struct redis_model *m, struct redis_connection *c, uint64_t now,

@@ -53,6 +53,9 @@ void stale_answered(struct checker *k, struct check_command *c, bool positive, b
     c->span.ended = next_moment(k);
     c->span.in_doubt = !certain;
     c->span.acknowledged = positive && certain;
+    for (unsigned i = 0; c->span.acknowledged && c->kind == CHECK_FLUSH && i < CHECK_KEYS_MAX; i++)
+        if (c->span.begun > k->stale.keys[i].newest_begun)
+            k->stale.keys[i].newest_begun = c->span.begun;
     if (!c->span.acknowledged || !is_write((enum check_kind)c->kind))
         return;
     for (uint32_t i = 0; i < c->part_count; i++) {

@@ -3,10 +3,11 @@
  * Never stale: a read that began after a newer write of its key was acknowledged never returns an
  * older value, whatever nodes did meanwhile. This judges it, exactly, from what clients saw.
  *
- * A write is SET, SETEX, MSET, DEL or UNLINK, for each of its keys. It begins when its client sends
- * its first byte. It ends when its answer is written to the client; that acknowledges it, or says
- * that it failed. One whose connection ends before its answer may be executed for as long as the
- * proxy has that connection and for a request's time after: then it ends, and was not acknowledged.
+ * A write is SET, SETEX, MSET, DEL or UNLINK, for each of its keys, and FLUSHALL for all there are.
+ * It begins when its client sends its first byte. It ends when its answer is written to the client;
+ * that acknowledges it, or says that it failed. One whose connection ends before its answer may be
+ * executed for as long as the proxy has that connection and for a request's time after: then it
+ * ends, and was not acknowledged.
  *
  * Of two writes of a key, W2 is newer than W1 if it began after W1 ended. Others overlap, and then
  * either may be the later one. A read R that returns the value of W1 is stale if there is a W2,

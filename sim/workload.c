@@ -213,7 +213,7 @@ static void add_large_echo(struct client_model *m)
 static void add_local(struct client_model *m)
 {
     static const char *const REFUSED[] = {"BLPOP q 0", "DEBUG SLEEP 9", "MULTI",
-                                          "WATCH s1",  "MONITOR",       "SHUTDOWN"};
+                                          "WATCH s1",  "MONITOR",       "SWAPDB 0 1"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;
     char line[128];
@@ -265,6 +265,29 @@ static void add_local(struct client_model *m)
     }
 }
 
+/* A command for all nodes, if it is to be one. */
+static bool add_for_all(struct client_model *m)
+{
+    static const char *const FLUSHES[] = {"FLUSHALL", "FLUSHALL ASYNC", "FLUSHDB SYNC", "FLUSHDB"};
+    static const struct {
+        enum check_kind kind;
+        const char *line;
+    } OTHERS[] = {{CHECK_COUNT_ALL, "DBSIZE"},
+                  {CHECK_NAME_ALL, "KEYS *"},
+                  {CHECK_NAME_SOME, "SCAN 0 COUNT 1000"},
+                  {CHECK_NAME_ONE, "RANDOMKEY"}};
+    if (m->options->flush_chance > 0 && chance(m, m->options->flush_chance)) {
+        add_words(m, CHECK_FLUSH, 0, FLUSHES[below(m, sizeof(FLUSHES) / sizeof(FLUSHES[0]))]);
+        return true;
+    }
+    if (m->options->all_chance > 0 && chance(m, m->options->all_chance)) {
+        uint32_t i = below(m, sizeof(OTHERS) / sizeof(OTHERS[0]));
+        add_words(m, OTHERS[i].kind, 0, OTHERS[i].line);
+        return true;
+    }
+    return false;
+}
+
 void workload_command(struct client_model *m)
 {
     static const uint8_t SINGLE[] = {
@@ -278,6 +301,8 @@ void workload_command(struct client_model *m)
         bytes_print(&m->s.out, "%s", text);
         m->s.queued += strlen(text);
     }
+    if (add_for_all(m))
+        return;
     if (chance(m, m->options->plain_chance)) {
         add_keys(m, below(m, 3) ? CHECK_GET : CHECK_SET, 1);
     } else if (chance(m, m->options->local_chance)) {

@@ -276,14 +276,16 @@ static void was_flushed(struct probe_call *call, const struct probe_reply *r)
     struct control *c = n->control;
     /* Until then something may have been done there that the journal does not know. */
     uint64_t since = n->lost && n->settled_at > n->out_since ? n->settled_at : n->out_since;
+    since = n->wiped_at > since ? n->wiped_at : since;
     uint64_t age = NSEC_NEVER; /* when it was asked, or a little less */
     if (r->type == ':' && r->number > 0 && r->number <= MARK_MS)
         age = (uint64_t)(MARK_MS - r->number + 1) * NSEC_MS;
     if (n->mark_asked_at > since && age < n->mark_asked_at - since) { /* by another proxy */
         metric_add(&c->metrics.flushes_spared, 1);
         n->lost = false;
+        n->wiped_at = 0;
         go_to(n, JOIN_UNLINK);
-    } else if (age < c->settings->flush_interval) {
+    } else if (age < c->settings->flush_interval && n->wiped_at == 0) {
         node_retry(n, nsec_min(c->settings->flush_interval - age, NSEC_S));
         n->join = JOIN_LOCK;
     } else {
@@ -305,7 +307,14 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
         return;
     metric_add(&n->control->metrics.flushes, 1);
     log_event(n->control->log, LOG_WARN, "node-flushed", "node=%s reason=\"%s\"", n->member.name,
-              n->lost ? "the journal does not know all that it missed" : "on_return");
+              n->lost       ? "the journal does not know all that it missed"
+              : n->wiped_at ? "FLUSHALL while it was out"
+                            : "on_return");
+    if (n->wiped_at != n->wipe_sent) { /* once more since: another proxy may have filled it */
+        go_to(n, JOIN_LOCK);
+        return;
+    }
+    n->wiped_at = 0;
     n->lost = n->to_sweep = false;
     forget_at(n, true);
     joined(n);
@@ -333,7 +342,7 @@ static void also(struct control_node *n, struct probe_call *call, const struct s
 
 static bool wants_flush(const struct control_node *n)
 {
-    return n->lost || n->control->settings->on_return == ON_RETURN_FLUSH;
+    return n->lost || n->wiped_at != 0 || n->control->settings->on_return == ON_RETURN_FLUSH;
 }
 
 static void join_settle(struct control_node *n)
@@ -356,7 +365,7 @@ static void join_unlink(struct control_node *n)
                   keys);
         return;
     }
-    if (n->lost) { /* the journal has overflowed meanwhile */
+    if (n->lost || n->wiped_at != 0) { /* the journal has overflowed meanwhile, or a client asked */
         go_to(n, JOIN_LOCK);
         return;
     }
@@ -368,7 +377,7 @@ static void join_step(struct control_node *n)
 {
     if (n->state != NODE_JOINING)
         return;
-    if (n->control->settings->on_return == ON_RETURN_KEEP) {
+    if (n->control->settings->on_return == ON_RETURN_KEEP && n->wiped_at == 0) {
         joined(n);
         return;
     }
@@ -397,7 +406,9 @@ static void join_step(struct control_node *n)
         n->mark_asked_at = control_now(n->control);
         ask_to_join(n, was_flushed, ASK, 2);
         return;
-    case JOIN_FLUSH: /* takes the lock away, too; nobody is to have it before the mark is set */
+    case JOIN_FLUSH:
+        n->wipe_sent = n->wiped_at;
+        /* It takes the lock away, too; nobody is to have it before the mark is set. */
         ask_to_join(n, flushed, FLUSH, 2);
         also(n, &n->relock_call, LOCK, 6);
         return;

@@ -197,6 +197,7 @@ static void recall(struct control_node *n, struct departed *d)
     n->state = NODE_OUT;
     n->out_version = n->control->version + 1;
     str_fill(n->why, sizeof(n->why), STR("was a member before"));
+    wiper_recall(n);
     move_ghosts(&d->ghosts, &n->ghosts);
     forget_departed(d);
 }
@@ -359,6 +360,7 @@ static void deliver_adopted(struct message *m, void *receiver)
         c->adopted[a->worker] = a->version;
     free(a);
     mover_step(c);
+    wiper_step(c);
 }
 
 void control_tell_adopted(struct control *c, struct control_adopted *a)
@@ -524,6 +526,7 @@ int control_new(const struct control_settings *settings, const struct control_op
     mailbox_init(&c->mailbox, io);
     c->rng.state = io->ops->random(io->ctx);
     list_init(&c->dirty);
+    list_init(&c->wipes);
     c->departed = calloc(DEPARTED_MAX, sizeof(*c->departed));
     int err = c->adopted && c->nodes && c->departed ? 0 : -ENOMEM;
     if (!err)
@@ -551,7 +554,9 @@ struct control *control_free(struct control *c)
 {
     if (!c)
         return NULL;
+    c->began = false; /* nobody is there any more to be answered */
     mailbox_empty(&c->mailbox, c);
+    wiper_fini(c);
     for (uint32_t i = 0; i < c->node_room; i++)
         if (c->nodes[i])
             node_free(c->nodes[i]);

@@ -122,6 +122,20 @@ struct control_ghost {
 };
 void control_tell_ghost(struct control *c, struct control_ghost *g);
 
+/* A client wants all keys gone. Before any node is told: whoever is not in the ring is noted, to be
+ * flushed before it comes back (wiper.c). */
+struct control_flush {
+    struct message message;
+    struct list link; /* of the control plane */
+    uint64_t version; /* in the answer: of the view by which all workers go. The nodes that are not
+                         out in it are the asker's to flush */
+    /* On the control plane's thread: it is the asker's again. Never called after control_free(),
+     * which frees what has no answer. */
+    void (*answer)(struct control_flush *f);
+};
+/* From any thread; `f` is malloc'ed, and given away. */
+void control_tell_flush(struct control *c, struct control_flush *f);
+
 /* Keys written to slots that are not at home or on their way; see written.h. */
 struct written;
 void control_tell_written(struct control *c, struct written *w);

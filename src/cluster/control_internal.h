@@ -53,11 +53,13 @@ struct control_node {
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
     uint64_t latency;              /* ns: of the last check */
 
-    bool twin;         /* another name of a server that is in the ring */
-    bool lacks_rights; /* … at the node, for what keeps old values away; told */
-    bool leaving;      /* no source names it and its grace is over: not in the ring */
-    bool lost;         /* it may hold old values that the journal does not know */
-    bool to_sweep;     /* it holds keys of slots that are no longer its own */
+    bool twin;          /* another name of a server that is in the ring */
+    bool lacks_rights;  /* … at the node, for what keeps old values away; told */
+    bool leaving;       /* no source names it and its grace is over: not in the ring */
+    uint64_t wiped_at;  /* ns: when a client last wanted it flushed while it was out; 0: never */
+    uint64_t wipe_sent; /* wiped_at when the present JOIN_FLUSH was sent */
+    bool lost;          /* it may hold old values that the journal does not know */
+    bool to_sweep;      /* it holds keys of slots that are no longer its own */
 
     struct list ghosts; /* connections to be killed, by control_ghost.link */
     struct probe_call kill_call;
@@ -129,6 +131,8 @@ struct control {
     struct departed *departed;   /* owned; DEPARTED_MAX */
     struct mover mover;
     struct journal journal;
+    struct list wipes;          /* struct control_flush */
+    uint64_t wiped_at;          /* ns: when the last of them was answered; 0: never */
     struct timer members_timer; /* when the next member's grace is over */
     struct control_metrics metrics;
     bool stopping;
@@ -202,6 +206,11 @@ bool cleaner_is_settled(const struct control_node *n);
 void cleaner_on_wait(struct timer *t);
 /* All UNLINKs that were out for it have been answered, or lost. */
 void cleaner_unlinked(struct control_node *n);
+
+/* ---- wiper.c ---- */
+void wiper_step(struct control *c);        /* answers, if it can */
+void wiper_recall(struct control_node *n); /* one that left is back: what it missed */
+void wiper_fini(struct control *c);
 
 /* ---- unlinker.c ---- */
 struct unlink_batch {

@@ -27,6 +27,7 @@
     METRIC(ghosts, COUNTER, "lost upstreams with writes on them, to be killed at their node")      \
     METRIC(flushes, COUNTER, "nodes flushed before they came back")                                \
     METRIC(flushes_spared, COUNTER, "not flushed, for another proxy had done it")                  \
+    METRIC(flushes_asked, COUNTER, "FLUSHALL and FLUSHDB of clients")                              \
     METRIC(sweeps, COUNTER, "nodes gone through for keys that are not theirs")                     \
     METRIC(swept_keys, COUNTER, "keys unlinked so")                                                \
     METRIC(dns_queries, COUNTER, "questions to DNS")                                               \

@@ -49,6 +49,8 @@ int view_new(uint64_t version, const struct view_node *nodes, uint32_t count,
         view_unref(v);
         return err;
     }
+    for (uint32_t i = 0; v->ring && i < MAGLEV_SLOTS; i++)
+        v->nodes[maglev_node_of_slot(v->ring, i)].slots++;
     *ret_view = v;
     return 0;
 }

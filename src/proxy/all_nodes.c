@@ -2,6 +2,7 @@
 #include "proxy/all_nodes.h"
 
 #include "base/must.h"
+#include "proxy/flush.h"
 #include "proxy/gather.h"
 #include "proxy/keyspace.h"
 #include "proxy/router.h"
@@ -48,6 +49,10 @@ void all_nodes_start(struct client *c, const struct command *command)
         return;
     case COMMAND_ID_RANDOMKEY:
         keyspace_randomkey(c, command);
+        return;
+    case COMMAND_ID_FLUSHALL:
+    case COMMAND_ID_FLUSHDB:
+        flush_start(c, command);
         return;
     default:
         unreachable(); /* a row of the table says ALL_NODES and nobody answers it */

@@ -70,7 +70,7 @@ static void drop_connection(struct feed *f)
     buf_clear(&f->in, &w->chunks);
     frame_reset(&f->frame);
     while (!list_empty(&f->asks)) {
-        struct ask *a = list_first(&f->asks, struct ask, link);
+        struct feed_ask *a = list_first(&f->asks, struct feed_ask, link);
         list_remove(&a->link);
         pool_give(&w->pubsub.asks_pool, a);
     }
@@ -180,7 +180,7 @@ static void ask(struct feed *f, const char *word, struct feeding *g)
         g->asked++;
     if (f->broken)
         return;
-    struct ask *a = pool_take(&w->pubsub.asks_pool);
+    struct feed_ask *a = pool_take(&w->pubsub.asks_pool);
     const char *head = g ? "*2\r\n" : "*1\r\n";
     if (!a || buf_append(&f->conn.out, &w->chunks, head, strlen(head)) != 0 ||
         !append_bulk(f, str_of(word)) ||
@@ -290,7 +290,7 @@ static int find_word(const struct word words[TOPIC_KINDS], struct str word)
 static void take_answer(struct feed *f, struct str error)
 {
     struct worker *w = f->worker;
-    struct ask *a = list_first(&f->asks, struct ask, link);
+    struct feed_ask *a = list_first(&f->asks, struct feed_ask, link);
     struct feeding *g = a->feeding;
     list_remove(&a->link);
     pool_give(&w->pubsub.asks_pool, a);
@@ -319,7 +319,8 @@ static bool take_error(struct feed *f, const uint8_t *bytes, size_t len)
     struct buf none;
     buf_init(&none);
     bool cannot_serve = node_error_count(&w->metrics, &none, bytes, len);
-    if (cannot_serve || list_empty(&f->asks) || !list_first(&f->asks, struct ask, link)->feeding) {
+    if (cannot_serve || list_empty(&f->asks) ||
+        !list_first(&f->asks, struct feed_ask, link)->feeding) {
         fail(f, text);
         return false;
     }
@@ -341,7 +342,7 @@ static bool take(struct feed *f, const uint8_t *head, size_t len, const struct f
                                             {"punsubscribe", TOPIC_PATTERN},
                                             {"sunsubscribe", TOPIC_SHARD}};
     struct worker *w = f->worker;
-    struct ask *a = list_empty(&f->asks) ? NULL : list_first(&f->asks, struct ask, link);
+    struct feed_ask *a = list_empty(&f->asks) ? NULL : list_first(&f->asks, struct feed_ask, link);
     struct str word = {0}, name;
     size_t at = 4; /* behind "*3\r\n" */
     if (f->frame.type == '-')

@@ -62,7 +62,7 @@ struct feeding {
     bool wanted;           /* see pubsub.c */
 };
 
-struct ask {
+struct feed_ask {
     struct list link;        /* in feed.asks */
     struct feeding *feeding; /* NULL: a PING */
 };

@@ -18,6 +18,20 @@ int gather_init(struct gather *g, const struct gather_ops *ops, uint32_t room)
     return g->results ? 0 : -ENOMEM;
 }
 
+int gather_make_room(struct gather *g, uint32_t room)
+{
+    must(g->count == 0);
+    if (room <= g->room)
+        return 0;
+    struct gather_result *results = calloc(room, sizeof(*results));
+    if (!results)
+        return -ENOMEM;
+    free(g->results);
+    g->results = results;
+    g->room = room;
+    return 0;
+}
+
 void gather_begin(struct gather *g, struct request *r, bool alone)
 {
     r->gather = g;

@@ -58,6 +58,8 @@ struct gather {
 
 /* For at most `room` nodes a round. 0 or -ENOMEM, and nothing is to be freed. */
 int gather_init(struct gather *g, const struct gather_ops *ops, uint32_t room) MUST_CHECK;
+/* For at most `room` from the next round on; before it, or after gather_clear(). 0 or -ENOMEM. */
+int gather_make_room(struct gather *g, uint32_t room) MUST_CHECK;
 /* From now on it belongs to `r`, which gather_fail() or the end of a round answers. `alone`: what
  * its client sends behind it is not looked at before. Else a client's later requests may be sent to
  * nodes before a second round is. */

@@ -420,7 +420,7 @@ int pubsub_init(struct pubsub *p, struct worker *w)
     list_init(&p->dirty_feeds);
     pool_init(&p->subscriptions_pool, sizeof(struct subscription), SIZE_MAX, SPARE_MAX);
     pool_init(&p->feedings_pool, sizeof(struct feeding), SIZE_MAX, SPARE_MAX);
-    pool_init(&p->asks_pool, sizeof(struct ask), SIZE_MAX, SPARE_MAX);
+    pool_init(&p->asks_pool, sizeof(struct feed_ask), SIZE_MAX, SPARE_MAX);
     pool_init(&p->confirmings_pool, sizeof(struct confirming), SIZE_MAX, SPARE_MAX);
     p->count_max = w->settings->subscriptions_max / w->count;
     if (p->count_max == 0)

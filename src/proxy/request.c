@@ -202,6 +202,9 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_MOVING:
         reply_error(o, "ERR sumcache: the key is moving to another node");
         return;
+    case FAILURE_NODES_CHANGE:
+        reply_error(o, "ERR sumcache: the nodes are changing; try again");
+        return;
     case FAILURE_REPLY_LIMIT:
         reply_error(o, "ERR sumcache: the reply is longer than limits.fan_out_reply");
         return;
@@ -216,6 +219,7 @@ void failure_count(struct worker *w, enum failure f)
     struct metrics *m = &w->metrics;
     switch (f) {
     case FAILURE_TIMED_OUT:
+    case FAILURE_NODES_CHANGE:
         metric_add(&m->requests_timed_out, 1);
         return;
     case FAILURE_DOWN:

@@ -34,17 +34,18 @@ struct worker;
 
 enum failure {
     FAILURE_NONE,
-    FAILURE_TIMED_OUT,   /* no first byte before the deadline */
-    FAILURE_DOWN,        /* the node is known to be down: answered at once */
-    FAILURE_CLOSED,      /* the upstream broke while the part was on it */
-    FAILURE_BAD_REPLY,   /* the node sent what is not RESP, or not what the command answers */
-    FAILURE_NODE_LIMIT,  /* limits.node_requests or node_bytes */
-    FAILURE_NO_NODE,     /* the ring is empty: there are no nodes, or … */
-    FAILURE_ALL_OUT,     /* … none of them is well */
-    FAILURE_MEMORY,      /* limits.memory: ours, not a node's; never masked */
-    FAILURE_SLOW_BODY,   /* its client sent the request too slowly; never masked */
-    FAILURE_MOVING,      /* its key is on the way to another node */
-    FAILURE_REPLY_LIMIT, /* limits.fan_out_reply: what several nodes answer is too long */
+    FAILURE_TIMED_OUT,    /* no first byte before the deadline */
+    FAILURE_DOWN,         /* the node is known to be down: answered at once */
+    FAILURE_CLOSED,       /* the upstream broke while the part was on it */
+    FAILURE_BAD_REPLY,    /* the node sent what is not RESP, or not what the command answers */
+    FAILURE_NODE_LIMIT,   /* limits.node_requests or node_bytes */
+    FAILURE_NO_NODE,      /* the ring is empty: there are no nodes, or … */
+    FAILURE_ALL_OUT,      /* … none of them is well */
+    FAILURE_MEMORY,       /* limits.memory: ours, not a node's; never masked */
+    FAILURE_SLOW_BODY,    /* its client sent the request too slowly; never masked */
+    FAILURE_MOVING,       /* its key is on the way to another node */
+    FAILURE_REPLY_LIMIT,  /* limits.fan_out_reply: what several nodes answer is too long */
+    FAILURE_NODES_CHANGE, /* workers and control plane did not come to one view in time */
 };
 
 struct request {

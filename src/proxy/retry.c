@@ -174,14 +174,19 @@ static bool is_answered(const struct part *p)
 static uint64_t expire_early(struct worker *w)
 {
     uint64_t next = NSEC_NEVER;
-    list_for_each_safe (link, &w->early) {
-        struct part *p = list_item(link, struct part, early_link);
-        if (!p->request || is_answered(p)) {
-            list_remove(&p->early_link);
-        } else if (p->deadline > worker_now(w)) {
+    struct list kept;
+    list_init(&kept);
+    /* One after the other from the front: what fails may take others with it, which leave the
+     * lists, and may bring new ones. */
+    while (!list_empty(&w->early)) {
+        struct part *p = list_first(&w->early, struct part, early_link);
+        list_remove(&p->early_link);
+        if (!p->request || is_answered(p))
+            continue;
+        if (p->deadline > worker_now(w)) {
+            list_push_tail(&kept, &p->early_link);
             next = nsec_min(next, p->deadline);
         } else if (p->upstream) { /* its place there is kept for the late reply */
-            list_remove(&p->early_link);
             if (p->late)
                 upstream_missed(p->upstream, p);
             upstream_give_up(p);
@@ -192,6 +197,7 @@ static uint64_t expire_early(struct worker *w)
             part_leave(w, p);
         }
     }
+    list_append_all(&w->early, &kept);
     return next;
 }
 

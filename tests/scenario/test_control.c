@@ -339,6 +339,64 @@ static void test_a_node_that_comes_back_empty_is_not_flushed(void **state)
     story_end(&t);
 }
 
+/* Whatever the journal knows, and whoever wrote what: a FLUSHALL holds for nodes that are out. */
+static void test_a_node_that_was_out_when_all_was_flushed_comes_back_empty(void **state)
+{
+    (void)state;
+    for (unsigned return_ = ON_RETURN_REPLAY; return_ <= ON_RETURN_KEEP; return_++) {
+        struct story t;
+        struct sim_options o = options();
+        o.control.on_return = (enum on_return)return_;
+        o.workers = 2;
+        begin(&t, &o);
+        unsigned a = story_connect(&t);
+        const char *key = story_key(&t, 0, 0), *other = story_key(&t, 1, 0);
+        set(&t, a, key, 1);
+        set(&t, a, other, 1);
+        freeze(&t, 0, NSEC_S);
+        eject_hung(&t, 0, key);
+        story_ask(&t, a, "FLUSHALL\r\n", "+OK\r\n");
+        assert_true(holds(&t, 0, key));
+        assert_false(holds(&t, 1, other));
+        miss(&t, a, other);
+        thaw(&t, 0);
+        wait_for(&t, 0, VIEW_UP);
+        assert_false(holds(&t, 0, key));
+        wait_for_rest(&t);
+        miss(&t, a, key);
+        assert_int_equal(count_of(&t, "flushes"), 1);
+        story_end(&t);
+    }
+}
+
+/* It is told to try again, rather than that all is gone, if the workers do not come to one view. */
+static void test_a_flush_waits_for_all_workers(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.workers = 2;
+    o.proxy.fanout_timeout = 20 * NSEC_MS;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    set(&t, a, key, 1);
+    unsigned other = worker_debt(t.s->workers[0]).clients == 0 ? 0 : 1; /* than its client's */
+    io_sim_freeze(t.s->world, io_sim_host_number(t.s->worker_ios[other]),
+                  io_sim_now(t.s->world) + 60 * NSEC_MS);
+    cut_off(&t, 2, 300 * NSEC_MS); /* a new view, which only one worker adopts */
+    story_print(&t, a, "FLUSHALL\r\n");
+    story_run(&t, 10 * NSEC_MS);
+    assert_true(holds(&t, 0, key));
+    story_hear(&t, a, "-ERR sumcache: the nodes are changing; try again\r\n", 30 * NSEC_MS);
+    assert_true(holds(&t, 0, key));
+    story_run(&t, 60 * NSEC_MS);
+    story_ask(&t, a, "FLUSHALL\r\n", "+OK\r\n");
+    miss(&t, a, key);
+    wait_for_rest(&t);
+    story_end(&t);
+}
+
 /* Both orders of the return, and of the way out. */
 static void two_nodes(unsigned first_back, unsigned second_back)
 {
@@ -602,6 +660,8 @@ int main(void)
         cmocka_unit_test(test_a_node_that_thaws_does_not_execute_what_was_given_up),
         cmocka_unit_test(test_a_write_while_its_node_was_out_is_not_undone_by_its_return),
         cmocka_unit_test(test_a_node_that_comes_back_empty_is_not_flushed),
+        cmocka_unit_test(test_a_node_that_was_out_when_all_was_flushed_comes_back_empty),
+        cmocka_unit_test(test_a_flush_waits_for_all_workers),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
