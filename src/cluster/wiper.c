@@ -71,9 +71,7 @@ void wiper_recall(struct control_node *n)
 
 void wiper_fini(struct control *c)
 {
-    while (!list_empty(&c->wipes)) {
-        struct control_flush *f = list_first(&c->wipes, struct control_flush, link);
-        list_remove(&f->link);
-        free(f);
-    }
+    list_for_each_safe (link, &c->wipes)
+        free(list_item(link, struct control_flush, link));
+    list_init(&c->wipes);
 }

@@ -304,7 +304,7 @@ def test_crossslot(client, nodes, proxy):
 @pytest.mark.parametrize("command", [
     ["BLPOP", "k", "0"], ["BRPOP", "k", "0"], ["BLMOVE", "a", "a", "LEFT", "LEFT", "0"], ["BZPOPMIN", "k", "0"],
     ["BLMPOP", "0", "1", "k", "LEFT"], ["XREAD", "BLOCK", "0", "STREAMS", "k", "0"], ["MULTI"], ["EXEC"], ["DISCARD"],
-    ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "k", ">"], ["WAIT", "0", "0"], ["WATCH", "k"], ["UNWATCH"],
+    ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "k", ">"], ["WATCH", "k"], ["UNWATCH"],
     ["MONITOR"], ["CLIENT", "REPLY", "OFF"],
     ["CLIENT", "PAUSE", "100"], ["SHUTDOWN"], ["DEBUG", "SLEEP", "10"], ["SYNC"], ["PSYNC", "?", "-1"], ["REPLICAOF", "NO", "ONE"],
     ["SAVE"], ["CONFIG", "SET", "maxmemory", "1"], ["MIGRATE", "127.0.0.1", "1", "k", "0", "1"], ["SWAPDB", "0", "1"],
