@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "redis_control.h"
+#include "redis_pubsub.h"
 #include "redis_sessions.h"
 
 #include <inttypes.h>
@@ -349,7 +350,8 @@ static void run(struct call *x)
     struct redis_model *m = x->m;
     if (redis_sessions_take(m, x->c, x->now, execute_queued) || m->checker->failed)
         return;
-    if (redis_control(m, x->c, x->now, &x->verb) || m->checker->failed)
+    if (redis_pubsub(m, x->c, &x->verb) || redis_control(m, x->c, x->now, &x->verb) ||
+        m->checker->failed)
         return;
     for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++) {
         if (!redis_arg_is(m, 0, VERBS[i].name))

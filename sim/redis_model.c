@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "redis_commands.h"
+#include "redis_pubsub.h"
 #include "redis_sessions.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ static void release(struct redis_connection *c)
     bytes_free(&c->out);
     bytes_free(&c->queue);
     free(c->marks);
+    redis_pubsub_free(c);
     *c = (struct redis_connection){.handle = -1};
 }
 

@@ -40,6 +40,12 @@ struct redis_mark {
     bool begun;
 };
 
+/* What a connection is subscribed to: redis_pubsub.c. */
+struct redis_topic {
+    int kind;
+    char *name; /* owned */
+};
+
 struct redis_connection {
     struct redis_model *model;
     struct io *io;
@@ -69,6 +75,8 @@ struct redis_connection {
     uint64_t waits_until;
     unsigned watch_count;
     struct check_key watched[REDIS_WATCHED_MAX];
+    struct redis_topic *topics; /* owned */
+    uint32_t topic_count;
     struct redis_mark *marks; /* owned */
     uint32_t mark_head, mark_count, mark_room;
 };

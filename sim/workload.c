@@ -216,7 +216,7 @@ static void add_large_echo(struct client_model *m)
 
 static void add_local(struct client_model *m)
 {
-    static const char *const REFUSED[] = {"SUBSCRIBE news", "MONITOR", "SWAPDB 0 1"};
+    static const char *const REFUSED[] = {"SAVE", "MONITOR", "SWAPDB 0 1"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;
     char line[128];

@@ -665,6 +665,7 @@ void client_close(struct client *c)
         return;
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
     drop_parts(c);
+    subscriber_free(c);
     buf_clear(&c->in, &w->chunks);
     conn_close(&c->conn);
     free(take_ptr(c->name));

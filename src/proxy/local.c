@@ -180,11 +180,15 @@ static void write_client_info(struct client *c, struct reply_out *o, const char 
     char peer[ADDR_TEXT_MAX];
     char line[512];
     uint64_t now = worker_now(c->worker);
-    int n = snprintf(line, sizeof(line),
-                     "id=%" PRIu64 " addr=%s fd=%d name=%.128s idle=%" PRIu64
-                     " flags=N db=0 sub=0 psub=0 multi=-1 user=default redir=-1 resp=%u%s",
-                     c->id, addr_print(&c->peer, peer), c->conn.handle, c->name ? c->name : "",
-                     (now - c->last_active) / NSEC_S, c->proto, end);
+    int n =
+        snprintf(line, sizeof(line),
+                 "id=%" PRIu64 " addr=%s fd=%d name=%.128s idle=%" PRIu64
+                 " flags=%s db=0 sub=%u psub=%u ssub=%u multi=%" PRId64 " user=default redir=-1 "
+                 "resp=%u%s",
+                 c->id, addr_print(&c->peer, peer), c->conn.handle, c->name ? c->name : "",
+                 (now - c->last_active) / NSEC_S, subscriber_is_one(c) ? "P" : "N",
+                 subscriber_count(c, TOPIC_CHANNEL), subscriber_count(c, TOPIC_PATTERN),
+                 subscriber_count(c, TOPIC_SHARD), session_queued(c), c->proto, end);
     reply_verbatim_txt(o, (struct str){line, (size_t)n});
 }
 
@@ -288,9 +292,17 @@ static void answer_config_get(struct client *c, struct reply_out *o)
 
 static void answer_ping(struct client *c, struct reply_out *o)
 {
-    if (arg_count(c) > 2)
+    if (arg_count(c) > 2) {
         wrong_arity(o, "ping");
-    else if (arg_count(c) == 2)
+        return;
+    }
+    if (subscriber_is_bound(c)) { /* looks like a message, so that libraries find it among those */
+        reply_array(o, 2);
+        reply_bulk(o, STR("pong"));
+        reply_bulk(o, arg_count(c) == 2 ? arg(c, 1) : STR(""));
+        return;
+    }
+    if (arg_count(c) == 2)
         reply_bulk(o, arg(c, 1));
     else
         reply_simple(o, "PONG");
@@ -413,6 +425,10 @@ void local_write(struct client *c, const struct command *command, struct reply_o
 void local_answer(struct client *c, const struct command *command)
 {
     struct request *r;
+    if (command->id == COMMAND_ID_RESET)
+        subscriber_reset(c);
+    if (c->conn.source.dead)
+        return;
     struct reply_out o = client_reply_begin(c, &r);
     local_write(c, command, &o);
     client_reply_end(c, r, &o);

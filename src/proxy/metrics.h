@@ -82,6 +82,22 @@
     METRIC(upstreams_silent, COUNTER, "upstreams closed: no byte for several deadlines")           \
     METRIC(upstreams_stalled, COUNTER, "upstreams closed: timeouts.stall inside a reply")          \
     METRIC(upstreams_protocol_error, COUNTER, "upstreams closed: protocol error")                  \
+    METRIC(subscribers, GAUGE, "clients that have subscribed to something")                        \
+    METRIC(subscriptions, GAUGE, "subscriptions of clients")                                       \
+    METRIC(subscriptions_refused, COUNTER,                                                         \
+           "refused: limits.subscriptions or client_subscriptions, or a name too long")            \
+    METRIC(subscriptions_unfed, COUNTER, "confirmed to their client before their node could")      \
+    METRIC(subscriptions_moved, COUNTER, "kept for a while at a node that does not own them now")  \
+    METRIC(clients_pubsub_limit, COUNTER, "clients closed: limits.client_pubsub_output")           \
+    METRIC(messages_published, COUNTER, "PUBLISH and SPUBLISH sent to a node")                     \
+    METRIC(messages_sent, COUNTER, "messages given to subscribers")                                \
+    METRIC(feed_messages, COUNTER, "messages that nodes sent to feeds")                            \
+    METRIC(feed_messages_dropped, COUNTER,                                                         \
+           "of these dropped: longer than any client may be owed, or no memory")                   \
+    METRIC(feeds_ready, GAUGE, "feeds (subscriber connections to nodes) ready")                    \
+    METRIC(feeds_waiting, GAUGE, "feeds connecting, or waiting to try again")                      \
+    METRIC(feeds_failed, COUNTER, "feeds that broke or could not connect")                         \
+    METRIC(feeds_refused, COUNTER, "subscriptions that a node refused")                            \
     METRIC(bytes_from_clients, COUNTER, "bytes read from clients")                                 \
     METRIC(bytes_to_clients, COUNTER, "bytes written to clients")                                  \
     METRIC(bytes_from_nodes, COUNTER, "bytes read from nodes")                                     \

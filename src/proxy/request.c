@@ -40,6 +40,8 @@ void request_free(struct request *r)
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
+    if (r->tells)
+        subscriber_request_left(c);
     if (r->gather)
         gather_free(r);
     if (r->transaction)

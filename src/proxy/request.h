@@ -67,6 +67,7 @@ struct request {
     uint64_t arg_count; /* some misses have as many elements as the request has arguments */
     bool done;          /* its reply is complete */
     bool uploading;     /* its client is still sending it: not answered before its end */
+    bool tells;         /* it holds confirmations or messages: counts in subscriber.queued */
     bool answered;      /* … though the answer is complete */
     uint8_t proto;      /* RESP version its reply is written in */
     uint8_t on_failure; /* enum on_failure of its client when it came */

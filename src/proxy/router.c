@@ -251,13 +251,13 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
         request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n->name);
         return;
     }
-    p->writes = !reads;
+    p->writes = !reads && r->command->way != COMMAND_PUBSUB;
     if (reads && hash)
         retry_keep(w, p, *hash);
     p->size_id = size_id;
     p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
-    bool plain = lanes_is_plain(c, p->size) && (reads || settle_allows(u));
+    bool plain = lanes_is_plain(c, p->size) && (!p->writes || settle_allows(u));
     struct buf *to = plain ? upstream_target(u, p) : &p->bytes;
     if (router_bytes(w, to, from) != 0) {
         p->request = NULL;
@@ -397,17 +397,32 @@ uint32_t router_node_for_keyless(const struct worker *w)
     return node_of(w, STR(""));
 }
 
+/* There is no node at all, or none of them is well. */
+static void fail_without_node(struct client *c, const struct command *command)
+{
+    struct request *r = request_new(c, command, c->worker->args.count);
+    const char *name;
+    enum failure f = router_no_node(c->worker, &name);
+    if (r)
+        request_fail(r, f, name);
+    else
+        client_close(c);
+}
+
+void router_to_node(struct client *c, const struct command *command, uint32_t node,
+                    struct buf *from)
+{
+    if (node == ROUTER_NO_NODE)
+        fail_without_node(c, command);
+    else
+        forward_to_node(c, command, node, false, from);
+}
+
 static void route_by_keys(struct client *c, const struct command *command, struct buf *from)
 {
     struct worker *w = c->worker;
     if (!w->view || !w->view->ring) {
-        struct request *r = request_new(c, command, w->args.count);
-        const char *name;
-        enum failure f = router_no_node(w, &name);
-        if (r)
-            request_fail(r, f, name);
-        else
-            client_close(c);
+        fail_without_node(c, command);
         return;
     }
     if (command->keys == KEYS_RANGE && command->first == command->last) {
@@ -487,6 +502,13 @@ void router_route(struct client *c, struct buf *from)
         }
         from = NULL;
     }
+    if (c->subscriber && !subscriber_allows(c, command)) {
+        router_refuse(c,
+                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                      "QUIT / RESET are allowed in this context",
+                      command->name);
+        return;
+    }
     if (c->session && multi_takes(c, command, from))
         return;
     switch ((enum command_way)command->way) {
@@ -508,6 +530,9 @@ void router_route(struct client *c, struct buf *from)
     case COMMAND_SPLIT:
         route_by_keys(c, command, from);
         router_forget_behind(w); /* there is something left if it failed */
+        return;
+    case COMMAND_PUBSUB:
+        subscriber_route(c, command, from);
         return;
     }
     unreachable();
@@ -667,6 +692,8 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
     bool one_key = command->way == COMMAND_FORWARD && command->keys == KEYS_RANGE &&
                    command->first == command->last && command->first > 0 &&
                    command->first < LOOKED_AT;
+    if (c->subscriber && !subscriber_allows(c, command))
+        return ROUTER_GATHER; /* it will be refused */
     if (!one_key || !command_arity_ok(command, (size_t)c->frame.number))
         return ROUTER_GATHER;
     if (count <= (size_t)command->first)

@@ -35,6 +35,13 @@ int router_find_nodes(struct worker *w, const struct command *command) MUST_CHEC
 uint32_t router_node_for_keyless(const struct worker *w);
 
 /* No node has any slot. *ret_name: if there is but one node, it is to blame; else NULL. */
+/* The same for what is meant for one node, whatever keys it has: `node` is an index into the view.
+ * ROUTER_NO_NODE: there is none, and that is answered. */
+#define ROUTER_NO_NODE UINT32_MAX
+void router_to_node(struct client *c, const struct command *command, uint32_t node,
+                    struct buf *from);
+
+/* Why nothing can be sent: no node has any slot. *ret_name: the one to blame, or NULL. */
 enum failure router_no_node(const struct worker *w, const char **ret_name);
 
 enum router_begin {

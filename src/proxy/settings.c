@@ -12,6 +12,7 @@ struct proxy_settings proxy_settings_default(void)
         .request_timeout = 100 * NSEC_MS,
         .fanout_timeout = 1 * NSEC_S, /* a node goes through some million keys in that time */
         .stall_timeout = 250 * NSEC_MS,
+        .feed_timeout = 2 * NSEC_S,
         .drain_timeout = 5 * NSEC_S,
         .client_idle_timeout = 0,
         .client_stall_timeout = 5 * NSEC_S,
@@ -25,6 +26,9 @@ struct proxy_settings proxy_settings_default(void)
         .clients_max = 10000,         /* as redis-server */
         .client_pending_max = 1024,
         .client_output_max = UINT64_C(256) << 20,
+        .client_pubsub_output_max = UINT64_C(32) << 20, /* as redis-server */
+        .client_subscriptions_max = 100000,
+        .subscriptions_max = 1000000, /* some 300 MB, with short names and one feed each */
         .memory_max = UINT64_C(1) << 30,
         .value_max = UINT64_C(512) << 20, /* proto-max-bulk-len of redis-server */
         .elements_max = 1000000,

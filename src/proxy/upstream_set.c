@@ -31,6 +31,8 @@ static void close_upstreams(struct upstream_node *n, bool but_streams)
     for (enum lane lane = 0; lane < LANE_COUNT; lane++)
         if (n->shared[lane] && !(but_streams && n->shared[lane]->streaming))
             upstream_close(take_ptr(n->shared[lane]));
+    if (n->feed)
+        feed_close(n->feed);
 }
 
 static void node_close(struct worker *w, struct upstream_node *n)

@@ -26,6 +26,7 @@ struct upstream_node {
     bool out;            /* ejected: nothing is sent to it */
     bool refused;        /* nobody was there, and the control plane was told: it will be out soon */
     struct upstream *shared[LANE_COUNT]; /* owned; NULL: not needed yet */
+    struct feed *feed;                   /* owned; NULL: nobody subscribes to anything there */
     struct list bulk[LANE_COUNT];        /* owned upstreams, by upstream.pool */
     uint32_t bulk_count[LANE_COUNT];
     struct list line[LANE_COUNT]; /* parts that wait for a bulk upstream, by deadline */

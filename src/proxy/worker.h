@@ -60,5 +60,6 @@ struct worker_debt {
     size_t clients, requests, parts, chunk_bytes, upstream_queue;
     size_t sessions, owned_upstreams;
     uint64_t reserved; /* bytes, for replies on their way */
+    size_t topics;     /* that somebody subscribed to */
 };
 struct worker_debt worker_debt(const struct worker *w);

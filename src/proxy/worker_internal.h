@@ -9,6 +9,7 @@
 #include "net/mailbox.h"
 #include "proxy/client.h"
 #include "proxy/pace.h"
+#include "proxy/pubsub.h"
 #include "proxy/size_table.h"
 #include "proxy/upstream_set.h"
 #include "proxy/worker.h"
@@ -52,6 +53,7 @@ struct worker {
     bool retry_due;          /* something that they wait for may have come */
     uint32_t retry_round;    /* counts retry_run() */
     struct upstream_set upstreams;
+    struct pubsub pubsub;
     struct size_table sizes;
     uint64_t reserved; /* bytes that large replies on their way may have to be kept in */
 

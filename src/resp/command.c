@@ -37,7 +37,6 @@ enum {
 #define REASON_HELP      "is not offered by a proxy"
 #define REASON_BLOCKS    "blocks, and is not about keys of one node"
 #define REASON_STATE     "changes a connection's state, and the connections to the nodes are shared"
-#define REASON_PUBSUB    "belongs to publish and subscribe, which is not offered"
 #define REASON_PUSHES    "needs messages pushed by the nodes, which are not offered"
 #define REASON_CLIENTS   "concerns other clients, which one client may not touch"
 #define REASON_ALL_NODES "concerns all nodes, and a request goes to one"

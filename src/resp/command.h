@@ -19,6 +19,7 @@ enum command_way {
     COMMAND_ALL_NODES, /* made of what all nodes answer, or one after the other: all_nodes.h */
     COMMAND_LOCAL,     /* answered by the proxy from memory */
     COMMAND_SESSION,   /* about what its client is in the middle of: MULTI EXEC WATCH … */
+    COMMAND_PUBSUB,    /* publish and subscribe: proxy/subscriber.h */
     COMMAND_REFUSE,    /* never sent on; the row says why */
 };
 

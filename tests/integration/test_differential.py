@@ -334,7 +334,7 @@ def test_sort_by_a_pattern_needs_hash_tags(start, nodes):
 
 @pytest.mark.proxy_only
 @pytest.mark.parametrize("command", [
-    ["SUBSCRIBE", "c"], ["PSUBSCRIBE", "c"], ["SSUBSCRIBE", "c"], ["MONITOR"], ["CLIENT", "REPLY", "OFF"],
+    ["MONITOR"], ["CLIENT", "REPLY", "OFF"],
     ["CLIENT", "PAUSE", "100"], ["SHUTDOWN"], ["DEBUG", "SLEEP", "10"], ["SYNC"], ["PSYNC", "?", "-1"], ["REPLICAOF", "NO", "ONE"],
     ["SAVE"], ["CONFIG", "SET", "maxmemory", "1"], ["SWAPDB", "0", "1"],
     ["SORT", "k", "BY", "w_*"], ["SORT", "k", "GET", "w_*"],
