@@ -43,6 +43,10 @@ enum check_kind {
     CHECK_NAME_ALL,  /* KEYS */
     CHECK_NAME_SOME, /* SCAN */
     CHECK_NAME_ONE,  /* RANDOMKEY */
+    CHECK_EXEC_GET,  /* EXEC of a transaction that only reads one key, or only writes it; its parts
+                      */
+    CHECK_EXEC_SET,  /* are the commands behind MULTI, which name it as theirs */
+    CHECK_WATCH,
     /* Answered by the proxy. */
     CHECK_PING,
     CHECK_PING_TEXT,
@@ -52,6 +56,8 @@ enum check_kind {
     CHECK_FAILURES,
     CHECK_CLIENT_ID,
     CHECK_SELECT,
+    CHECK_MULTI,
+    CHECK_QUEUED,
     CHECK_UNKNOWN,
     CHECK_REFUSED,
     CHECK_ARITY,
@@ -116,6 +122,7 @@ struct check_command {
     bool answered;
     bool failed;      /* answered, but not with what its nodes said */
     bool is_inline;   /* sent as words on a line */
+    bool watched;     /* EXEC: behind a WATCH */
     int64_t argument; /* HELLO: the version; ECHO, PING: the number in its text, or its length */
     uint64_t begin_offset, end_offset; /* its bytes in its session's stream */
     uint64_t sent_at, answered_at;     /* 0: not yet */
@@ -251,6 +258,11 @@ static inline uint64_t checker_view_lag(const struct checker *k)
 bool checker_lanes_mix(const struct checker *k);
 /* May it be sent on before its last byte is there? Its key comes first, and then what is large. */
 bool checker_may_stream(const struct checker *k, const struct check_command *c);
+/* Does it take an upstream of its own, and does what comes behind it wait? */
+static inline bool check_is_private(const struct check_command *c)
+{
+    return c->kind == CHECK_WATCH || c->watched;
+}
 /* May both have to go to one node? */
 bool checker_share_node(const struct checker *k, const struct check_command *a,
                         const struct check_command *b);

@@ -28,7 +28,8 @@ static uint64_t owed_at_most(const struct client_model *m, uint32_t first, uint3
         sum += 512; /* errors, headers, HELLO */
         if (c->kind == CHECK_ECHO_LARGE)
             sum += (uint64_t)c->argument;
-        for (uint32_t k = 0; k < c->part_count && (c->kind == CHECK_GET || c->kind == CHECK_MGET);
+        for (uint32_t k = 0; k < c->part_count && (c->kind == CHECK_GET || c->kind == CHECK_MGET ||
+                                                   c->kind == CHECK_EXEC_GET);
              k++)
             sum += c->parts[k].key.class == KEY_STRING ? m->options->value_max
                    : c->parts[k].key.class == KEY_LOG  ? LOG_LEN_MAX
@@ -58,14 +59,15 @@ static uint64_t held_until(const struct client_model *m, uint32_t seq)
     uint64_t until = 0;
     if (check_kind_is_of_all((enum check_kind)c->kind) && seq > m->s.first)
         return command(m, seq - 1)->answered_at;
-    if (c->part_count == 0)
-        return 0;
-    if (mixed && seq > m->s.first && budgets_are_tight(m->options))
+    if (mixed && c->part_count > 0 && seq > m->s.first && budgets_are_tight(m->options))
         return command(m, seq - 1)->answered_at;
     for (uint32_t i = seq; i-- > m->s.first && command(m, i)->answered_at > c->read_at;) {
         const struct check_command *a = command(m, i);
         uint64_t decided = nsec_min(a->answered_at, a->due);
-        if (decided > until && a->part_count > 0 && (mixed || a->proto != c->proto) &&
+        if (check_is_private(a) && a->answered_at > until)
+            until = a->answered_at; /* nothing behind it is looked at before */
+        bool apart = mixed || a->proto != c->proto || check_is_private(a) || check_is_private(c);
+        if (decided > until && a->part_count > 0 && c->part_count > 0 && apart &&
             checker_share_node(m->checker, a, c))
             until = decided;
     }

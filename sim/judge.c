@@ -31,6 +31,9 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_NAME_ALL] = "KEYS",
     [CHECK_NAME_SOME] = "SCAN",
     [CHECK_NAME_ONE] = "RANDOMKEY",
+    [CHECK_EXEC_GET] = "EXEC of GETs",
+    [CHECK_EXEC_SET] = "EXEC of SETs",
+    [CHECK_WATCH] = "WATCH",
     [CHECK_PING] = "PING",
     [CHECK_PING_TEXT] = "PING x",
     [CHECK_ECHO] = "ECHO",
@@ -39,6 +42,8 @@ static const char *const KIND_NAMES[CHECK_KINDS] = {
     [CHECK_FAILURES] = "SUMCACHE.FAILURES",
     [CHECK_CLIENT_ID] = "CLIENT ID",
     [CHECK_SELECT] = "SELECT",
+    [CHECK_MULTI] = "MULTI",
+    [CHECK_QUEUED] = "a command behind MULTI",
     [CHECK_UNKNOWN] = "an unknown command",
     [CHECK_REFUSED] = "a refused command",
     [CHECK_ARITY] = "a command with too few arguments",
@@ -134,7 +139,7 @@ static bool node_may_fail(const struct judgement *j, const struct check_part *p)
         return false;
     if (o->tight || owner_is_victim(j, p) || may_have_timed_out(j))
         return true;
-    return checker_lanes_mix(j->k) && follows_a_failure(j);
+    return (checker_lanes_mix(j->k) || check_is_private(j->c)) && follows_a_failure(j);
 }
 
 static bool any_may_fail(const struct judgement *j)
@@ -231,6 +236,15 @@ static void judge_error(const struct judgement *j)
             wrong(j, "its keys are on one node");
         return;
     }
+    if (starts_with(top, "EXECABORT ")) {
+        /* Its keys had another owner when it began, or one of its commands was refused. */
+        j->c->failed = true;
+        bool may_abort = j->c->part_count > j->k->options->proxy.transaction_commands_max ||
+                         j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
+        if (!may_abort || (kind != CHECK_EXEC_GET && kind != CHECK_EXEC_SET))
+            wrong(j, "nothing has aborted it");
+        return;
+    }
     if (starts_with(top, "ERR sumcache: ")) {
         j->k->failures_told++;
         j->c->failed = true;
@@ -238,6 +252,9 @@ static void judge_error(const struct judgement *j)
             return;
         bool ours = starts_with(top, "ERR sumcache: out of buffer memory");
         if (j->k->options->starved && starts_with(top, "ERR sumcache: out of buffer memory"))
+            return;
+        if (kind == CHECK_WATCH && starts_with(top, "ERR sumcache: too many clients watch") &&
+            j->k->options->proxy.private_max < SIM_CLIENTS_MAX)
             return;
         if (!any_may_fail(j))
             wrong(j, "its nodes are well");
@@ -359,6 +376,33 @@ static void judge_ok(const struct judgement *j)
         wrong(j, "OK, but a part of it was not done");
 }
 
+/* One element for each command; they were all done, or none. */
+static void judge_exec(const struct judgement *j)
+{
+    const struct answer *a = j->a;
+    if (a->top.null && j->c->watched && a->top.type == (j->c->proto == 3 ? '_' : '*')) {
+        j->c->failed = true;
+        if (j->k->options->proxy.hash_tags && !all_outcomes_are(j->c, OUTCOME_NONE))
+            wrong(j, "nil, but some of it was done");
+        return;
+    }
+    if (a->top.type != '*' || a->top.null || a->item_count != j->c->part_count) {
+        wrong(j, "not an array of as many elements as commands");
+        return;
+    }
+    for (uint32_t i = 0; i < a->item_count && !j->k->failed; i++) {
+        const struct check_part *p = &j->c->parts[i];
+        const struct answer_item *item = &a->items[i];
+        bool known = j->k->options->proxy.hash_tags;
+        if (item->type == '-' && known && p->outcome != OUTCOME_ERROR)
+            wrong(j, "an error that the node did not tell");
+        else if (item->type != '-' && j->c->kind == CHECK_EXEC_GET)
+            judge_value(j, p, item);
+        else if (item->type != '-' && (!text_is(item, "OK") || (known && p->outcome != OUTCOME_OK)))
+            wrong(j, "OK, but a part of it was not done");
+    }
+}
+
 static void judge_map(const struct judgement *j, char type3)
 {
     const struct check_part *p = &j->c->parts[0];
@@ -437,6 +481,17 @@ static void judge_local(const struct judgement *j)
     case CHECK_QUIT:
         right = top->type == '+' && text_is(top, "OK");
         break;
+    case CHECK_MULTI:
+        right = top->type == '+' && text_is(top, "OK");
+        break;
+    case CHECK_QUEUED: /* the owner of its key may just have changed */
+        right = (top->type == '+' && text_is(top, "QUEUED")) ||
+                (j->k->options->proxy.transaction_commands_max < SIM_TRANSACTION_MAX &&
+                 starts_with(top, "ERR sumcache: limits.transaction_commands")) ||
+                (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT ")) ||
+                (j->k->options->starved && top->type == '-' &&
+                 starts_with(top, "ERR sumcache: out of buffer memory"));
+        break;
     case CHECK_CLIENT_ID:
         right = top->type == ':' && top->number > 0;
         break;
@@ -510,6 +565,7 @@ static void judge_node_answer(const struct judgement *j)
     case CHECK_SET:
     case CHECK_SETEX:
     case CHECK_MSET:
+    case CHECK_WATCH:
         judge_ok(j);
         return;
     case CHECK_INCR:
@@ -539,9 +595,23 @@ static void judge_node_answer(const struct judgement *j)
         if (j->a->top.type != '+' || !text_is(&j->a->top, "OK"))
             wrong(j, "not +OK");
         return;
+    case CHECK_EXEC_GET:
+    case CHECK_EXEC_SET:
+        judge_exec(j);
+        return;
     default:
         unreachable();
     }
+}
+
+/* … and of EXEC each command. */
+static bool was_done(const struct check_command *c, const struct answer *a)
+{
+    bool done = a->top.type != '-' && !(c->kind == CHECK_EXEC_SET && a->top.null);
+    for (uint32_t i = 0; c->kind == CHECK_EXEC_SET && i < a->item_count && i < ANSWER_ITEMS_MAX;
+         i++)
+        done = done && a->items[i].type != '-';
+    return done;
 }
 
 void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a)
@@ -554,7 +624,7 @@ void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struc
     struct judgement j = {k, client, seq, c, a};
     io_sim_note(k->world, TRACE_REPLY, client, seq, a->top.type, KIND_NAMES[c->kind]);
     bool tainted = checker_is_tainted(k, c);
-    stale_answered(k, c, a->top.type != '-', !tainted);
+    stale_answered(k, c, was_done(c, a), !tainted);
     if (check_kind_is_local((enum check_kind)c->kind))
         judge_local(&j);
     else if (c->vague || tainted)

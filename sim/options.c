@@ -183,6 +183,10 @@ static void draw_limits(struct sim_options *o, struct rng *r)
     struct proxy_settings *p = &o->proxy;
     if (one_in(r, 3))
         p->client_pending_max = (uint32_t)between(r, 1, 4);
+    if (one_in(r, 4))
+        p->transaction_commands_max = (uint32_t)between(r, 1, SIM_TRANSACTION_MAX);
+    if (one_in(r, 4))
+        p->private_max = (uint32_t)between(r, 1, 3);
     if (one_in(r, 8)) {
         p->node_requests_max = (uint32_t)between(r, 1, 12);
         o->tight = true;

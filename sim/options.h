@@ -11,6 +11,9 @@
 
 enum { SIM_PROXIES_MAX = 3, SIM_WORKERS_MAX = 3, SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 12 };
 
+/* Commands behind one MULTI. */
+enum { SIM_TRANSACTION_MAX = 5 };
+
 /* How often proxies are started in a run, at most. */
 enum { CHECK_PROCESSES_MAX = 6 };
 

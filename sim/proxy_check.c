@@ -10,9 +10,11 @@ enum {
     /* What workers may hold above memory_max, for what must get through; and a chunk, since that is
      * how memory is counted. */
     CHUNK_RESERVE = 1024 * 1024 + 16 * 1024,
+    PRIVATE_IDLE_MAX = 16, /* that a worker keeps at one node: private.c */
 };
 
-/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones. */
+/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones;
+ * private ones, of which few are kept that no client has; and a feed. */
 static void check_upstreams(struct sim_proxy *p, unsigned index)
 {
     uint64_t connects = io_sim_connects(p->world);
@@ -20,13 +22,16 @@ static void check_upstreams(struct sim_proxy *p, unsigned index)
         return;
     p->connects_checked[index] = connects;
     unsigned host = io_sim_host_number(p->worker_ios[index]);
-    unsigned most = 2 * (1 + 2 * p->options->proxy.bulk_max);
+    const struct proxy_settings *o = &p->options->proxy;
+    unsigned share = (o->private_max + p->options->workers - 1) / p->options->workers;
+    unsigned needed = 2 * (SIM_CLIENTS_MAX + 1) + PRIVATE_IDLE_MAX;
+    unsigned most = 2 * (1 + 2 * o->bulk_max) + (share < needed ? share : needed) + 1;
     for (unsigned n = 0; n < p->options->nodes; n++) {
         struct addr addr = sources_node_addr(n);
         unsigned count = io_sim_connections_to(p->world, host, &addr);
         if (count > most)
-            checker_fail(p->checker, "upstreams: worker %u has %u to node %u, bulk_max is %u",
-                         index, count, n, p->options->proxy.bulk_max);
+            checker_fail(p->checker, "upstreams: worker %u has %u to node %u, not %u", index, count,
+                         n, most);
     }
 }
 
@@ -47,12 +52,14 @@ void proxy_check_worker(struct sim_proxy *p, unsigned index)
 static void check_debt(struct sim_proxy *p, unsigned index)
 {
     struct worker_debt d = worker_debt(p->workers[index]);
-    if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved)
+    if (d.clients || d.requests || d.parts || d.chunk_bytes || d.upstream_queue || d.reserved ||
+        d.sessions || d.owned_upstreams || d.topics)
         checker_fail(p->checker,
                      "debt: worker %u still has %zu clients, %zu requests, %zu parts, %zu bytes "
-                     "in buffers, %zu in upstream queues, %" PRIu64 " bytes reserved",
+                     "in buffers, %zu in upstream queues, %" PRIu64
+                     " bytes reserved, %zu sessions, %zu upstreams of clients, %zu topics",
                      index, d.clients, d.requests, d.parts, d.chunk_bytes, d.upstream_queue,
-                     d.reserved);
+                     d.reserved, d.sessions, d.owned_upstreams, d.topics);
 }
 
 /*

@@ -3,6 +3,8 @@
 
 #include "base/nsec.h"
 #include "redis_control.h"
+#include "redis_pubsub.h"
+#include "redis_sessions.h"
 
 #include <inttypes.h>
 #include <strings.h>
@@ -48,6 +50,8 @@ static struct redis_value *key_at(struct call *x, uint32_t index, struct check_k
     if (part)
         part->outcome = OUTCOME_NONE;
     *ret_part = part;
+    if (x->writes)
+        redis_sessions_touch(m, ret_key);
     return redis_model_value(m, ret_key);
 }
 
@@ -333,10 +337,21 @@ static const struct {
     {"pexpire", do_pexpire, true, 4, 4},
 };
 
+static void run(struct call *x);
+
+static void execute_queued(struct redis_model *m, struct redis_connection *c, uint64_t now)
+{
+    struct call x = {.m = m, .c = c, .now = now, .verb = "?"};
+    run(&x);
+}
+
 static void run(struct call *x)
 {
     struct redis_model *m = x->m;
-    if (redis_control(m, x->c, x->now, &x->verb) || m->checker->failed)
+    if (redis_sessions_take(m, x->c, x->now, execute_queued) || m->checker->failed)
+        return;
+    if (redis_pubsub(m, x->c, &x->verb) || redis_control(m, x->c, x->now, &x->verb) ||
+        m->checker->failed)
         return;
     for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++) {
         if (!redis_arg_is(m, 0, VERBS[i].name))
@@ -399,7 +414,13 @@ void redis_execute(struct redis_model *m, struct redis_connection *c, uint64_t n
     struct call x = {.m = m, .c = c, .now = now, .verb = "?"};
     size_t before = c->out.len;
     uint64_t from = c->written;
+    c->owner = (struct check_key){0};
     run(&x);
+    if (c->owner.tagged) {
+        x.owned = true;
+        x.client = c->owner.client;
+        x.seq = c->owner.seq;
+    }
     io_sim_note(m->checker->world, TRACE_EXEC, m->number, x.owned ? x.client : -1,
                 x.owned ? (int64_t)x.seq : -1, x.verb);
     if (m->checker->failed)

@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "redis_commands.h"
+#include "redis_sessions.h"
 
 #include <inttypes.h>
 
@@ -97,6 +98,11 @@ static bool do_client(struct order *x)
     if (redis_arg_is(m, 1, "kill") && redis_arg_is(m, 2, "id") && m->arg_count == 4 &&
         take_digits(m, 3, &id)) {
         bytes_print(&x->c->out, ":%d\r\n", redis_model_kill(m, x->c, id));
+        return true;
+    }
+    if (redis_arg_is(m, 1, "unblock") && m->arg_count == 4 && take_digits(m, 2, &id)) {
+        bytes_print(&x->c->out, ":%d\r\n",
+                    redis_sessions_unblock(m, id, redis_arg_is(m, 3, "error")));
         return true;
     }
     return wrong(x, "not a form of CLIENT that it knows");

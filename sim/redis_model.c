@@ -3,6 +3,8 @@
 
 #include "base/nsec.h"
 #include "redis_commands.h"
+#include "redis_pubsub.h"
+#include "redis_sessions.h"
 
 #include <errno.h>
 
@@ -32,7 +34,9 @@ static void release(struct redis_connection *c)
 {
     bytes_free(&c->in);
     bytes_free(&c->out);
+    bytes_free(&c->queue);
     free(c->marks);
+    redis_pubsub_free(c);
     *c = (struct redis_connection){.handle = -1};
 }
 
@@ -222,13 +226,10 @@ static size_t take_header(const uint8_t *p, size_t len, size_t at, char type, ui
     return i + 2 - at;
 }
 
-/* Is there a whole request at the front? Then its length; the arguments are in m->args. */
-static size_t parse_request(struct redis_model *m, struct redis_connection *c)
+size_t redis_model_parse(struct redis_model *m, const uint8_t *p, size_t len)
 {
-    if (c->in.len == 0)
+    if (len == 0)
         return 0;
-    const uint8_t *p = bytes_at(&c->in);
-    size_t len = c->in.len;
     uint64_t count = 0, size = 0;
     bool bad = false;
     size_t at = take_header(p, len, 0, '*', &count, &bad);
@@ -312,7 +313,7 @@ static void find_requests(struct redis_model *m)
     for (unsigned i = 0; i < m->connection_count; i++) {
         struct redis_connection *c = &m->connections[i];
         if (c->handle >= 0 && c->frame_len == 0 && !c->close_when_sent)
-            c->frame_len = parse_request(m, c);
+            c->frame_len = redis_model_parse(m, bytes_at(&c->in), c->in.len);
         if (c->handle >= 0 && c->sabotage == SABOTAGE_EARLY && c->frame_len == 0 &&
             c->in.len > EARLY_AFTER && !c->close_when_sent)
             refuse_early(c);
@@ -329,15 +330,16 @@ static void execute(struct redis_model *m, uint64_t now)
         find_requests(m);
         for (unsigned i = 0; i < m->connection_count; i++) {
             struct redis_connection *c = &m->connections[i];
-            if (c->handle < 0 || c->close_when_sent)
+            if (c->handle < 0 || c->close_when_sent || c->waits)
                 continue;
             if (c->frame_len > 0 && rng_below(io_sim_rng(w), ++count) == 0)
                 pick = c;
         }
         if (!pick)
             break;
-        size_t len = parse_request(m, pick);
+        size_t len = redis_model_parse(m, bytes_at(&pick->in), pick->in.len);
         redis_execute(m, pick, now);
+        redis_sessions_serve(m);
         bytes_take(&pick->in, len);
         pick->frame_len = 0;
         m->executed++;
@@ -369,8 +371,10 @@ static uint64_t next_moment(struct redis_model *m, uint64_t now)
         const struct redis_connection *c = &m->connections[i];
         if (c->handle < 0)
             continue;
-        if (c->frame_len > 0 && !c->close_when_sent)
+        if (c->frame_len > 0 && !c->close_when_sent && !c->waits)
             next = nsec_min(next, m->busy_until);
+        if (c->waits)
+            next = nsec_min(next, c->waits_until);
         if (c->out.len > 0)
             next = nsec_min(next, c->send_at);
         if (c->readable)
@@ -403,6 +407,7 @@ void redis_model_turn(struct redis_model *m)
         if (c->handle >= 0 && c->readable)
             read_all(c, now);
     }
+    redis_sessions_expire(m, now);
     execute(m, now);
     for (unsigned i = 0; i < m->connection_count; i++) {
         struct redis_connection *c = &m->connections[i];

@@ -13,6 +13,7 @@ enum {
     REDIS_MODEL_CONNECTIONS_MAX = 256,
     REDIS_MODEL_ARGS_MAX = 300,
     REDIS_NOTES_MAX = 8,
+    REDIS_WATCHED_MAX = 8,
     REDIS_NOTE_NAME_MAX = 64,
 };
 
@@ -39,6 +40,12 @@ struct redis_mark {
     bool begun;
 };
 
+/* What a connection is subscribed to: redis_pubsub.c. */
+struct redis_topic {
+    int kind;
+    char *name; /* owned */
+};
+
 struct redis_connection {
     struct redis_model *model;
     struct io *io;
@@ -55,7 +62,21 @@ struct redis_connection {
     uint64_t sips_until; /* till then it reads little at a time */
     bool readable, dripping, close_when_sent, ended, tainted;
     uint8_t proto;
-    uint8_t sabotage;         /* enum redis_sabotage */
+    uint8_t sabotage;   /* enum redis_sabotage */
+    struct bytes queue; /* requests behind MULTI … */
+    unsigned queued;    /* … and how many */
+    bool multi;
+    bool executes;                /* what was behind it: nothing waits now */
+    bool touched;                 /* a watched key was written */
+    struct check_key queue_owner; /* whose the requests behind MULTI are */
+    struct check_key owner;       /* of the WATCH or EXEC that it executes, if it is tagged */
+    bool waits;                   /* in BLPOP, until … */
+    struct check_key waits_for;
+    uint64_t waits_until;
+    unsigned watch_count;
+    struct check_key watched[REDIS_WATCHED_MAX];
+    struct redis_topic *topics; /* owned */
+    uint32_t topic_count;
     struct redis_mark *marks; /* owned */
     uint32_t mark_head, mark_count, mark_room;
 };
@@ -112,7 +133,9 @@ void redis_model_crash(struct redis_model *m, uint64_t up_at, bool lose_memory,
 bool redis_model_sabotage(struct redis_model *m, enum redis_sabotage what);
 /* One of its connections reads slowly until then. */
 void redis_model_sip(struct redis_model *m, uint64_t until);
-/* For redis_commands.c and redis_control.c. */
+/* For redis_commands.c, redis_control.c and redis_sessions.c. */
+/* A whole request at the front: its length, and its arguments are in m->args. 0: there is none. */
+size_t redis_model_parse(struct redis_model *m, const uint8_t *p, size_t len);
 struct redis_value *redis_model_value(struct redis_model *m, const struct check_key *key);
 void redis_model_forget(struct redis_model *m); /* everything */
 /* Ends the connection with this id, unless it is `by` itself: what it has sent is dropped. */

@@ -381,7 +381,8 @@ static bool inspect(struct sim *s)
     s->options.proxy.split_request_max = proxy_settings_default().split_request_max;
     s->options.proxy.client_output_max = proxy_settings_default().client_output_max;
     for (unsigned i = 0; i < s->options.proxies; i++) {
-        if (!inspect_proxy(s, &s->proxies[i]))
+        /* Of one that a story has drained there is nobody left to ask. */
+        if (!proxy_has_ended(&s->proxies[i]) && !inspect_proxy(s, &s->proxies[i]))
             return false;
     }
     return true;

@@ -34,7 +34,7 @@ static double ms_of(uint64_t moment)
 static bool is_write(enum check_kind kind)
 {
     return kind == CHECK_SET || kind == CHECK_SETEX || kind == CHECK_MSET || kind == CHECK_DEL ||
-           kind == CHECK_UNLINK;
+           kind == CHECK_UNLINK || kind == CHECK_EXEC_SET;
 }
 
 void stale_agree(struct checker *k, bool they_do)

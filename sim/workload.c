@@ -6,7 +6,11 @@
 #include <ctype.h>
 #include <inttypes.h>
 
-enum { INLINE_VALUE_MAX = 200, WORDS_MAX = 8 };
+enum {
+    INLINE_VALUE_MAX = 200,
+    WORDS_MAX = 8,
+    TRANSACTION_VALUE_MAX = 300,
+};
 
 static struct rng *draw(const struct client_model *m)
 {
@@ -212,8 +216,7 @@ static void add_large_echo(struct client_model *m)
 
 static void add_local(struct client_model *m)
 {
-    static const char *const REFUSED[] = {"BLPOP q 0", "SUBSCRIBE news", "MULTI",
-                                          "WATCH s1",  "MONITOR",        "SWAPDB 0 1"};
+    static const char *const REFUSED[] = {"SAVE", "MONITOR", "SWAPDB 0 1"};
     static const char *const ARITY[] = {"GET", "SET s1", "MGET", "ECHO"};
     int64_t n = m->checker->clients[m->number].count;
     char line[128];
@@ -288,6 +291,53 @@ static bool add_for_all(struct client_model *m)
     return false;
 }
 
+/* MULTI, one or more commands for one key, and EXEC, to which the keys say that they belong. */
+static void add_transaction(struct client_model *m)
+{
+    bool writes = below(m, 2), watches = below(m, 3) == 0;
+    uint32_t count = 1 + below(m, SIM_TRANSACTION_MAX), first;
+    struct check_key key = {.class = KEY_STRING,
+                            .number = (uint16_t)draw_number(m, CHECK_EXEC_GET),
+                            .tagged = m->options->proxy.hash_tags,
+                            .client = (uint16_t)m->number};
+    struct check_command *c;
+    char text[64];
+    if (watches) {
+        c = client_model_add(m, CHECK_WATCH, 1, &key.seq);
+        c->parts[0].key = key;
+        bytes_print(&m->s.out, "*2\r\n");
+        add_name(m, "WATCH", false);
+        add_bulk(m, text, check_key_print(&key, text, sizeof(text)));
+        client_model_added(m, c);
+    }
+    c = client_model_add(m, CHECK_MULTI, 0, &first);
+    bytes_print(&m->s.out, "*1\r\n");
+    add_name(m, "MULTI", false);
+    client_model_added(m, c);
+    key.seq = first + 1 + count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t seq;
+        key.index = (uint16_t)i;
+        c = client_model_add(m, CHECK_QUEUED, 0, &seq);
+        bytes_print(&m->s.out, "*%u\r\n", writes ? 3U : 2U);
+        add_name(m, writes ? "SET" : "GET", false);
+        add_bulk(m, text, check_key_print(&key, text, sizeof(text)));
+        if (writes)
+            add_text(m, &key, 1 + below(m, TRANSACTION_VALUE_MAX));
+        client_model_added(m, c);
+    }
+    c = client_model_add(m, writes ? CHECK_EXEC_SET : CHECK_EXEC_GET, count, &first);
+    must(first == key.seq);
+    c->watched = watches;
+    for (uint32_t i = 0; i < count; i++) {
+        c->parts[i].key = key;
+        c->parts[i].key.index = (uint16_t)i;
+    }
+    bytes_print(&m->s.out, "*1\r\n");
+    add_name(m, "EXEC", false);
+    client_model_added(m, c);
+}
+
 void workload_command(struct client_model *m)
 {
     static const uint8_t SINGLE[] = {
@@ -310,6 +360,8 @@ void workload_command(struct client_model *m)
     } else if (chance(m, m->options->split_chance)) {
         enum check_kind kind = (enum check_kind)SPLIT[below(m, sizeof(SPLIT))];
         add_keys(m, kind, 1 + below(m, m->options->split_max));
+    } else if (below(m, 16) == 0) {
+        add_transaction(m);
     } else {
         enum check_kind kind = (enum check_kind)SINGLE[below(m, sizeof(SINGLE))];
         add_keys(m, kind, kind == CHECK_SUNION ? 2 : 1);

@@ -24,7 +24,8 @@ SOURCE = ROOT / "src/resp/command.c"
 WORKS, ONE_NODE, FANS_OUT, REFUSED = "works", "works on one node", "fans out", "refused"
 OUTCOMES = (WORKS, ONE_NODE, FANS_OUT, REFUSED)
 
-WAYS = {"FORWARD": None, "SPLIT": FANS_OUT, "ALL_NODES": FANS_OUT, "TAGS": FANS_OUT, "LOCAL": WORKS, "REFUSE": REFUSED}
+WAYS = {"FORWARD": None, "SPLIT": FANS_OUT, "LOCAL": WORKS, "SESSION": WORKS, "PUBSUB": FANS_OUT, "ALL_NODES": FANS_OUT, "TAGS": FANS_OUT,
+        "REFUSE": REFUSED}
 GATE_REMARKS = {"ALLOW": "needs `commands.allow`", "NEVER": "cannot be allowed"}
 
 # Groups of Redis's manual, those first that a cache uses most.

@@ -367,6 +367,25 @@ int buf_move(struct buf *to, struct buf *from, struct chunk_pool *p, size_t len)
     return 0;
 }
 
+int buf_share(struct buf *to, const struct buf *from, struct chunk_pool *p, size_t skip)
+{
+    must(skip <= from->len);
+    size_t before = to->len;
+    for (const struct slice *s = from->head; s; s = s->next) {
+        if (skip >= s->len) {
+            skip -= s->len;
+            continue;
+        }
+        int err = slice_add(to, p, s->chunk, s->at + (uint32_t)skip, s->len - (uint32_t)skip);
+        if (err) {
+            buf_truncate(to, p, before);
+            return err;
+        }
+        skip = 0;
+    }
+    return 0;
+}
+
 int buf_iov(const struct buf *b, size_t skip, struct iovec *iov, int max)
 {
     int count = 0;

@@ -79,6 +79,11 @@ int buf_append_urgent(struct buf *b, struct chunk_pool *p, const void *bytes,
  * or by copy if they are few. 0, or -ENOMEM: both are as before. */
 int buf_move(struct buf *to, struct buf *from, struct chunk_pool *p, size_t len) MUST_CHECK;
 
+/* Appends what `from` holds behind its first `skip` bytes (at most from->len), by reference; `from`
+ * keeps it. For what goes to many: nothing is copied, and memory counts once. 0, or -ENOMEM: `to`
+ * is as before. */
+int buf_share(struct buf *to, const struct buf *from, struct chunk_pool *p, size_t skip) MUST_CHECK;
+
 /* Gives all of `from` to the end of `to`, by reference. Cannot fail. */
 void buf_move_all(struct buf *to, struct buf *from);
 

@@ -380,6 +380,8 @@ static void deliver_adopted(struct message *m, void *receiver)
     else if (a->version > c->adopted[a->worker])
         c->adopted[a->worker] = a->version;
     free(a);
+    if (c->ends)
+        return;
     mover_step(c);
     wiper_step(c);
 }
@@ -580,6 +582,7 @@ struct control *control_free(struct control *c)
     if (!c)
         return NULL;
     c->began = false; /* nobody is there any more to be answered */
+    c->ends = true;
     mailbox_empty(&c->mailbox, c);
     wiper_fini(c);
     for (uint32_t i = 0; i < c->node_room; i++)

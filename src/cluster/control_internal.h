@@ -163,6 +163,7 @@ struct control {
     struct chunk_pool chunks;
     struct list dirty; /* probes to be flushed */
     unsigned worker_count;
+    bool ends;                   /* there are no workers any more to post a view to */
     uint64_t *adopted;           /* owned; by worker: the newest view it works by */
     uint64_t version;            /* of the newest view */
     struct control_node **nodes; /* owned; by number; NULL: free */

@@ -103,7 +103,8 @@ static int raise_file_limit(struct daemon *d)
     uint64_t per_node = 2 * (1 + 2 * (uint64_t)d->config->proxy.bulk_max) * d->worker_count + 1;
     uint64_t names = d->config->node_names.count + d->config->node_services.count;
     uint64_t nodes = node_count(d) + names * NODES_OF_A_NAME;
-    uint64_t need = (uint64_t)clients + nodes * per_node +
+    /* Private upstreams: no node needs many, unless it has the keys that all wait for. */
+    uint64_t need = (uint64_t)clients + nodes * per_node + d->config->proxy.private_max +
                     (uint64_t)d->worker_count * (d->config->listen_count + 2) + 100;
     uint64_t limit = 0;
     int err = process_raise_file_limit(need, &limit);

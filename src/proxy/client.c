@@ -15,6 +15,7 @@
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/router.h"
+#include "proxy/session.h"
 #include "proxy/upload.h"
 #include "proxy/worker_internal.h"
 
@@ -43,7 +44,7 @@ static bool must_wait(const struct client *c)
     const struct worker *w = c->worker;
     if (c->upload)
         return upload_is_blocked(c);
-    if (c->closing || w->draining || c->postponed || c->alone ||
+    if (c->closing || w->draining || c->postponed || c->waits ||
         c->pending >= w->settings->client_pending_max)
         return true;
     return client_owed(c) > CLIENT_OUTPUT_PAUSE && !writes_first(c);
@@ -73,6 +74,7 @@ static void end_if_over(struct client *c)
 
 void client_drain(struct client *c)
 {
+    session_drain(c);
     end_if_over(c);
 }
 
@@ -119,10 +121,15 @@ enum discard { DISCARD_NOT, DISCARD_MEMORY, DISCARD_TOO_LONG };
 static void reply_failure(struct client *c, enum failure f)
 {
     struct request *r;
+    bool inside = session_gathers(c);
     struct reply_out o = client_reply_begin(c, &r);
     failure_count(c->worker, f);
     failure_write(&o, f, NULL);
     client_reply_end(c, r, &o);
+    /* What could not be read may have been the EXEC, and who believes it is done must not have all
+     * that follows queued. */
+    if (inside && !c->conn.source.dead)
+        client_close_after_replies(c);
 }
 
 void client_check_owed(struct client *c)
@@ -381,6 +388,7 @@ static void look_at_beginning(struct client *c)
 static void refuse_too_long(struct client *c)
 {
     struct request *r;
+    session_abort(c);
     struct reply_out o = client_reply_begin(c, &r);
     metric_add(&c->worker->metrics.requests_split_limit, 1);
     reply_error(&o, "ERR sumcache: request is longer than limits.max_split_request");
@@ -597,6 +605,10 @@ static void on_ready(struct source *s, unsigned ready)
     if (ready & (IO_IN | IO_HUP)) {
         c->readable = c->readable || !c->eof;
         read_client(c);
+        /* Who waits in a command that blocks is not read: that it has gone is all there is to know.
+         */
+        if (!s->dead && c->hung_up && session_is_blocked(c))
+            client_close(c);
         if (!s->dead) {
             end_if_over(c);
             client_wake(c);
@@ -656,6 +668,7 @@ void client_last_part_left(struct client *c)
  * to be sent are not. */
 static void drop_parts(struct client *c)
 {
+    session_drop(c);
     if (c->upload)
         upload_abort(c);
     while (!list_empty(&c->requests))
@@ -678,6 +691,7 @@ void client_close(struct client *c)
         return;
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
     drop_parts(c);
+    subscriber_free(c);
     buf_clear(&c->in, &w->chunks);
     conn_close(&c->conn);
     free(take_ptr(c->name));

@@ -35,13 +35,15 @@ struct client {
     uint64_t last_active;   /* ns: last byte from it */
     uint64_t blocked_since; /* ns: last byte it took */
 
-    struct list requests;     /* in order; the first is the next to be answered */
-    struct list parts;        /* of its requests, in their order, tombstones included */
-    uint32_t pending;         /* requests */
-    uint32_t apart;           /* parts that are not on their node's shared upstream */
-    uint32_t held_parts;      /* parts that wait for others of its own */
-    uint32_t retry_round;     /* of the worker, in which one of them could not be sent */
-    uint32_t retries;         /* parts that wait to be sent again: what came later waits for them */
+    struct list requests;    /* in order; the first is the next to be answered */
+    struct list parts;       /* of its requests, in their order, tombstones included */
+    uint32_t pending;        /* requests */
+    uint32_t apart;          /* parts that are not on their node's shared upstream */
+    uint32_t held_parts;     /* parts that wait for others of its own */
+    uint32_t retry_round;    /* of the worker, in which one of them could not be sent */
+    uint32_t retries;        /* parts that wait to be sent again: what came later waits for them */
+    struct session *session; /* owned: what it is in the middle of; NULL: nothing */
+    struct subscriber *subscriber; /* owned; NULL: it never subscribed to anything */
     struct request *upload;   /* it is in the middle of sending it, and it is sent on; NULL: none */
     struct upstream *paused;  /* not read until this client has taken more; NULL: none */
     uint32_t batch;           /* counts reads */
@@ -58,8 +60,8 @@ struct client {
     bool eof;           /* nothing more will come; what is pending is still answered */
     bool closing;       /* no further request is taken; closed when all is sent */
     bool buried;        /* dead, and only kept in memory for the parts that point to it */
+    bool waits;         /* what it sends next waits for the answer to its last request */
     bool hurry;         /* what it is owed now must not wait for more */
-    bool alone;         /* what it sends behind its last request waits for the answer to that */
     bool gathering;     /* the present request is long, and has to be whole before it is sent */
     bool postponed;     /* CLIENT PAUSE: its next request waits in `in` */
     uint8_t mute;       /* enum client_mute */

@@ -249,6 +249,20 @@ static void take_reply_mode(struct client *c)
     }
 }
 
+bool client_commands_asks(const struct command *command)
+{
+    switch (command->id) {
+    case COMMAND_ID_CLIENT_LIST:
+    case COMMAND_ID_CLIENT_KILL:
+    case COMMAND_ID_CLIENT_PAUSE:
+    case COMMAND_ID_CLIENT_UNPAUSE:
+    case COMMAND_ID_CLIENT_REPLY:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool client_commands_take(struct client *c, const struct command *command)
 {
     switch (command->id) {

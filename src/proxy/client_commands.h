@@ -3,6 +3,9 @@
 #pragma once
 #include "proxy/client.h"
 
+/* Is it one that takes more than an answer: of other workers, or none at all? Not for MULTI. */
+bool client_commands_asks(const struct command *command);
+
 /* The present request, if it is one that is not answered at once, or not at all (LIST, KILL, PAUSE,
  * UNPAUSE, REPLY). False: it is another. */
 bool client_commands_take(struct client *c, const struct command *command);

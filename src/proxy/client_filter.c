@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "proxy/client_line.h"
+#include "proxy/subscriber.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -49,10 +50,12 @@ static int take_id(const struct parse *p, struct str value, int64_t least, const
 
 static int take_type(const struct parse *p, struct str value)
 {
-    if (is(value, "normal"))
+    if (is(value, "normal") || is(value, "pubsub")) {
+        p->f->by_type = true;
+        p->f->pubsub = is(value, "pubsub");
         return 0;
-    if (!is(value, "replica") && !is(value, "slave") && !is(value, "master") &&
-        !is(value, "pubsub"))
+    }
+    if (!is(value, "replica") && !is(value, "slave") && !is(value, "master"))
         return wrong_value(p, "ERR Unknown client type", value);
     p->f->nobody = true;
     return 0;
@@ -180,6 +183,8 @@ static bool is_at(const struct addr *at, const char *text)
 bool client_filter_matches(const struct client_filter *f, struct client *c)
 {
     if (f->nobody || (f->skips_me && c->id == f->me))
+        return false;
+    if (f->by_type && subscriber_is_one(c) != f->pubsub)
         return false;
     if (f->by_id && !has_id(f, c->id))
         return false;

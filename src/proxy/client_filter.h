@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 struct client_filter {
-    bool nobody;    /* a kind of client that there is none of here: replicas, masters */
-    bool skips_me;  /* not the one who asks */
-    bool old_style; /* CLIENT KILL addr:port, which is answered by OK or an error */
+    bool nobody;          /* a kind of client that there is none of here: replicas, masters */
+    bool skips_me;        /* not the one who asks */
+    bool old_style;       /* CLIENT KILL addr:port, which is answered by OK or an error */
+    bool by_type, pubsub; /* subscribers, or all others */
     bool by_age;
     bool by_addr, by_laddr;
     uint64_t me;      /* id of the one who asks */

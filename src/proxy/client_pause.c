@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/client_pause.h"
 
+#include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
 /* What redis-server's flags `write` and `may_replicate` say: scripts that may write, and what is
  * told to others. */
-static bool may_write(const struct command *command)
+static bool may_write(const struct client *c, const struct command *command)
 {
     switch (command->id) {
     case COMMAND_ID_EVAL:
@@ -15,8 +16,9 @@ static bool may_write(const struct command *command)
     case COMMAND_ID_PUBLISH:
     case COMMAND_ID_SPUBLISH:
     case COMMAND_ID_SCRIPT_LOAD:
-    case COMMAND_ID_EXEC:
         return true;
+    case COMMAND_ID_EXEC:
+        return c->session && c->session->transaction && c->session->transaction->writes;
     default:
         return command->flags & COMMAND_WRITE;
     }
@@ -50,7 +52,7 @@ void client_pause_set(struct worker *w, uint64_t until, bool writes_only)
 
 bool client_pause_holds(struct client *c, const struct command *command)
 {
-    if (c->worker->pause.writes_only && !may_write(command))
+    if (c->worker->pause.writes_only && !may_write(c, command))
         return false;
     c->postponed = true;
     return true;

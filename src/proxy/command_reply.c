@@ -373,6 +373,10 @@ static const char *summary_of(const struct client *c, const struct command *comm
         return "Split over the nodes of its keys.";
     case COMMAND_LOCAL:
         return "Answered by the proxy.";
+    case COMMAND_PUBSUB:
+        return "Of publish and subscribe, over all nodes.";
+    case COMMAND_SESSION:
+        return "Of a transaction, or of what a client waits for.";
     case COMMAND_REFUSE:
         return command->flags & COMMAND_CONTAINER ? "A container of subcommands." : "Refused.";
     default:

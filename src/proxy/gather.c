@@ -37,7 +37,7 @@ void gather_begin(struct gather *g, struct request *r, bool alone)
     r->gather = g;
     g->alone = alone;
     if (alone)
-        r->client->alone = true;
+        r->client->waits = true;
 }
 
 void gather_set_timeout(struct gather *g, const struct worker *w, uint64_t timeout)
@@ -65,7 +65,7 @@ void gather_free(struct request *r)
     gather_clear(g, r->client->worker);
     free(take_ptr(g->results));
     if (g->alone)
-        r->client->alone = false;
+        r->client->waits = false;
     g->ops->free(g);
 }
 

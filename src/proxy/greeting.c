@@ -6,25 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static int append_auth(struct upstream *u)
+int greeting_append_auth(struct worker *w, struct buf *to)
 {
-    const struct proxy_settings *s = u->worker->settings;
+    const struct proxy_settings *s = w->settings;
     const struct str words[] = {STR("AUTH"), s->node_user, s->node_password};
     char head[32];
     if (s->node_password.len == 0)
         return 0;
-    u->greetings_left++;
     int n = snprintf(head, sizeof(head), "*%u\r\n", s->node_user.len > 0 ? 3U : 2U);
-    int err = buf_append_urgent(&u->conn.out, &u->worker->chunks, head, (size_t)n);
+    int err = buf_append_urgent(to, &w->chunks, head, (size_t)n);
     for (unsigned i = 0; i < 3 && !err; i++) {
         if (i == 1 && s->node_user.len == 0)
             continue;
         n = snprintf(head, sizeof(head), "$%zu\r\n", words[i].len);
-        err = buf_append_urgent(&u->conn.out, &u->worker->chunks, head, (size_t)n);
+        err = buf_append_urgent(to, &w->chunks, head, (size_t)n);
         if (!err)
-            err = buf_append_urgent(&u->conn.out, &u->worker->chunks, words[i].p, words[i].len);
+            err = buf_append_urgent(to, &w->chunks, words[i].p, words[i].len);
         if (!err)
-            err = buf_append_urgent(&u->conn.out, &u->worker->chunks, "\r\n", 2);
+            err = buf_append_urgent(to, &w->chunks, "\r\n", 2);
     }
     return err;
 }
@@ -35,14 +34,23 @@ int greeting_append(struct upstream *u)
     static const char HELLO[] =
         "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
     const char *text = u->proto == 3 ? HELLO : PING;
-    u->greetings_left = 2;
-    int err = append_auth(u);
+    u->greetings_left = u->worker->settings->node_password.len > 0 ? 3 : 2;
+    int err = greeting_append_auth(u->worker, &u->conn.out);
     return err ? err : buf_append_urgent(&u->conn.out, &u->worker->chunks, text, strlen(text));
+}
+
+void greeting_complain(const uint8_t *reply, size_t len, char why[GREETING_WHY_MAX])
+{
+    static const char BEGIN[] = "unexpected greeting: ";
+    size_t n = sizeof(BEGIN) - 1;
+    memcpy(why, BEGIN, n);
+    for (size_t i = 0; i < len && n < GREETING_WHY_MAX - 1 && reply[i] >= ' '; i++)
+        why[n++] = (char)(reply[i] == '"' || reply[i] > '~' ? '?' : reply[i]);
+    why[n] = '\0';
 }
 
 bool greeting_take(struct upstream *u, const uint8_t *reply, size_t len, char why[GREETING_WHY_MAX])
 {
-    static const char BEGIN[] = "unexpected greeting: ";
     bool ok = true;
     switch (--u->greetings_left) {
     case 2: /* AUTH */
@@ -56,12 +64,7 @@ bool greeting_take(struct upstream *u, const uint8_t *reply, size_t len, char wh
             u->client_id = (uint64_t)u->frame.number;
         break;
     }
-    if (ok)
-        return true;
-    size_t n = sizeof(BEGIN) - 1;
-    memcpy(why, BEGIN, n);
-    for (size_t i = 0; i < len && n < GREETING_WHY_MAX - 1 && reply[i] >= ' '; i++)
-        why[n++] = (char)(reply[i] == '"' || reply[i] > '~' ? '?' : reply[i]);
-    why[n] = '\0';
-    return false;
+    if (!ok)
+        greeting_complain(reply, len, why);
+    return ok;
 }

@@ -8,6 +8,11 @@
 
 enum { GREETING_WHY_MAX = 80 };
 
+/* AUTH alone, if there is a password. 0 or -ENOMEM. */
+int greeting_append_auth(struct worker *w, struct buf *to) MUST_CHECK;
+/* "unexpected greeting: " and what can be shown of it. */
+void greeting_complain(const uint8_t *reply, size_t len, char why[GREETING_WHY_MAX]);
+
 /* Appends it to u->conn.out, and counts the replies in u->greetings_left. 0 or -ENOMEM. */
 int greeting_append(struct upstream *u) MUST_CHECK;
 

@@ -77,8 +77,10 @@ static void add_server(struct text *t, struct worker *w)
 
 static void add_clients(struct text *t, struct worker *w)
 {
-    add(t, "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%u\r\nblocked_clients:0\r\n",
-        SUM(w, clients), w->settings->clients_max);
+    add(t,
+        "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%u\r\nblocked_clients:%" PRIu64
+        "\r\n",
+        SUM(w, clients), w->settings->clients_max, SUM(w, clients_blocked));
 }
 
 /* "1.50M", as redis-server writes it: text for people. */

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/private.h"
 #include "proxy/settle.h"
 #include "proxy/upload.h"
 #include "proxy/worker_internal.h"
@@ -87,7 +88,7 @@ void lanes_set_apart(struct client *c)
         lanes_set_part_apart(list_item(link, struct part, of_client));
 }
 
-static void fail_part(struct part *p, enum failure f)
+void lanes_fail(struct part *p, enum failure f)
 {
     struct worker *w = p->client->worker;
     list_remove(&p->queue);
@@ -124,20 +125,20 @@ static void release_held(struct part *p)
 
 /* A write that could be done before an earlier one of somebody else is not sent: that one was given
  * up, but it may yet be done. True: it is gone. */
-static bool fails_unsettled(struct part *p, struct upstream *u)
+bool lanes_fails_unsettled(struct part *p, struct upstream *u)
 {
     if (!p->writes || settle_allows(u))
         return false;
     metric_add(&u->worker->metrics.requests_unsettled, 1);
     release_held(p);
-    fail_part(p, FAILURE_TIMED_OUT);
+    lanes_fail(p, FAILURE_TIMED_OUT);
     return true;
 }
 
-static void put_on(struct part *p, struct upstream *u)
+void lanes_put_on(struct part *p, struct upstream *u)
 {
     release_held(p);
-    if (u->bulk)
+    if (u->bulk || u->private)
         lanes_set_part_apart(p);
     struct buf *to = upstream_target(u, p);
     if (to != &p->bytes)
@@ -168,12 +169,16 @@ static void place_freely(struct part *p)
         f = FAILURE_NONE;
     if (f != FAILURE_NONE) {
         release_held(p);
-        fail_part(p, f);
+        lanes_fail(p, f);
+        return;
+    }
+    if (p->size == PART_PRIVATE) {
+        private_place(p);
         return;
     }
     if (p->size == PART_SMALL) {
-        if (!fails_unsettled(p, u))
-            put_on(p, u);
+        if (!lanes_fails_unsettled(p, u))
+            lanes_put_on(p, u);
         return;
     }
     if (p->size == PART_LARGE && p->guess > 0 && !goes_out_at_once(p)) {
@@ -194,7 +199,7 @@ static struct part *before(const struct part *p)
     struct list *head = &p->client->parts;
     for (struct list *link = p->of_client.prev; link != head; link = link->prev) {
         struct part *q = list_item(link, struct part, of_client);
-        if (q->node == p->node && !q->is_tail)
+        if (q->node == p->node && !q->is_tail && !q->quiet)
             return q;
     }
     return NULL;
@@ -225,18 +230,21 @@ void lanes_place(struct part *p)
         return;
     }
     struct upstream *u = q->upstream;
-    bool may_follow = u && u->proto == p->proto && p->size != PART_UPLOAD;
-    if (may_follow && fails_unsettled(p, u))
+    /* A private one is soon closed, or free for others. */
+    bool private = u && u->private;
+    bool may_follow =
+        u && !private && u->proto == p->proto && p->size != PART_UPLOAD && p->size != PART_PRIVATE;
+    if (may_follow && lanes_fails_unsettled(p, u))
         return;
     if (may_follow && p->size == PART_SMALL) {
-        put_on(p, u);
-    } else if (!u || !only_tombstones_before(p)) {
+        lanes_put_on(p, u);
+    } else if (!u || private || !only_tombstones_before(p)) {
         hold(p);
     } else if (may_follow) {
-        put_on(p, u); /* nobody waits for what comes before it there */
+        lanes_put_on(p, u); /* nobody waits for what comes before it there */
     } else {
         release_held(p);
-        fail_part(p, FAILURE_TIMED_OUT);
+        lanes_fail(p, FAILURE_TIMED_OUT);
     }
 }
 
@@ -353,7 +361,7 @@ void lanes_promote(struct upstream *u)
 
 bool lanes_is_wanted(const struct upstream *u)
 {
-    return !list_empty(&u->node->line[lane_of(u->proto)]);
+    return !u->private && !list_empty(&u->node->line[lane_of(u->proto)]);
 }
 
 /* ---- acting on what has changed ---- */
@@ -390,7 +398,7 @@ static void serve_line(struct upstream_node *n, enum lane lane)
     while (!list_empty(line)) {
         struct part *p = list_first(line, struct part, queue);
         if (upstream_node_is_down(n)) {
-            fail_part(p, FAILURE_DOWN);
+            lanes_fail(p, FAILURE_DOWN);
             continue;
         }
         struct upstream *u = find_for(p);
@@ -398,7 +406,7 @@ static void serve_line(struct upstream_node *n, enum lane lane)
             open_more(n, lane);
         if (!u)
             break;
-        if (fails_unsettled(p, u))
+        if (lanes_fails_unsettled(p, u))
             continue;
         list_remove(&p->queue);
         /* Its client still sends it: no deadline until that is done. */
@@ -407,7 +415,7 @@ static void serve_line(struct upstream_node *n, enum lane lane)
             u->upload = p;
             metric_add(&n->worker->metrics.requests_streamed, 1);
         }
-        put_on(p, u);
+        lanes_put_on(p, u);
         if (u->upload) {
             upload_start_clock(u);
             client_wake(p->client);
@@ -453,6 +461,7 @@ void lanes_run(struct worker *w)
                 serve_line(n, lane);
                 shrink(n, lane);
             }
+            private_run(n);
         }
     }
 }
@@ -467,7 +476,7 @@ uint64_t lanes_expire(struct upstream_node *n)
                 next = nsec_min(next, p->deadline);
                 break;
             }
-            fail_part(p, FAILURE_TIMED_OUT);
+            lanes_fail(p, FAILURE_TIMED_OUT);
         }
     }
     return next;
@@ -476,11 +485,12 @@ uint64_t lanes_expire(struct upstream_node *n)
 static void fail_list(struct list *parts, enum failure f)
 {
     while (!list_empty(parts))
-        fail_part(list_first(parts, struct part, queue), f);
+        lanes_fail(list_first(parts, struct part, queue), f);
 }
 
 void lanes_close(struct upstream_node *n, bool but_streams)
 {
+    private_close(n);
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
         list_for_each_safe (link, &n->bulk[lane]) {
             struct upstream *u = list_item(link, struct upstream, pool);

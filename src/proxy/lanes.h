@@ -37,6 +37,12 @@ void lanes_set_part_apart(struct part *p);
  * sends next takes another upstream (it speaks the other RESP version). */
 void lanes_set_apart(struct client *c);
 
+/* For private.c, of a part that lanes_place() gave it: puts it on an upstream; fails it; fails it
+ * if it is a write that could be done before an earlier one of somebody else. */
+void lanes_put_on(struct part *p, struct upstream *u);
+void lanes_fail(struct part *p, enum failure f);
+bool lanes_fails_unsettled(struct part *p, struct upstream *u);
+
 /* A large reply has begun on a shared upstream: it becomes a bulk one, if there may be one more,
  * and another takes its place. */
 void lanes_promote(struct upstream *u);

@@ -9,6 +9,7 @@
 #include "proxy/lanes.h"
 #include "proxy/node_sums.h"
 #include "proxy/own.h"
+#include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
 #include <fnmatch.h>
@@ -77,8 +78,10 @@ static void answer_auth(struct client *c, struct reply_out *o)
 static void change_proto(struct client *c, uint8_t proto)
 {
     /* Each version has upstreams of its own, and this client's commands reach a node in order. */
-    if (c->proto != proto)
+    if (c->proto != proto) {
         lanes_set_apart(c);
+        session_proto_changes(c);
+    }
     c->proto = proto;
 }
 
@@ -141,6 +144,7 @@ static void answer_hello(struct client *c, struct reply_out *o)
 
 static void answer_reset(struct client *c, struct reply_out *o)
 {
+    session_reset(c);
     change_proto(c, 2);
     o->proto = 2;
     c->on_failure = (uint8_t)c->worker->settings->reads;
@@ -207,9 +211,17 @@ static void answer_config_get(struct client *c, struct reply_out *o)
 
 static void answer_ping(struct client *c, struct reply_out *o)
 {
-    if (arg_count(c) > 2)
+    if (arg_count(c) > 2) {
         wrong_arity(o, "ping");
-    else if (arg_count(c) == 2)
+        return;
+    }
+    if (subscriber_is_bound(c)) { /* looks like a message, so that libraries find it among those */
+        reply_array(o, 2);
+        reply_bulk(o, STR("pong"));
+        reply_bulk(o, arg_count(c) == 2 ? arg(c, 1) : STR(""));
+        return;
+    }
+    if (arg_count(c) == 2)
         reply_bulk(o, arg(c, 1));
     else
         reply_simple(o, "PONG");
@@ -269,7 +281,7 @@ static void answer_failures(struct client *c, struct reply_out *o)
     reply_simple(o, "OK");
 }
 
-static void answer(struct client *c, const struct command *command, struct reply_out *o)
+void local_write(struct client *c, const struct command *command, struct reply_out *o)
 {
     if (strncmp(command->name, "client|", 7) == 0) {
         client_commands_answer(c, command, o);
@@ -334,10 +346,14 @@ void local_answer(struct client *c, const struct command *command)
 {
     if (client_commands_take(c, command))
         return;
-    if (command->id == COMMAND_ID_RESET)
+    if (command->id == COMMAND_ID_RESET) {
         c->mute = CLIENT_MUTE_NONE; /* its own answer is one already */
+        subscriber_reset(c);
+    }
     struct request *r;
+    if (c->conn.source.dead)
+        return;
     struct reply_out o = client_reply_begin(c, &r);
-    answer(c, command, &o);
+    local_write(c, command, &o);
     client_reply_end(c, r, &o);
 }

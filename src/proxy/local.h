@@ -5,3 +5,6 @@
 
 /* Answers the present request (worker.args), whose arity is right. */
 void local_answer(struct client *c, const struct command *command);
+/* The same, written to `o`: for the answer of an EXEC. Of QUIT, RESET and HELLO only for their own.
+ */
+void local_write(struct client *c, const struct command *command, struct reply_out *o);

@@ -57,6 +57,15 @@
     METRIC(requests_too_slow, COUNTER, "requests cut off: their body came too slowly")             \
     METRIC(requests_held, COUNTER, "waited for earlier ones of their client")                      \
     METRIC(bulk_waits, COUNTER, "waited for a bulk upstream: limits.bulk_max")                     \
+    METRIC(transactions, COUNTER, "EXECs sent to nodes")                                           \
+    METRIC(transactions_aborted, COUNTER, "EXECs answered EXECABORT without a node")               \
+    METRIC(transactions_unwatched, COUNTER, "EXECs answered nil: watched keys may have changed")   \
+    METRIC(transactions_limit, COUNTER,                                                            \
+           "refused: limits.transaction_commands or transaction_bytes")                            \
+    METRIC(requests_blocking, COUNTER, "commands that may block, sent to nodes")                   \
+    METRIC(requests_unblocked, COUNTER, "blocked commands that were ended before their time")      \
+    METRIC(clients_blocked, GAUGE, "clients in a command that blocks")                             \
+    METRIC(private_refused, COUNTER, "refused: limits.private")                                    \
     METRIC(replies_streamed, COUNTER, "passed on before their last byte was there")                \
     METRIC(replies_absorbed, COUNTER, "read whole for a slow client, to free an upstream")         \
     METRIC(memory_limit_hits, COUNTER, "refused: limits.memory")                                   \
@@ -71,6 +80,7 @@
     METRIC(upstreams_opened, COUNTER, "connects to nodes begun")                                   \
     METRIC(upstreams_ready, GAUGE, "upstreams ready")                                              \
     METRIC(upstreams_bulk, GAUGE, "bulk upstreams open")                                           \
+    METRIC(upstreams_private, GAUGE, "private upstreams open")                                     \
     METRIC(upstreams_promoted, COUNTER, "shared upstreams that a large reply made bulk ones")      \
     METRIC(upstreams_paused, COUNTER, "times a node was not read: its client took no more")        \
     METRIC(upstreams_connect_failed, COUNTER, "connects or greetings that failed")                 \
@@ -78,6 +88,22 @@
     METRIC(upstreams_silent, COUNTER, "upstreams closed: no byte for several deadlines")           \
     METRIC(upstreams_stalled, COUNTER, "upstreams closed: timeouts.stall inside a reply")          \
     METRIC(upstreams_protocol_error, COUNTER, "upstreams closed: protocol error")                  \
+    METRIC(subscribers, GAUGE, "clients that have subscribed to something")                        \
+    METRIC(subscriptions, GAUGE, "subscriptions of clients")                                       \
+    METRIC(subscriptions_refused, COUNTER,                                                         \
+           "refused: limits.subscriptions or client_subscriptions, or a name too long")            \
+    METRIC(subscriptions_unfed, COUNTER, "confirmed to their client before their node could")      \
+    METRIC(subscriptions_moved, COUNTER, "kept for a while at a node that does not own them now")  \
+    METRIC(clients_pubsub_limit, COUNTER, "clients closed: limits.client_pubsub_output")           \
+    METRIC(messages_published, COUNTER, "PUBLISH and SPUBLISH sent to a node")                     \
+    METRIC(messages_sent, COUNTER, "messages given to subscribers")                                \
+    METRIC(feed_messages, COUNTER, "messages that nodes sent to feeds")                            \
+    METRIC(feed_messages_dropped, COUNTER,                                                         \
+           "of these dropped: longer than any client may be owed, or no memory")                   \
+    METRIC(feeds_ready, GAUGE, "feeds (subscriber connections to nodes) ready")                    \
+    METRIC(feeds_waiting, GAUGE, "feeds connecting, or waiting to try again")                      \
+    METRIC(feeds_failed, COUNTER, "feeds that broke or could not connect")                         \
+    METRIC(feeds_refused, COUNTER, "subscriptions that a node refused")                            \
     METRIC(bytes_from_clients, COUNTER, "bytes read from clients")                                 \
     METRIC(bytes_to_clients, COUNTER, "bytes written to clients")                                  \
     METRIC(bytes_from_nodes, COUNTER, "bytes read from nodes")                                     \

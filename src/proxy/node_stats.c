@@ -26,14 +26,14 @@ struct figure_entry {
     uint32_t nodes; /* that have told it */
 };
 
-struct table {
+struct stat_table {
     struct figure_entry *v; /* owned */
     size_t count, room;
     char **texts; /* owned, and so are they: what the entries point into */
     uint32_t text_count;
 };
 
-static void table_fini(struct table *t)
+static void table_fini(struct stat_table *t)
 {
     for (uint32_t i = 0; i < t->text_count; i++)
         free(t->texts[i]);
@@ -41,7 +41,7 @@ static void table_fini(struct table *t)
     free(t->v);
 }
 
-static int add(struct table *t, const struct figure_entry *e)
+static int add(struct stat_table *t, const struct figure_entry *e)
 {
     if (t->count == t->room) {
         size_t room = t->room > 0 ? 2 * t->room : FIRST_ROOM;
@@ -56,8 +56,8 @@ static int add(struct table *t, const struct figure_entry *e)
 }
 
 /* All answers, each by `read`. 0, -ENOMEM, -EBADMSG. */
-static int read_all(struct request *r, struct table *t,
-                    int (*read)(struct table *t, struct reply_cursor *at, uint32_t node))
+static int read_all(struct request *r, struct stat_table *t,
+                    int (*read)(struct stat_table *t, struct reply_cursor *at, uint32_t node))
 {
     const struct gather *g = r->gather;
     t->texts = calloc(g->count, sizeof(*t->texts));
@@ -88,7 +88,7 @@ static bool is_mean(const struct figure_entry *e)
                           memcmp(e->name.p + e->name.len - END.len, END.p, END.len) == 0);
 }
 
-static int add_up(struct table *t, const struct figure_entry *e)
+static int add_up(struct stat_table *t, const struct figure_entry *e)
 {
     for (size_t i = 0; i < t->count; i++) {
         struct figure_entry *known = &t->v[i];
@@ -126,7 +126,7 @@ static int read_value(struct reply_cursor *at, struct figure_entry *e)
     return err;
 }
 
-static int read_memory(struct table *t, struct reply_cursor *at, uint32_t node)
+static int read_memory(struct stat_table *t, struct reply_cursor *at, uint32_t node)
 {
     int64_t pairs, inner;
     int err = reply_cursor_pairs(at, &pairs);
@@ -170,7 +170,7 @@ static void write_value(const struct figure_entry *e, struct reply_out *o)
 }
 
 /* Those of one group, from `first` on. */
-static size_t count_group(const struct table *t, size_t first)
+static size_t count_group(const struct stat_table *t, size_t first)
 {
     size_t count = 0;
     for (size_t i = first; i < t->count; i++)
@@ -178,7 +178,7 @@ static size_t count_group(const struct table *t, size_t first)
     return count;
 }
 
-static void write_group(struct table *t, size_t first, struct reply_out *o)
+static void write_group(struct stat_table *t, size_t first, struct reply_out *o)
 {
     reply_bulk(o, t->v[first].group);
     reply_map(o, count_group(t, first));
@@ -192,7 +192,7 @@ static void write_group(struct table *t, size_t first, struct reply_out *o)
     }
 }
 
-static bool begins_group(const struct table *t, size_t at)
+static bool begins_group(const struct stat_table *t, size_t at)
 {
     for (size_t i = 0; i < at; i++)
         if (str_eq(t->v[i].group, t->v[at].group))
@@ -200,7 +200,7 @@ static bool begins_group(const struct table *t, size_t at)
     return true;
 }
 
-static void write_memory(struct table *t, struct reply_out *o)
+static void write_memory(struct stat_table *t, struct reply_out *o)
 {
     size_t count = 0;
     for (size_t i = 0; i < t->count; i++)
@@ -221,7 +221,7 @@ static void write_memory(struct table *t, struct reply_out *o)
 
 /* ---- LATENCY HISTOGRAM ---- */
 
-static int read_buckets(struct table *t, struct reply_cursor *at, struct figure_entry *e)
+static int read_buckets(struct stat_table *t, struct reply_cursor *at, struct figure_entry *e)
 {
     int64_t pairs;
     int err = reply_cursor_pairs(at, &pairs);
@@ -233,7 +233,7 @@ static int read_buckets(struct table *t, struct reply_cursor *at, struct figure_
     return err;
 }
 
-static int read_histogram(struct table *t, struct reply_cursor *at, uint32_t node)
+static int read_histogram(struct stat_table *t, struct reply_cursor *at, uint32_t node)
 {
     int64_t pairs, inner;
     int err = reply_cursor_pairs(at, &pairs);
@@ -268,7 +268,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* [from, to) are of one command: how many different buckets? */
-static size_t count_buckets(const struct table *t, size_t from, size_t to)
+static size_t count_buckets(const struct stat_table *t, size_t from, size_t to)
 {
     size_t count = 0;
     for (size_t i = from; i < to; i++)
@@ -280,7 +280,7 @@ static size_t count_buckets(const struct table *t, size_t from, size_t to)
  * Counts grow along a node's buckets, and it leaves out those where they do not: there it stands at
  * the bucket before. So the sum at a bucket is that of what each node last stood at.
  */
-static int write_command(const struct table *t, size_t from, size_t to, uint32_t nodes,
+static int write_command(const struct stat_table *t, size_t from, size_t to, uint32_t nodes,
                          struct reply_out *o)
 {
     int64_t *at CLEANUP(freep) = calloc(nodes, sizeof(*at));
@@ -309,7 +309,7 @@ static int write_command(const struct table *t, size_t from, size_t to, uint32_t
 }
 
 /* Where the next command begins. */
-static size_t end_of_command(const struct table *t, size_t from)
+static size_t end_of_command(const struct stat_table *t, size_t from)
 {
     size_t to = from + 1;
     while (to < t->count && str_eq(t->v[to].name, t->v[from].name))
@@ -317,7 +317,7 @@ static size_t end_of_command(const struct table *t, size_t from)
     return to;
 }
 
-static int write_histogram(struct table *t, uint32_t nodes, struct reply_out *o)
+static int write_histogram(struct stat_table *t, uint32_t nodes, struct reply_out *o)
 {
     size_t commands = 0;
     int err = 0;
@@ -333,7 +333,7 @@ static int write_histogram(struct table *t, uint32_t nodes, struct reply_out *o)
 
 static int merge_tables(struct request *r, struct reply_out *o)
 {
-    struct table t = {0};
+    struct stat_table t = {0};
     bool memory = r->command->id == COMMAND_ID_MEMORY_STATS;
     if (everywhere_write_error(r, o))
         return 0;

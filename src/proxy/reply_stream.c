@@ -30,8 +30,9 @@ bool reply_stream_wants(const struct upstream *u)
         return true;
     if (u->state != UPSTREAM_READY || u->dropping)
         return false;
-    const struct request *r = list_first(&u->sent, struct part, queue)->request;
-    return r && !r->gather && !r->muted &&
+    const struct part *p = list_first(&u->sent, struct part, queue);
+    const struct request *r = p->request;
+    return r && !r->gather && !r->muted && !r->transaction && p->swallow == 0 &&
            u->frame.len + u->frame.body_left > u->worker->settings->bulk_above;
 }
 
@@ -56,7 +57,7 @@ static void begin(struct upstream *u, struct part *p)
     metric_add(&w->metrics.replies_streamed, 1);
     if (p->size_id)
         size_table_learn(&w->sizes, p->size_id, u->frame.len + u->frame.body_left);
-    if (!u->bulk)
+    if (!u->bulk && !u->private)
         lanes_promote(u);
     if (request_is_next(r)) {
         r->given = u->in.len;
@@ -132,7 +133,7 @@ bool reply_stream_take(struct upstream *u, const uint8_t *bytes, size_t len)
     struct client *c = r->client;
     if (u->absorbing || !request_is_next(r) || c->conn.out.len <= STREAM_PAUSE)
         return true;
-    if (u->bulk && !others_wait(u)) {
+    if ((u->bulk || u->private) && !others_wait(u)) {
         pause(u, c);
     } else if (!u->pressed) { /* its client is closed if it comes to owe too much */
         u->pressed = true;

@@ -7,6 +7,7 @@
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/roll_call.h"
+#include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
 #include <stdlib.h>
@@ -43,10 +44,14 @@ void request_free(struct request *r)
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
+    if (r->tells)
+        subscriber_request_left(c);
     if (r->gather)
         gather_free(r);
     if (r->roll_call)
         roll_call_drop(r->roll_call);
+    if (r->transaction)
+        transaction_free(c->worker, r->transaction);
     buf_clear(&r->reply, &c->worker->chunks);
     pool_give(&c->worker->requests_pool, r);
 }
@@ -73,6 +78,8 @@ void request_finish(struct request *r)
         return;
     }
     r->done = true;
+    if (r->client->session)
+        session_request_done(r);
     client_advance(r->client);
 }
 
@@ -105,7 +112,8 @@ static bool take_back(struct request *r)
 bool request_may_miss(const struct request *r, enum failure f)
 {
     return r->on_failure == ON_FAILURE_MISS && r->command->miss != MISS_NEVER &&
-           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY && f != FAILURE_REPLY_LIMIT;
+           f != FAILURE_MEMORY && f != FAILURE_SLOW_BODY && f != FAILURE_REPLY_LIMIT &&
+           f != FAILURE_PRIVATE && f != FAILURE_KICKED;
 }
 
 void request_write_miss(const struct request *r, struct reply_out *o)
@@ -225,6 +233,19 @@ void failure_write(struct reply_out *o, enum failure f, const char *node_name)
     case FAILURE_REPLY_LIMIT:
         reply_error(o, "ERR sumcache: the reply is longer than limits.fan_out_reply");
         return;
+    case FAILURE_PRIVATE:
+        reply_error(o, "ERR sumcache: too many clients watch or wait (limits.private)");
+        return;
+    case FAILURE_ABORTED:
+        reply_error(o, "EXECABORT Transaction discarded because of previous errors.");
+        return;
+    case FAILURE_UNWATCHED:
+    case FAILURE_UNBLOCKED:
+        reply_null_array(o);
+        return;
+    case FAILURE_KICKED:
+        reply_error(o, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        return;
     case FAILURE_NONE:
         break;
     }
@@ -263,6 +284,18 @@ void failure_count(struct worker *w, enum failure f)
     case FAILURE_REPLY_LIMIT:
         metric_add(&m->requests_reply_limit, 1);
         return;
+    case FAILURE_PRIVATE:
+        metric_add(&m->private_refused, 1);
+        return;
+    case FAILURE_ABORTED:
+        metric_add(&m->transactions_aborted, 1);
+        return;
+    case FAILURE_UNWATCHED:
+        metric_add(&m->transactions_unwatched, 1);
+        return;
+    case FAILURE_UNBLOCKED:
+    case FAILURE_KICKED:
+        return; /* counted where it was decided */
     case FAILURE_NONE:
         break;
     }
@@ -273,6 +306,8 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
 {
     struct worker *w = r->client->worker;
     failure_count(w, f);
+    if (r->client->session)
+        session_request_fails(r);
     if (!take_back(r)) {
         metric_add(&w->metrics.clients_reply_cut, 1);
         client_close(r->client);
@@ -315,6 +350,17 @@ struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index
                        .proto = r->proto};
     list_init(&p->queue);
     list_push_tail(&c->parts, &p->of_client);
+    return p;
+}
+
+struct part *part_new_quiet(struct client *c, struct upstream_node *n, uint8_t proto)
+{
+    struct request nobody = {.client = c, .proto = proto};
+    struct part *p = part_new(&nobody, n, 0);
+    if (!p)
+        return NULL;
+    p->request = NULL;
+    p->quiet = true;
     return p;
 }
 
@@ -364,6 +410,7 @@ void part_become_tail(struct part *p)
     must(!p->request && p->behind > 0);
     leave_node(p);
     p->is_tail = true;
+    p->blocks = false;
     p->writes = false; /* a life that is cut late cuts no newer value short: NX, and LT */
 }
 
@@ -405,7 +452,7 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
 {
     struct request *r = p->request;
     if (!r) {
-        metric_add(&w->metrics.late_replies, 1);
+        metric_add(&w->metrics.late_replies, !p->quiet);
         buf_clear(head, &w->chunks);
         return;
     }
@@ -413,6 +460,10 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     r->part = NULL;
     if (r->gather) {
         gather_part_answered(r, p->index, head, tail, tail_len, type);
+        return;
+    }
+    if (r->transaction) {
+        transaction_answered(r, head, tail, tail_len, type);
         return;
     }
     struct reply_out o = request_reply(r);
@@ -446,6 +497,8 @@ void part_fail(struct worker *w, struct part *p, enum failure f)
         return;
     p->request = NULL;
     r->part = NULL;
+    if (p->unblocked && f != FAILURE_KICKED)
+        f = FAILURE_UNBLOCKED;
     if (r->gather)
         gather_part_failed(r, p->index, f, p->node->name);
     else

@@ -47,14 +47,20 @@ enum failure {
     FAILURE_MOVING,       /* its key is on the way to another node */
     FAILURE_REPLY_LIMIT,  /* limits.fan_out_reply: what several nodes answer is too long */
     FAILURE_NODES_CHANGE, /* workers and control plane did not come to one view in time */
+    FAILURE_PRIVATE,      /* limits.private; never masked */
+    FAILURE_ABORTED,      /* of a transaction: the owner of its keys has changed */
+    FAILURE_UNWATCHED,    /* of a transaction: what was watched may have changed: nil */
+    FAILURE_UNBLOCKED,    /* a command that blocks ends as if its own time was over: nil */
+    FAILURE_KICKED,       /* … as CLIENT UNBLOCK … ERROR ends it */
 };
 
 struct request {
     struct client *client; /* owner */
     struct list link;      /* in client.requests */
     const struct command *command;
-    struct gather *gather;       /* owned; NULL: it has one part at most */
-    struct roll_call *roll_call; /* owned; NULL: it asks no other workers */
+    struct gather *gather;           /* owned; NULL: it has one part at most */
+    struct roll_call *roll_call;     /* owned; NULL: it asks no other workers */
+    struct transaction *transaction; /* owned; of an EXEC that we answer in part; else NULL */
     struct part *part;  /* of a request that is not split; NULL: none yet, or it has left */
     struct buf reply;   /* kept here until the request is the first in its client's queue */
     size_t held;        /* bytes of `reply` that count in client.held */
@@ -64,6 +70,7 @@ struct request {
     bool done;          /* its reply is complete */
     bool muted;         /* CLIENT REPLY: its reply is dropped */
     bool uploading;     /* its client is still sending it: not answered before its end */
+    bool tells;         /* it holds confirmations or messages: counts in subscriber.queued */
     bool answered;      /* … though the answer is complete */
     uint8_t proto;      /* RESP version its reply is written in */
     uint8_t on_failure; /* enum on_failure of its client when it came */
@@ -72,8 +79,9 @@ struct request {
 /* What a part is to the lanes: see lanes.h. */
 enum part_size {
     PART_SMALL,
-    PART_LARGE,  /* a long request, or one for what is known to be large */
-    PART_UPLOAD, /* a long request whose end has not come yet */
+    PART_LARGE,   /* a long request, or one for what is known to be large */
+    PART_UPLOAD,  /* a long request whose end has not come yet */
+    PART_PRIVATE, /* it needs an upstream that is its client's own for a while: private.h */
 };
 
 /* Bytes of a read that are kept, so that it can be sent again: most keys of a GET fit. */
@@ -96,6 +104,9 @@ struct part {
     uint32_t index;             /* which of its gather's results */
     uint32_t behind;            /* replies to what was sent behind it that are to come: policy.h */
     struct buf *behind_bytes;   /* owned; of an upload: to be sent behind its end; NULL: nothing */
+    uint32_t swallow;           /* so many replies come before the one that is its answer */
+    uint64_t block_time;        /* ns that the node may let it wait, before its deadline begins;
+                                   NSEC_NEVER: for ever */
     uint8_t size;               /* enum part_size */
     uint8_t proto;              /* RESP version of its reply */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
@@ -103,6 +114,9 @@ struct part {
     bool writes;                /* it changes what the node holds, or may */
     bool unsettled;             /* … and its request was answered without it: pulse.unsettled */
     bool again;                 /* it is the second try */
+    bool blocks;                /* the node may let it wait */
+    bool unblocked;             /* … and was asked to end that */
+    bool quiet;                 /* nobody ever wants its reply */
     bool behind_retry;          /* held because of one of its client's */
     bool is_tail;               /* its own reply has come; it waits for those of `behind` */
     bool early;       /* its deadline is not in the order of its queue: it is in worker.early … */
@@ -143,6 +157,9 @@ void failure_count(struct worker *w, enum failure f);
 /* A part of `r` for node `n`, with its deadline. In no queue yet, and not counted against the node.
  * NULL: out of memory. The caller notes it in r->part or the gather. */
 struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index);
+/* The same for what we ask of a node beside all requests; `c` is kept in memory until it is done.
+ */
+struct part *part_new_quiet(struct client *c, struct upstream_node *n, uint8_t proto);
 /* From now on its deadline is looked after apart from its queue. */
 void part_set_early(struct part *p);
 /* The first of a queue that is not late: those have deadlines in worker.early. NULL: there is none.

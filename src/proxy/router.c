@@ -3,10 +3,13 @@
 
 #include "base/must.h"
 #include "proxy/all_nodes.h"
+#include "proxy/blocking.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
+#include "proxy/multi.h"
 #include "proxy/retry.h"
+#include "proxy/session.h"
 #include "proxy/settle.h"
 #include "proxy/tags.h"
 #include "proxy/worker_internal.h"
@@ -21,9 +24,7 @@
 
 enum { QUOTED_MAX = 128 }; /* bytes of client input that redis-server puts into an error */
 
-static void refuse(struct client *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
-
-static void refuse(struct client *c, const char *text, ...)
+void router_refuse(struct client *c, const char *text, ...)
 {
     char line[REPLY_ERROR_MAX];
     va_list ap;
@@ -31,6 +32,7 @@ static void refuse(struct client *c, const char *text, ...)
     vsnprintf(line, sizeof(line), text, ap);
     va_end(ap);
     struct request *r;
+    session_abort(c);
     struct reply_out o = client_reply_begin(c, &r);
     reply_error(&o, "%s", line);
     client_reply_end(c, r, &o);
@@ -61,8 +63,8 @@ static void refuse_unknown(struct client *c)
                          quoted_len(s, QUOTED_MAX - len), s.p);
         len += (size_t)n;
     }
-    refuse(c, "ERR unknown command '%.*s', with args beginning with: %s",
-           quoted_len(name, QUOTED_MAX), name.p, begin);
+    router_refuse(c, "ERR unknown command '%.*s', with args beginning with: %s",
+                  quoted_len(name, QUOTED_MAX), name.p, begin);
 }
 
 static void refuse_subcommand(struct client *c)
@@ -76,8 +78,8 @@ static void refuse_subcommand(struct client *c)
         upper[i] = (char)toupper((unsigned char)name.p[i]);
     upper[len] = '\0';
     struct str sub = args_str(&w->args, 1);
-    refuse(c, "ERR unknown subcommand '%.*s'. Try %s HELP.", quoted_len(sub, QUOTED_MAX), sub.p,
-           upper);
+    router_refuse(c, "ERR unknown subcommand '%.*s'. Try %s HELP.", quoted_len(sub, QUOTED_MAX),
+                  sub.p, upper);
 }
 
 /* The row says what it does; that clients may not use it is a rule of the operator's. Redis's own
@@ -86,15 +88,14 @@ static void refuse_denied(struct client *c, const struct command *command, uint8
 {
     metric_add(&c->worker->metrics.requests_denied, 1);
     bool never = command_gate(command) == GATE_NEVER;
-    refuse(c, "NOPERM This user has no permissions to run the '%s' command (sumcache: %s)",
-           command->name,
-           never                ? "it is for one node alone"
-           : rule & RULE_DENIED ? "commands.deny"
-                                : "commands.allow");
+    router_refuse(c, "NOPERM This user has no permissions to run the '%s' command (sumcache: %s)",
+                  command->name,
+                  never                ? "it is for one node alone"
+                  : rule & RULE_DENIED ? "commands.deny"
+                                       : "commands.allow");
 }
 
-/* Copies or moves the whole present request to `to`. 0 or -ENOMEM. */
-static int forward_bytes(struct worker *w, struct buf *to, struct buf *from)
+int router_bytes(struct worker *w, struct buf *to, struct buf *from)
 {
     const struct args *a = &w->args;
     if (from && a->frame_len > BUF_COPY_MAX)
@@ -113,6 +114,7 @@ static int forward_bytes(struct worker *w, struct buf *to, struct buf *from)
 /* A request that fails before it has a part. */
 static void fail_at_once(struct client *c, const struct command *command, enum failure f)
 {
+    session_abort(c);
     struct request *r = request_new(c, command, c->worker->args.count);
     if (r)
         request_fail(r, f, NULL);
@@ -122,8 +124,7 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
 
 /* ---- policy.rules ---- */
 
-/* The bytes of what is to be sent behind the present request. */
-static void forget_behind(struct worker *w)
+void router_forget_behind(struct worker *w)
 {
     if (w->behind_count == 0)
         return;
@@ -168,6 +169,7 @@ static bool rules_admit(struct client *c, const struct command *command)
         enum policy_verdict v = lost ? POLICY_ADMITS : router_judge(w, command, index, key, &rule);
         if (v != POLICY_ADMITS) {
             struct request *r;
+            session_abort(c);
             struct reply_out o = client_reply_begin(c, &r);
             policy_write_refusal(rule, v, &o);
             client_reply_end(c, r, &o);
@@ -179,6 +181,17 @@ static bool rules_admit(struct client *c, const struct command *command)
         }
     }
     return true;
+}
+
+int router_note_behind(struct worker *w, const struct command *command)
+{
+    int err = 0;
+    for (size_t i = 0; i < w->keys.count && !err; i++) {
+        struct str key = args_str(&w->args, w->keys.index[i]);
+        if (key.p)
+            err = note_behind(w, command, policy_find(&w->settings->policy, key), key);
+    }
+    return err;
 }
 
 enum failure router_no_node(const struct worker *w, const char **ret_name)
@@ -250,15 +263,15 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
         request_fail(r, f == FAILURE_NONE ? FAILURE_MEMORY : f, n->name);
         return;
     }
-    p->writes = !reads;
+    p->writes = !reads && r->command->way != COMMAND_PUBSUB;
     if (reads && hash)
         retry_keep(w, p, *hash);
     p->size_id = size_id;
     p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
-    bool plain = lanes_is_plain(c, p->size) && (reads || settle_allows(u));
+    bool plain = lanes_is_plain(c, p->size) && (!p->writes || settle_allows(u));
     struct buf *to = plain ? upstream_target(u, p) : &p->bytes;
-    if (forward_bytes(w, to, from) != 0) {
+    if (router_bytes(w, to, from) != 0) {
         p->request = NULL;
         part_free(w, p);
         request_fail(r, FAILURE_MEMORY, n->name);
@@ -317,9 +330,16 @@ static void forward_by_key(struct client *c, const struct command *command, stru
         client_close(c);
 }
 
+/* with_keys: they are in w->keys. */
 static void forward_to_node(struct client *c, const struct command *command, uint32_t node,
-                            struct buf *from)
+                            bool with_keys, struct buf *from)
 {
+    uint64_t block_time;
+    if (command->flags & COMMAND_BLOCKS &&
+        command_may_block(command, &c->worker->args, &block_time)) {
+        blocking_start(c, command, node, with_keys, block_time, from);
+        return;
+    }
     struct request *r = request_new(c, command, c->worker->args.count);
     if (r)
         forward(r, node, 0, NULL, from);
@@ -332,10 +352,30 @@ static uint32_t node_of(const struct worker *w, struct str key)
     return maglev_lookup(w->view->ring, key_hash(key, w->settings->hash_tags));
 }
 
-/* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
- * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to GATHER_NOBODY.
- */
-static int find_nodes(struct worker *w, const struct command *command)
+int router_find_keys(struct client *c, const struct command *command)
+{
+    struct worker *w = c->worker;
+    const char *refusal = NULL;
+    int err = command_find_keys(command, &w->args, &w->keys, &refusal);
+    if (err == -ENOTSUP) {
+        metric_add(&w->metrics.requests_refused, 1);
+        router_refuse(c, "ERR %s", refusal);
+        return -ECANCELED;
+    }
+    if (err)
+        return err;
+    if (w->keys.pinned > 0 && !w->settings->hash_tags) {
+        metric_add(&w->metrics.requests_refused, 1);
+        router_refuse(c, "ERR sumcache: '%s' by a pattern needs ring.hash_tags", command->name);
+        return -ECANCELED;
+    }
+    if (w->settings->policy.count > 0 && !rules_admit(c, command))
+        return -ECANCELED;
+    w->keys.count += w->keys.pinned; /* they decide about the node, as keys do */
+    return 0;
+}
+
+int router_find_nodes(struct worker *w, const struct command *command)
 {
     struct command_keys_found *k = &w->keys;
     if (k->count > w->node_of_key_room) {
@@ -364,64 +404,64 @@ static int find_nodes(struct worker *w, const struct command *command)
     return different;
 }
 
-/* The node for what has no key of its own, or whose arguments make no sense: any will answer the
- * same, so always the one of the empty key. */
-static uint32_t node_for_keyless(const struct worker *w)
+uint32_t router_node_for_keyless(const struct worker *w)
 {
     return node_of(w, STR(""));
+}
+
+/* There is no node at all, or none of them is well. */
+static void fail_without_node(struct client *c, const struct command *command)
+{
+    struct request *r = request_new(c, command, c->worker->args.count);
+    const char *name;
+    enum failure f = router_no_node(c->worker, &name);
+    if (r)
+        request_fail(r, f, name);
+    else
+        client_close(c);
+}
+
+void router_to_node(struct client *c, const struct command *command, uint32_t node,
+                    struct buf *from)
+{
+    if (node == ROUTER_NO_NODE)
+        fail_without_node(c, command);
+    else
+        forward_to_node(c, command, node, false, from);
 }
 
 static void route_by_keys(struct client *c, const struct command *command, struct buf *from)
 {
     struct worker *w = c->worker;
     if (!w->view || !w->view->ring) {
-        struct request *r = request_new(c, command, w->args.count);
-        const char *name;
-        enum failure f = router_no_node(w, &name);
-        if (r)
-            request_fail(r, f, name);
-        else
-            client_close(c);
+        fail_without_node(c, command);
         return;
     }
-    bool ruled = w->settings->policy.count > 0;
     if (command->keys == KEYS_RANGE && command->first == command->last) {
-        if (!ruled || rules_admit(c, command))
+        if (w->settings->policy.count == 0 || rules_admit(c, command))
             forward_by_key(c, command, from);
         return;
     }
-    const char *refusal = NULL;
-    int err = command_find_keys(command, &w->args, &w->keys, &refusal);
-    if (err == -ENOTSUP) {
-        metric_add(&w->metrics.requests_refused, 1);
-        refuse(c, "ERR %s", refusal);
+    int err = router_find_keys(c, command);
+    if (err == -ECANCELED)
         return;
-    }
     if (err == -EINVAL || (!err && w->keys.count == 0)) {
-        forward_to_node(c, command, node_for_keyless(w), from);
+        forward_to_node(c, command, router_node_for_keyless(w), false, from);
         return;
     }
-    if (!err && w->keys.pinned > 0 && !w->settings->hash_tags) {
-        metric_add(&w->metrics.requests_refused, 1);
-        refuse(c, "ERR sumcache: '%s' by a pattern needs ring.hash_tags", command->name);
-        return;
-    }
-    if (!err && ruled && !rules_admit(c, command))
-        return;
-    w->keys.count += err ? 0 : w->keys.pinned; /* they decide about the node, as keys do */
-    int different = err ? err : find_nodes(w, command);
+    int different = err ? err : router_find_nodes(w, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
     } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
         fail_at_once(c, command, FAILURE_MOVING);
     } else if (different == 1) {
-        forward_to_node(c, command, w->node_of_key[0], from);
+        forward_to_node(c, command, w->node_of_key[0], true, from);
     } else if (command->way == COMMAND_SPLIT) {
-        forget_behind(w); /* each part gets its own */
+        router_forget_behind(w); /* each part gets its own */
         fanout_start(c, command, w->node_of_key);
     } else {
         metric_add(&w->metrics.requests_crossslot, 1);
-        refuse(c, "CROSSSLOT Keys in request don't hash to the same node");
+        router_refuse(c, "CROSSSLOT Keys in request don't hash to the same node");
     }
 }
 
@@ -453,7 +493,13 @@ void router_route(struct client *c, struct buf *from)
         return;
     }
     if (!command_arity_ok(command, w->args.count)) {
-        refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
+        if (command->id == COMMAND_ID_EXEC) {
+            session_discard(c);
+            router_refuse(c, "EXECABORT Transaction discarded because of: wrong number of "
+                             "arguments for 'exec' command");
+            return;
+        }
+        router_refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
     if (rule && rule != RULE_RENAMED) {
@@ -470,14 +516,26 @@ void router_route(struct client *c, struct buf *from)
         }
         from = NULL;
     }
+    if (c->subscriber && !subscriber_allows(c, command)) {
+        router_refuse(c,
+                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                      "QUIT / RESET are allowed in this context",
+                      command->name);
+        return;
+    }
+    if (c->session && multi_takes(c, command, from))
+        return;
     switch ((enum command_way)command->way) {
+    case COMMAND_SESSION:
+        session_answer(c, command);
+        return;
     case COMMAND_LOCAL:
         metric_add(&w->metrics.requests_local, 1);
         local_answer(c, command);
         return;
     case COMMAND_REFUSE:
         metric_add(&w->metrics.requests_refused, 1);
-        refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
+        router_refuse(c, "ERR sumcache: '%s' %s", command->name, command->refusal);
         return;
     case COMMAND_ALL_NODES:
         all_nodes_start(c, command);
@@ -488,7 +546,10 @@ void router_route(struct client *c, struct buf *from)
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
         route_by_keys(c, command, from);
-        forget_behind(w); /* there is something left if it failed */
+        router_forget_behind(w); /* there is something left if it failed */
+        return;
+    case COMMAND_PUBSUB:
+        subscriber_route(c, command, from);
         return;
     }
     unreachable();
@@ -629,6 +690,8 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
     enum { LOOKED_AT = 4 }; /* arguments: the name, and a key among the three behind it */
     struct worker *w = c->worker;
     size_t count = frame_arguments(&c->frame);
+    if (session_gathers(c))
+        return ROUTER_GATHER;
     if (count > LOOKED_AT)
         count = LOOKED_AT;
     if (count == 0)
@@ -646,6 +709,8 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
     bool one_key = command->way == COMMAND_FORWARD && command->keys == KEYS_RANGE &&
                    command->first == command->last && command->first > 0 &&
                    command->first < LOOKED_AT;
+    if (c->subscriber && !subscriber_allows(c, command))
+        return ROUTER_GATHER; /* it will be refused */
     if (!one_key || !command_arity_ok(command, (size_t)c->frame.number))
         return ROUTER_GATHER;
     if (count <= (size_t)command->first)
@@ -656,6 +721,6 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_WAIT;
     c->last_command = command;
     begin_upload(c, command);
-    forget_behind(w);
+    router_forget_behind(w);
     return ROUTER_UPLOAD;
 }

@@ -3,10 +3,44 @@
 #pragma once
 #include "proxy/client.h"
 #include "proxy/policy.h"
+#include "resp/command.h"
 
 /* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may
  * be taken from its front by reference instead of being copied. `from` is NULL for the scratch. */
 void router_route(struct client *c, struct buf *from);
+
+/* Answers the present request with an error, and spoils the transaction that it stands in. */
+void router_refuse(struct client *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
+
+/* Copies or moves the whole present request to `to`; `from` as above. 0 or -ENOMEM. */
+int router_bytes(struct worker *w, struct buf *to, struct buf *from) MUST_CHECK;
+
+/* Finds the keys of the present request, those that patterns pin included, in w->keys, and looks at
+ * what policy.rules say of them; what they want to be sent behind it is noted in w->behind. 0;
+ * -EINVAL: its arguments make no sense, and a node will say why; -ENOMEM; -ECANCELED: it is
+ * refused, and answered. */
+int router_find_keys(struct client *c, const struct command *command) MUST_CHECK;
+/* Of a request that was admitted, and whose keys are in w->keys: notes only what is to be sent
+ * behind it. 0 or -ENOMEM. */
+int router_note_behind(struct worker *w, const struct command *command) MUST_CHECK;
+/* Nothing is sent behind the present request. */
+void router_forget_behind(struct worker *w);
+
+/* Fills w->node_of_key for all of w->keys, and notes what the command writes. → how many different
+ * nodes (2 means: more than one), or -ENOMEM; -EBUSY: some of them are moving. Of a read that can
+ * be split those go to GATHER_NOBODY. There must be a ring. */
+int router_find_nodes(struct worker *w, const struct command *command) MUST_CHECK;
+
+/* The node for what has no key of its own, or whose arguments make no sense: any will answer the
+ * same, so always the one of the empty key. */
+uint32_t router_node_for_keyless(const struct worker *w);
+
+/* No node has any slot. *ret_name: if there is but one node, it is to blame; else NULL. */
+/* The same for what is meant for one node, whatever keys it has: `node` is an index into the view.
+ * ROUTER_NO_NODE: there is none, and that is answered. */
+#define ROUTER_NO_NODE UINT32_MAX
+void router_to_node(struct client *c, const struct command *command, uint32_t node,
+                    struct buf *from);
 
 /* Why nothing can be sent: no node has any slot. *ret_name: the one to blame, or NULL. */
 enum failure router_no_node(const struct worker *w, const char **ret_name);

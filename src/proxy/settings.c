@@ -12,6 +12,7 @@ struct proxy_settings proxy_settings_default(void)
         .request_timeout = 100 * NSEC_MS,
         .fanout_timeout = 1 * NSEC_S, /* a node goes through some million keys in that time */
         .stall_timeout = 250 * NSEC_MS,
+        .feed_timeout = 2 * NSEC_S,
         .drain_timeout = 5 * NSEC_S,
         .client_idle_timeout = 0,
         .client_stall_timeout = 5 * NSEC_S,
@@ -27,6 +28,9 @@ struct proxy_settings proxy_settings_default(void)
         .client_pending_max = 1024,
         .roll_calls_max = 4, /* each may gather a line for every client */
         .client_output_max = UINT64_C(256) << 20,
+        .client_pubsub_output_max = UINT64_C(32) << 20, /* as redis-server */
+        .client_subscriptions_max = 100000,
+        .subscriptions_max = 1000000, /* some 300 MB, with short names and one feed each */
         .memory_max = UINT64_C(1) << 30,
         .value_max = UINT64_C(512) << 20, /* proto-max-bulk-len of redis-server */
         .elements_max = 1000000,
@@ -35,6 +39,9 @@ struct proxy_settings proxy_settings_default(void)
         .bulk_above = 64 * 1024,
         .bulk_max = 2, /* one keeps small requests fastest, two keep a node busy between values */
         .client_min_rate = 1024 * 1024,
+        .private_max = 1024,
+        .transaction_commands_max = 10000, /* some 10 ms of a worker's time at EXEC */
+        .transaction_bytes_max = UINT64_C(16) << 20,
         .node_requests_max = 16384,
         .node_bytes_max = UINT64_C(256) << 20,
     };

@@ -24,6 +24,7 @@ struct proxy_settings {
     uint64_t request_timeout;          /* from a request's last byte to its reply's first */
     uint64_t fanout_timeout;           /* the same of what all nodes are asked, or gone through */
     uint64_t stall_timeout;            /* without a byte inside a reply */
+    uint64_t feed_timeout;             /* without a byte from a feed: it is asked, then closed */
     uint64_t drain_timeout;            /* after SIGTERM */
     uint64_t client_idle_timeout;      /* without a byte from a client; 0: never */
     uint64_t client_stall_timeout;     /* a client that takes no byte of what it is owed */
@@ -36,23 +37,30 @@ struct proxy_settings {
     uint64_t tag_ttl;                  /* of a tag's generation, since it was last handed out */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
-    uint32_t clients_max;        /* whole process */
-    uint32_t client_pending_max; /* requests of one client under way; then it is not read */
-    uint32_t roll_calls_max;     /* CLIENT LIST, KILL, PAUSE that a worker has under way */
-    uint64_t client_output_max;  /* bytes owed to one client; above, it is closed */
-    uint64_t memory_max;         /* whole process: bytes in buffers */
-    uint64_t value_max;          /* one bulk string */
-    uint32_t elements_max;       /* of one message */
-    uint64_t split_request_max;  /* bytes of a request that has to be gathered before it is sent:
-                                    one that is split, or whose key does not come first */
-    uint64_t fanout_reply_max;   /* bytes that all nodes together may answer to one request */
-    uint64_t bulk_above;         /* bytes; a longer request or reply takes a bulk upstream */
-    uint32_t bulk_max;           /* bulk upstreams per worker, node and RESP version */
-    uint64_t client_min_rate;    /* bytes/s; who is slower loses the bulk upstream that others wait
-                                    for; 0: nobody does */
-    uint32_t node_requests_max;  /* whole process: in flight to one node */
-    struct policy policy;        /* per prefix of keys */
-    uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
+    uint32_t clients_max;              /* whole process */
+    uint32_t client_pending_max;       /* requests of one client under way; then it is not read */
+    uint32_t roll_calls_max;           /* CLIENT LIST, KILL, PAUSE that a worker has under way */
+    uint64_t client_output_max;        /* bytes owed to one client; above, it is closed */
+    uint64_t client_pubsub_output_max; /* the same of one that gets messages it subscribed to */
+    uint32_t client_subscriptions_max; /* of one client */
+    uint32_t subscriptions_max;        /* whole process */
+    uint64_t memory_max;               /* whole process: bytes in buffers */
+    uint64_t value_max;                /* one bulk string */
+    uint32_t elements_max;             /* of one message */
+    uint64_t split_request_max; /* bytes of a request that has to be gathered before it is sent:
+                                   one that is split, or whose key does not come first */
+    uint64_t fanout_reply_max;  /* bytes that all nodes together may answer to one request */
+    uint64_t bulk_above;        /* bytes; a longer request or reply takes a bulk upstream */
+    uint32_t bulk_max;          /* bulk upstreams per worker, node and RESP version */
+    uint64_t client_min_rate;   /* bytes/s; who is slower loses the bulk upstream that others wait
+                                   for; 0: nobody does */
+    struct policy policy;       /* per prefix of keys */
+    uint32_t private_max;       /* whole process: private upstreams to one node */
+    uint32_t transaction_commands_max; /* queued behind one MULTI; keys one client watches, or
+                                          waits for */
+    uint64_t transaction_bytes_max;    /* queued behind one MULTI */
+    uint32_t node_requests_max;        /* whole process: in flight to one node */
+    uint64_t node_bytes_max;           /* whole process: of requests in flight to one node */
 };
 
 /* The defaults of docs/operations.md. */

@@ -12,6 +12,7 @@
 #include "proxy/greeting.h"
 #include "proxy/lanes.h"
 #include "proxy/node_error.h"
+#include "proxy/private.h"
 #include "proxy/reply_stream.h"
 #include "proxy/settle.h"
 #include "proxy/upload.h"
@@ -27,7 +28,8 @@ enum {
      * a slow one would have answered something. */
     SILENT_DEADLINES = 5,
     BACKOFF_DOUBLINGS_MAX = 16,
-    GREETING_MAX = 1024, /* bytes; without a server's modules */
+    GREETING_MAX = 1024,  /* bytes; without a server's modules */
+    SWALLOWED_MAX = 1024, /* bytes of a reply that is not told, so that its error can be counted */
 };
 
 static const char *const STATE_NAMES[] = {
@@ -134,6 +136,8 @@ void upstream_give_up(struct part *p)
 {
     if (p->upstream->state == UPSTREAM_READY) /* else it is not sent, and will not be */
         settle_later(p->upstream, p);
+    if (p->upstream->private)
+        private_doom(p->upstream);
 }
 
 static void tell_trouble(struct upstream *u, enum trouble what, const char *why)
@@ -191,6 +195,8 @@ uint64_t upstream_expire(struct upstream *u)
     }
     if (missed)
         tell_trouble(u, TROUBLE_MISSED, "");
+    if (missed && u->private)
+        private_doom(u);
     return next;
 }
 
@@ -204,6 +210,8 @@ static void send_waiting(struct upstream *u)
             continue;
         }
         buf_move_all(&u->conn.out, &p->bytes);
+        if (p->blocks)
+            private_waits(p);
         enqueue_sent(u, p);
     }
 }
@@ -248,6 +256,8 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     if (was_ready && u->frame.len > 0)
         list_first(&u->sent, struct part, queue)->copy_len = 0;
     drop_connection(u);
+    if (u->private)
+        private_doom(u);
     /* One that keeps being closed soon after it was ready is not tried in a tight loop. */
     if (!was_ready || worker_now(w) - u->ready_since < w->settings->backoff_min)
         blame = true;
@@ -344,6 +354,8 @@ static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
     send_waiting(u);
     if (u->bulk)
         lanes_changed(u->node);
+    else if (u->private)
+        private_answered(u);
     w->retry_due = true;
 }
 
@@ -361,6 +373,8 @@ static void step_silence(struct upstream *u)
         return;
     }
     bool inside_reply = u->frame.len > 0;
+    if (!inside_reply && list_first(&u->sent, struct part, queue)->blocks)
+        return; /* that is what it is for; set again inside its reply */
     uint64_t allowed =
         inside_reply || u->upload ? s->stall_timeout : SILENT_DEADLINES * s->request_timeout;
     const struct part *first = list_first(&u->sent, struct part, queue);
@@ -398,7 +412,7 @@ static void on_time(struct timer *t)
     case UPSTREAM_BACKOFF:
         /* Of bulk ones only those that somebody waits for. What the others know of the node will be
          * out of date when they are needed. */
-        if (u->node->out || (u->bulk && !lanes_is_wanted(u))) {
+        if (u->node->out || u->private || (u->bulk && !lanes_is_wanted(u))) {
             u->failures = 0;
             upstream_enter(u, UPSTREAM_IDLE);
         } else {
@@ -439,6 +453,8 @@ static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
         part_fail(u->worker, p, FAILURE_REPLY_LIMIT);
     bool wanted = p && p->request && (!p->request->muted || p->request->gather);
     if (p && !wanted && u->state == UPSTREAM_READY)
+        u->dropping = true;
+    if (p && p->swallow > 0 && u->in.len + len > SWALLOWED_MAX)
         u->dropping = true;
     /* What has to be gathered though it is long takes no more than its share. */
     if (u->in.len + len > u->worker->settings->bulk_above && !lanes_has_room(u->worker, len))
@@ -496,6 +512,19 @@ static void take_reply_behind(struct upstream *u, struct part *p, const uint8_t 
     part_leave(w, p);
     if (u->bulk)
         lanes_changed(u->node);
+    else if (u->private)
+        private_answered(u);
+}
+
+/* It is none that anybody waits for: the answer comes behind it. */
+static void swallow_reply(struct upstream *u, struct part *p, const uint8_t *tail, size_t len,
+                          uint8_t type)
+{
+    p->swallow--;
+    if (type == '-' && node_error_count(&u->worker->metrics, &u->in, tail, len))
+        tell_trouble(u, TROUBLE_UNREADY, "");
+    buf_clear(&u->in, &u->worker->chunks);
+    u->dropping = u->out_of_memory = false;
 }
 
 /* A complete reply: what is in u->in and then `tail`. */
@@ -508,6 +537,10 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint
         return;
     }
     bool was_upload = p == u->upload;
+    if (p->swallow > 0) {
+        swallow_reply(u, p, tail, len, type);
+        return;
+    }
     list_remove(&p->queue);
     settle_now(u, p);
     bool failed = u->out_of_memory;
@@ -533,6 +566,8 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint
         lanes_abandon(u); /* answered before its end: what still comes of it has nowhere to go */
     } else if (u->bulk) {
         lanes_changed(u->node);
+    } else if (u->private) {
+        private_answered(u);
     }
 }
 
@@ -555,7 +590,8 @@ bool upstream_client_is_slow(struct upstream *u)
 /* The first byte of a reply has come: the part has met its deadline. */
 static void begin_reply(struct upstream *u)
 {
-    if (u->state == UPSTREAM_READY && u->undecided == u->sent.next)
+    if (u->state == UPSTREAM_READY && u->undecided == u->sent.next &&
+        list_first(&u->sent, struct part, queue)->swallow == 0)
         u->undecided = u->undecided->next;
 }
 
@@ -594,7 +630,9 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
             begin_reply(u);
         if (result == FRAME_MORE) {
             /* Gathered or dropped, it is as long: others must not wait behind it. */
-            if (!u->bulk && u->state == UPSTREAM_READY &&
+            if (u->private && !timer_is_set(&u->timer)) /* it blocked till now */
+                timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
+            if (!u->bulk && !u->private && u->state == UPSTREAM_READY &&
                 u->frame.body_left > u->worker->settings->bulk_above)
                 lanes_promote(u);
             if (reply_stream_wants(u))

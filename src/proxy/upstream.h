@@ -61,6 +61,8 @@ struct upstream {
     uint8_t state;               /* enum upstream_state; only upstream_enter() writes it */
     uint8_t proto;               /* 2 or 3 */
     bool bulk;                   /* in its node's pool */
+    uint8_t private;             /* enum private_state; 0: it is none */
+    bool watches;                /* … on which keys may be watched that nobody cares about */
     bool hung_up;                /* the node closed its side: read to the end */
     bool at_end;                 /* … and that was the end: what it has not done it never will */
     bool dropping;      /* the incomplete reply is not kept: nobody wants it, or no memory */
@@ -72,7 +74,8 @@ struct upstream {
     struct part *upload;       /* whose client still sends it; the last in `sent`; NULL: none */
     uint64_t window_began;     /* ns: since when what its client moves is counted … */
     uint64_t window_bytes;     /* … to see if it is too slow; see limits.client_min_rate */
-    struct list pool;          /* in node.bulk */
+    struct client *owner;      /* of a private one: whose it is for now; NULL: nobody's */
+    struct list pool;          /* in node.bulk, or one of node's lists of private ones */
 };
 
 struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t proto);

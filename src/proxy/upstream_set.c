@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/lanes.h"
+#include "proxy/private.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -30,6 +31,8 @@ static void close_upstreams(struct upstream_node *n, bool but_streams)
     for (enum lane lane = 0; lane < LANE_COUNT; lane++)
         if (n->shared[lane] && !(but_streams && n->shared[lane]->streaming))
             upstream_close(take_ptr(n->shared[lane]));
+    if (n->feed)
+        feed_close(n->feed);
 }
 
 static void node_close(struct worker *w, struct upstream_node *n)
@@ -63,7 +66,10 @@ static struct upstream_node *node_new(struct worker *w, const struct view_node *
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
         list_init(&n->bulk[lane]);
         list_init(&n->line[lane]);
+        list_init(&n->idle[lane]);
     }
+    list_init(&n->busy);
+    list_init(&n->doomed);
     list_init(&n->held);
     list_init(&n->changed_link);
     source_init(&n->source, NULL);
@@ -154,6 +160,7 @@ uint64_t upstream_set_expire(struct upstream_set *s)
             list_for_each (link, &n->bulk[lane])
                 next = nsec_min(next, upstream_expire(list_item(link, struct upstream, pool)));
         }
+        next = nsec_min(next, private_expire(n));
         next = nsec_min(next, lanes_expire(n));
     }
     return next;

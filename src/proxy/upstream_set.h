@@ -26,13 +26,18 @@ struct upstream_node {
     bool out;            /* ejected: nothing is sent to it */
     bool refused;        /* nobody was there, and the control plane was told: it will be out soon */
     struct upstream *shared[LANE_COUNT]; /* owned; NULL: not needed yet */
+    struct feed *feed;                   /* owned; NULL: nobody subscribes to anything there */
     struct list bulk[LANE_COUNT];        /* owned upstreams, by upstream.pool */
     uint32_t bulk_count[LANE_COUNT];
     struct list line[LANE_COUNT]; /* parts that wait for a bulk upstream, by deadline */
     struct list held;             /* parts that wait for their client; see lanes.c */
-    struct list changed_link;     /* in worker.changed_nodes */
-    uint32_t requests;            /* parts that have entered and not left, tombstones included */
-    uint64_t bytes;               /* of those */
+    struct list idle[LANE_COUNT]; /* owned private upstreams, by upstream.pool: nobody's … */
+    struct list busy, doomed;     /* … in use, and to be closed: private.h */
+    uint32_t private_count, idle_count; /* all of them; the idle ones */
+    uint64_t private_moves;             /* between those lists */
+    struct list changed_link;           /* in worker.changed_nodes */
+    uint32_t requests; /* parts that have entered and not left, tombstones included */
+    uint64_t bytes;    /* of those */
     struct grave grave;
     struct source source; /* only to be buried */
 };

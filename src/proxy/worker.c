@@ -6,6 +6,7 @@
 #include "os/process.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
+#include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -153,9 +154,12 @@ static void deliver_view(struct message *m, void *receiver)
                   w->index, v->view->version, strerror(-err));
     } else {
         tell_written(w);
-        view_unref(w->view);
+        struct view *old = w->view;
         w->view = view_ref(v->view);
+        pubsub_adopt(&w->pubsub, old);
+        view_unref(old);
         w->retry_due = true;
+        session_view_changed(w);
     }
     if (v->adopted) {
         v->adopted->worker = w->index;
@@ -286,7 +290,8 @@ static void close_idle(struct worker *w)
         struct client *c = list_first(&w->idle, struct client, idle_link);
         if (c->last_active + w->settings->client_idle_timeout > worker_now(w))
             return;
-        if (c->pending > 0 || c->conn.out.len > 0) { /* it waits for us: not idle */
+        /* Who waits for us is not idle. */
+        if (c->pending > 0 || c->conn.out.len > 0 || subscriber_is_one(c)) {
             c->last_active = worker_now(w);
             list_remove(&c->idle_link);
             list_push_tail(&w->idle, &c->idle_link);
@@ -301,7 +306,7 @@ static void close_idle(struct worker *w)
 static uint64_t next_due(const struct worker *w)
 {
     /* A flush, which comes after lanes_run(), may have freed what somebody waits for. */
-    if (!list_empty(&w->reviewed) || !list_empty(&w->changed_nodes) ||
+    if (!list_empty(&w->reviewed) || !list_empty(&w->changed_nodes) || pubsub_is_due(&w->pubsub) ||
         (w->retry_due && !list_empty(&w->retries)))
         return worker_now(w);
     uint64_t due = w->next_deadline;
@@ -376,6 +381,7 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     if (w->retry_due)
         retry_run(w);
     lanes_run(w);
+    pubsub_run(&w->pubsub);
     return called;
 }
 
@@ -436,6 +442,7 @@ static void fill_limits(struct worker *w)
     w->node_bytes_max = s->node_bytes_max / w->count;
     if (w->node_requests_max == 0)
         w->node_requests_max = 1;
+    w->private_max = (s->private_max + w->count - 1) / w->count;
 }
 
 int worker_new(const struct worker_config *config, struct io *io, struct worker **ret_worker)
@@ -456,7 +463,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
         timer_make(&w->drain_timer, &w->loop.timers, on_drain_time) != 0 ||
         timer_make(&w->trim_timer, &w->loop.timers, on_trim_time) != 0 ||
         timer_make(&w->blocked_timer, &w->loop.timers, on_blocked_time) != 0 ||
-        timer_make(&w->pause_timer, &w->loop.timers, on_pause_time) != 0) {
+        timer_make(&w->pause_timer, &w->loop.timers, on_pause_time) != 0 ||
+        pubsub_init(&w->pubsub, w) != 0) {
         free(w->client_scratch);
         free(w->upstream_scratch);
         loop_fini(&w->loop);
@@ -478,6 +486,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->idle);
     list_init(&w->blocked);
     list_init(&w->reviewed);
+    list_init(&w->sessions);
     list_init(&w->changed_nodes);
     list_init(&w->retries);
     list_init(&w->early);
@@ -506,6 +515,7 @@ struct worker *worker_free(struct worker *w)
     list_for_each_safe (link, &w->clients)
         client_close(list_item(link, struct client, link));
     upstream_set_fini(&w->upstreams);
+    pubsub_fini(&w->pubsub);
     retry_drop(w);
     written_free(w->written);
     for (unsigned i = 0; i < w->listener_count; i++)
@@ -543,8 +553,14 @@ struct worker_debt worker_debt(const struct worker *w)
                             .requests = w->requests_pool.in_use,
                             .parts = w->parts_pool.in_use,
                             .chunk_bytes = chunk_pool_bytes(&w->chunks),
-                            .reserved = w->reserved};
-    for (uint32_t i = 0; i < w->upstreams.count; i++)
+                            .reserved = w->reserved,
+                            .topics = w->pubsub.topics.count};
+    for (uint32_t i = 0; i < w->upstreams.count; i++) {
         d.upstream_queue += w->upstreams.nodes[i]->requests;
+        list_for_each (link, &w->upstreams.nodes[i]->busy)
+            d.owned_upstreams += list_item(link, struct upstream, pool)->owner != NULL;
+    }
+    list_for_each (link, &w->sessions)
+        d.sessions++;
     return d;
 }

@@ -58,6 +58,8 @@ const struct metrics *worker_metrics(const struct worker *w);
 /* What must be 0 or empty once all clients have gone and all replies have come (sim and tests). */
 struct worker_debt {
     size_t clients, requests, parts, chunk_bytes, upstream_queue;
+    size_t sessions, owned_upstreams;
     uint64_t reserved; /* bytes, for replies on their way */
+    size_t topics;     /* that somebody subscribed to */
 };
 struct worker_debt worker_debt(const struct worker *w);

@@ -10,6 +10,7 @@
 #include "proxy/client.h"
 #include "proxy/client_pause.h"
 #include "proxy/pace.h"
+#include "proxy/pubsub.h"
 #include "proxy/size_table.h"
 #include "proxy/upstream_set.h"
 #include "proxy/worker.h"
@@ -53,6 +54,7 @@ struct worker {
     bool retry_due;          /* something that they wait for may have come */
     uint32_t retry_round;    /* counts retry_run() */
     struct upstream_set upstreams;
+    struct pubsub pubsub;
     struct size_table sizes;
     uint64_t reserved; /* bytes that large replies on their way may have to be kept in */
 
@@ -61,6 +63,7 @@ struct worker {
 
     struct list clients;
     struct list idle;          /* clients, by last_active; only if there is an idle time-out */
+    struct list sessions;      /* by session.link: what a new view may concern */
     struct list reviewed;      /* clients, by review_link: see lanes.h */
     struct list changed_nodes; /* nodes, by changed_link: see lanes.h */
     struct list blocked;       /* clients that take no bytes, by blocked_since */
@@ -69,7 +72,8 @@ struct worker {
     uint64_t gathered_at; /* ns: when the first of the dirty clients has gathered long enough */
     struct pace pace;     /* whether to rest before the next poll */
     uint64_t last_client_id;
-    uint64_t started; /* ns */
+    uint64_t last_unblock; /* number of the last CLIENT UNBLOCK: see blocking.c */
+    uint64_t started;      /* ns */
 
     /* Scratch for one request or one read at a time. */
     uint8_t *client_scratch;
@@ -87,6 +91,7 @@ struct worker {
     struct io_socket_options client_options, node_options;
     uint32_t node_requests_max; /* this worker's share */
     uint64_t node_bytes_max;    /* this worker's share */
+    uint32_t private_max;       /* this worker's share */
 
     struct timer trim_timer;    /* gives back spare memory, once a second while there is any */
     struct timer blocked_timer; /* client_wake_blocked() */

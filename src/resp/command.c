@@ -9,6 +9,7 @@
 #include "resp/command.h"
 
 #include "base/must.h"
+#include "base/nsec.h"
 #include "resp/command_slots.h"
 
 #include <endian.h>
@@ -20,6 +21,7 @@ enum {
     NAME_MAX_LEN = 31, /* the longest name, with room: see struct padded */
     WORD_MAX = 15,     /* the longest option word (STOREDIST), with room */
     NUMBER_MAX = 20,   /* characters of INT64_MIN */
+    SECONDS_MAX = 64,  /* characters of a time-out that makes sense */
 
     KEYS_ROOM_LEAST = 16,
     KEYS_ROOM_KEPT = 1024, /* 8 KiB: more keys than a usual MGET has */
@@ -33,9 +35,8 @@ enum {
 #define REASON_NONE      NULL
 #define REASON_CONTAINER "has no such subcommand"
 #define REASON_HELP      "is not offered by a proxy"
-#define REASON_BLOCKS    "blocks, and would hold up every other client of this upstream"
+#define REASON_BLOCKS    "blocks, and is not about keys of one node"
 #define REASON_STATE     "changes a connection's state, and the connections to the nodes are shared"
-#define REASON_PUBSUB    "belongs to publish and subscribe, which is not offered"
 #define REASON_PUSHES    "needs messages pushed by the nodes, which are not offered"
 #define REASON_CLIENTS   "concerns other clients, which one client may not touch"
 #define REASON_ALL_NODES "concerns all nodes, and a request goes to one"
@@ -493,16 +494,16 @@ static int keys_georadius(const struct args *a, struct command_keys_found *k)
     return take_pair(k, 1, store);
 }
 
-/* Where the keys of XREAD and XREADGROUP begin, and whether it would wait for entries. */
+/* Where the keys of XREAD and XREADGROUP begin, and the argument of BLOCK: left alone if there is
+ * none; of several the last one counts. */
 static int find_streams(const struct command *c, const struct args *a, size_t *ret_first,
-                        bool *ret_blocks)
+                        size_t *ret_block)
 {
     bool is_group = c->id == COMMAND_ID_XREADGROUP;
     for (size_t i = 1; i < a->count; i++) {
         size_t left = a->count - i - 1;
         if (word_is(a, i, "block") && left >= 1) {
-            *ret_blocks = true;
-            i++;
+            *ret_block = ++i;
         } else if (word_is(a, i, "count") && left >= 1) {
             i++;
         } else if (is_group && word_is(a, i, "claim") && left >= 1) {
@@ -519,21 +520,58 @@ static int find_streams(const struct command *c, const struct args *a, size_t *r
     return -EINVAL;
 }
 
-static int keys_streams(const struct command *c, const struct args *a, struct command_keys_found *k,
-                        const char **ret_refusal)
+static int keys_streams(const struct command *c, const struct args *a, struct command_keys_found *k)
 {
-    size_t first = 0;
-    bool blocks = false;
-    k->count = 0;
-    int err = find_streams(c, a, &first, &blocks);
-    if (err == 0)
-        err = take_run(k, first, first + (a->count - first) / 2 - 1, 1);
-    /* Refused even if malformed: a node is never to be asked to wait. */
-    if (!blocks || err == -ENOMEM)
-        return err;
-    *ret_refusal = c->id == COMMAND_ID_XREAD ? "sumcache: 'xread' with BLOCK " REASON_BLOCKS
-                                             : "sumcache: 'xreadgroup' with BLOCK " REASON_BLOCKS;
-    return -ENOTSUP;
+    size_t first = 0, block = 0;
+    int err = find_streams(c, a, &first, &block);
+    return err != 0 ? err : take_run(k, first, first + (a->count - first) / 2 - 1, 1);
+}
+
+/* As redis-server reads the time-outs of lists and sorted sets: a decimal number of seconds. */
+static uint64_t seconds(const struct args *a, size_t index)
+{
+    char text[SECONDS_MAX + 1];
+    size_t len = args_copy_head(a, index, text, SECONDS_MAX);
+    text[len] = '\0';
+    char *end;
+    double value = strtod(text, &end);
+    if (len == 0 || len == SECONDS_MAX || end != text + len || !(value >= 0) || value > INT64_MAX)
+        return 0;
+    return value == 0 || value > (double)INT64_MAX / NSEC_S ? NSEC_NEVER
+                                                            : (uint64_t)(value * NSEC_S);
+}
+
+static uint64_t milliseconds(const struct args *a, size_t index)
+{
+    int64_t value;
+    if (number(a, index, &value) != 0 || value < 0)
+        return 0;
+    return value == 0 || (uint64_t)value > INT64_MAX / NSEC_MS ? NSEC_NEVER
+                                                               : (uint64_t)value * NSEC_MS;
+}
+
+bool command_may_block(const struct command *c, struct args *a, uint64_t *ret_ns)
+{
+    size_t first = 0, block = 0;
+    if ((c->flags & COMMAND_BLOCKS) == 0)
+        return false;
+    switch ((enum command_keys)c->keys) {
+    case KEYS_RANGE: /* BLPOP key [key …] timeout, BLMOVE … timeout */
+        *ret_ns = seconds(a, a->count - 1);
+        return true;
+    case KEYS_NUM_AT_2: /* BLMPOP timeout numkeys … */
+        *ret_ns = seconds(a, 1);
+        return true;
+    case KEYS_STREAMS:
+        /* Even if malformed: a node must not let others wait whatever it makes of this. */
+        (void)find_streams(c, a, &first, &block);
+        if (block == 0)
+            return false;
+        *ret_ns = milliseconds(a, block);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static int keys_migrate(const struct args *a, struct command_keys_found *k)
@@ -594,7 +632,7 @@ int command_find_keys(const struct command *c, struct args *a, struct command_ke
     case KEYS_GEORADIUS:
         return keys_georadius(a, k);
     case KEYS_STREAMS:
-        return keys_streams(c, a, k, ret_refusal);
+        return keys_streams(c, a, k);
     case KEYS_MIGRATE:
         return keys_migrate(a, k);
     case KEYS_COPY:

@@ -19,6 +19,8 @@ enum command_way {
     COMMAND_ALL_NODES, /* made of what all nodes answer, or one after the other: all_nodes.h */
     COMMAND_TAGS,      /* of values with tags: proxy/tags.h */
     COMMAND_LOCAL,     /* answered by the proxy from memory */
+    COMMAND_SESSION,   /* about what its client is in the middle of: MULTI EXEC WATCH … */
+    COMMAND_PUBSUB,    /* publish and subscribe: proxy/subscriber.h */
     COMMAND_REFUSE,    /* never sent on; the row says why */
 };
 
@@ -124,6 +126,11 @@ bool command_is_blind(const struct command *c, struct args *a);
 
 enum command_gate command_gate(const struct command *c);
 
+/* May a node let it wait (BLPOP, XREAD with BLOCK)? *ret_ns: for so long; NSEC_NEVER: for ever; 0:
+ * its time makes no sense, so the node will answer at once. The arity of one that has
+ * COMMAND_BLOCKS must be right. */
+bool command_may_block(const struct command *c, struct args *a, uint64_t *ret_ns);
+
 bool command_arity_ok(const struct command *c, size_t arg_count);
 
 struct command_keys_found {
@@ -139,8 +146,7 @@ void command_keys_fini(struct command_keys_found *k);
 /*
  * Finds the keys of a request whose arity is right. 0 with k->count keys (0: it has none),
  * -EINVAL: its arguments make no sense, and the node will say why in its own words: send it to any;
- * -ENOTSUP: a form we refuse (SORT BY a pattern without a
- * hash tag; XREAD BLOCK; COPY to another database):
+ * -ENOTSUP: a form we refuse (SORT BY a pattern without a hash tag; COPY to another database):
  * *ret_refusal is the whole error text without "-ERR ", a constant. The keys are in `k` all the
  * same, for COMMAND GETKEYS. -ENOMEM. Nothing is said about k->count after -EINVAL and -ENOMEM.
  */

@@ -163,3 +163,31 @@ def test_migrate_goes_to_the_node_of_its_keys(ruled, nodes, start, key):
     many = [key(str(i)) for i in range(30)]
     assert error_of(ruled.ask("MIGRATE", "127.0.0.1", target.port, "", "0", "1000", "KEYS", *many)).startswith("CROSSSLOT ")
     assert error_of(ruled.ask("MIGRATE", "127.0.0.1", target.port, k, "0", "1000", "KEYS", k)).startswith("ERR When using MIGRATE KEYS")
+
+
+def test_what_is_denied_spoils_a_transaction(ruled, proxy):
+    aborted = "EXECABORT Transaction discarded because of previous errors."
+    for at, command in ((proxy, ["FLUSHALL"]), (ruled, ["STRLEN", "k"]), (ruled, ["ME", "LIST"]), (ruled, ["GET", "k"])):
+        with at.connect() as client:
+            assert client.ask("MULTI") == "OK"
+            assert client.ask("DEL", "k") == "QUEUED"
+            assert error_of(client.ask(*command)).startswith(("NOPERM ", "ERR unknown command"))
+            assert error_of(client.ask("EXEC")) == aborted
+
+
+def test_what_is_renamed_is_queued_by_its_new_name(ruled):
+    with ruled.connect() as client:
+        assert client.ask("MULTI") == "OK"
+        assert client.ask("MY-PUT", "{m}k", "v") == "QUEUED"
+        assert client.ask("ARE.YOU.THERE") == "QUEUED"
+        assert client.ask("FETCH.MANY", "{m}k", "{m}none") == "QUEUED"
+        assert client.ask("ME", "SETNAME", "x") == "QUEUED"
+        assert client.ask("EXEC") == ["OK", "PONG", [b"v", None], "OK"]
+
+
+def test_what_asks_all_nodes_is_not_offered_inside_multi(start, nodes):
+    with start.proxy(nodes).connect() as client:
+        for command in (["DBSIZE"], ["SCAN", "0"], ["KEYS", "*"], ["FLUSHALL"], ["RANDOMKEY"]):
+            assert client.ask("MULTI") == "OK"
+            assert error_of(client.ask(*command)) == f"ERR sumcache: '{command[0].lower()}' is not offered inside MULTI"
+            assert error_of(client.ask("EXEC")).startswith("EXECABORT ")

@@ -2,7 +2,7 @@
 """policy.rules: lives that are cut, values that are too long, keys that are denied."""
 import pytest
 
-from resp import encode
+from resp import encode, eventually
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -149,3 +149,54 @@ def test_a_node_that_refuses_is_counted(start):
     assert proxy.ask("SET", "shows:a", "v") == "OK"
     assert proxy.ask("TTL", "shows:a") == -1
     assert proxy.counter("policy_lives_uncut") == 2
+
+
+# ---- inside MULTI, and of commands that block ----
+
+def transaction(client, *commands):
+    """The answers to the commands, and that to EXEC."""
+    assert client.ask("MULTI") == "OK"
+    return [client.ask(*command) for command in commands], client.ask("EXEC")
+
+
+def test_a_transaction_brings_lives(client, proxy):
+    queued, done = transaction(client, ["SET", "shows:{t}a", "1"], ["HSET", "shows:{t}b", "f", "v"], ["PING"],
+                               ["MSET", "shows:{t}c", "1", "shows:{t}d", "2"], ["GET", "shows:{t}a"])
+    assert queued == ["QUEUED"] * 5 and done == ["OK", 1, "PONG", "OK", b"1"]
+    for name in "abcd":
+        assert HOUR - 5 <= client.ask("TTL", f"shows:{{t}}{name}") <= HOUR
+    assert proxy.counter("policy_lives_cut") == 4
+    # Behind a WATCH it goes another way to the node.
+    for _ in range(3):
+        assert client.ask("WATCH", "shows:{t}a") == "OK"
+        assert transaction(client, ["SET", "shows:{t}a", "1", "EX", str(2 * DAY)]) == (["QUEUED"], ["OK"])
+        assert DAY - 5 <= client.ask("TTL", "shows:{t}a") <= DAY
+    assert proxy.counter("policy_lives_cut") == 7
+    assert proxy.counter("upstreams_private") == 1
+
+
+@pytest.mark.parametrize("command, error", [
+    (["SET", "tmp:{t}k", "v"], "NOPERM sumcache: policy.rules denies keys of 'tmp:*'"),
+    (["SET", "tiny:{t}k", "longer than ten"], "ERR sumcache: value is longer than max_value of 'tiny:*' (policy.rules)"),
+    (["MSET", "other{t}", "1", "tiny:{t}k", "longer than ten"],
+     "ERR sumcache: value is longer than max_value of 'tiny:*' (policy.rules)"),
+], ids=["deny", "max_value", "of several"])
+def test_what_a_rule_refuses_spoils_the_transaction(client, proxy, command, error):
+    queued, done = transaction(client, ["SET", "other{t}", "v"], command)
+    assert queued[0] == "QUEUED" and str(queued[1]) == error
+    assert str(done) == "EXECABORT Transaction discarded because of previous errors."
+    assert client.ask("EXISTS", "other{t}") == 0
+
+
+def test_what_a_command_that_blocks_stores_gets_a_life(client, proxy):
+    with proxy.connect() as other:
+        client.send(encode("BLMOVE", "list{t}", "shows:{t}to", "LEFT", "RIGHT", "0"))
+        eventually(lambda: proxy.counter("clients_blocked") == 1)
+        other.ask("RPUSH", "list{t}", "v")
+        assert client.reply().value == b"v"
+        assert HOUR - 5 <= client.ask("TTL", "shows:{t}to") <= HOUR
+        client.send(encode("BLPOP", "tmp:{t}k", "0"))
+        assert str(client.reply().value) == "NOPERM sumcache: policy.rules denies keys of 'tmp:*'"
+    # The connection on which it waited is free for others.
+    assert client.ask("BLPOP", "list{t}", "0.01") is None
+    assert proxy.counter("upstreams_private") == 1

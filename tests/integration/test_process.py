@@ -90,8 +90,10 @@ ring: { hash_tags: on }
 timeouts: { connect: 1s, request: 100ms, stall: 250ms, drain: 5s, client_idle: 0, client_stall: 5s, tcp_keepalive: 60s,
             tcp_user: 10s, backoff_min: 50ms, backoff_max: 1s, gather: 50us, gather_replies: 100us }
 on_failure: { reads: miss, writes: error }
-limits: { clients: 10000, client_pending: 1024, client_output: 256mb, memory: 1gb, max_value: 512mb, max_elements: 1000000,
-          max_split_request: 64mb, bulk_above: 64kb, bulk_max: 2, client_min_rate: 1mb, node_requests: 16384, node_bytes: 256mb }
+limits: { clients: 10000, client_pending: 1024, client_output: 256mb, client_pubsub_output: 32mb,
+          client_subscriptions: 100000, subscriptions: 1000000, memory: 1gb, max_value: 512mb, max_elements: 1000000,
+          max_split_request: 64mb, bulk_above: 64kb, bulk_max: 2, client_min_rate: 1mb, node_requests: 16384, node_bytes: 256mb,
+          private: 1024, transaction_commands: 10000, transaction_bytes: 16mb }
 local: { nodes: 0, memory: 64mb }
 """)
     done = processes.run("--config", path, "--check-config")

@@ -120,11 +120,13 @@ static void test_muted_requests_fail_and_end_in_silence(void **state)
     begin(&t, &o);
     unsigned a = connect_to(&t, 0);
     const char *keys[2] = {story_key(&t, 0, 0), story_key(&t, 1, 0)};
+    char value[32];
+    story_value(keys[0], value);
     story_set(&t, a, keys[1], 300000);
     io_sim_freeze(t.s->world, io_sim_host_number(t.s->nodes[0]->io),
                   io_sim_now(t.s->world) + 150 * NSEC_MS);
-    story_print(&t, a, "CLIENT REPLY OFF\r\nGET %s\r\nGET %s\r\nMGET %s %s\r\nINCR %s\r\n", keys[0],
-                keys[1], keys[0], keys[1], keys[0]);
+    story_print(&t, a, "CLIENT REPLY OFF\r\nGET %s\r\nGET %s\r\nMGET %s %s\r\nSET %s %s\r\n",
+                keys[0], keys[1], keys[0], keys[1], keys[0], value);
     story_say(&t, a, "CLIENT REPLY ON\r\nPING\r\n");
     story_hear(&t, a, "+OK\r\n+PONG\r\n", 110 * NSEC_MS);
     story_run(&t, 200 * NSEC_MS);

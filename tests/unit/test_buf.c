@@ -517,10 +517,51 @@ static void what_grows_slowly_takes_little(void **state)
     chunk_pool_fini(&p);
 }
 
+static void test_share(void **state)
+{
+    (void)state;
+    struct chunk_pool p;
+    struct buf from, to[3];
+    uint8_t *bytes = malloc(3 * ROOM);
+    assert_non_null(bytes);
+    chunk_pool_init(&p, 4 * CHUNK_BYTES, 0);
+    buf_init(&from);
+    for (size_t i = 0; i < 3 * ROOM; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 251);
+    assert_int_equal(buf_append(&from, &p, bytes, 3 * ROOM), 0);
+    size_t held = chunk_pool_bytes(&p);
+    /* Many hold it, and it counts once. */
+    for (int i = 0; i < 3; i++) {
+        buf_init(&to[i]);
+        assert_int_equal(buf_append_shared(&to[i], &p, "x", i > 0), 0);
+        assert_int_equal(buf_share(&to[i], &from, &p, (size_t)i * ROOM), 0);
+        assert_int_equal(to[i].len, (size_t)(i > 0) + (3 - (size_t)i) * ROOM);
+    }
+    assert_int_equal(chunk_pool_bytes(&p), held + CHUNK_BYTES); /* the x's */
+    buf_clear(&from, &p);
+    for (int i = 0; i < 3; i++) {
+        size_t skip = (size_t)i * ROOM, at = i > 0;
+        uint8_t *out = malloc(to[i].len);
+        assert_non_null(out);
+        buf_copy_out(&to[i], at, out, to[i].len - at);
+        assert_memory_equal(out, bytes + skip, to[i].len - at);
+        free(out);
+    }
+    /* Nothing of nothing, and nothing behind the end. */
+    assert_int_equal(buf_share(&from, &from, &p, 0), 0);
+    assert_int_equal(buf_share(&from, &to[2], &p, to[2].len), 0);
+    assert_int_equal(from.len, 0);
+    for (int i = 0; i < 3; i++)
+        buf_clear(&to[i], &p);
+    free(bytes);
+    check_balanced(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_share),
         cmocka_unit_test(test_shared_chunk),
         cmocka_unit_test(test_appends_join),
         cmocka_unit_test(test_move_by_reference),

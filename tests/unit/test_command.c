@@ -5,7 +5,10 @@
  */
 #include "resp/command.h"
 
+#include "base/nsec.h"
+
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -116,9 +119,10 @@ static void rows_make_sense(void **state)
             assert_true(c->way == COMMAND_FORWARD || c->way == COMMAND_SPLIT ||
                         c->way == COMMAND_TAGS);
         }
-        /* Nothing that blocks goes to a node, but for what command_find_keys() denies by form. */
-        if (c->flags & COMMAND_BLOCKS)
-            assert_true(c->way == COMMAND_REFUSE || c->keys == KEYS_STREAMS);
+        /* Where command_may_block() knows to look for the time. */
+        if (c->flags & COMMAND_BLOCKS && c->way == COMMAND_FORWARD)
+            assert_true(c->keys == KEYS_RANGE || c->keys == KEYS_NUM_AT_2 ||
+                        c->keys == KEYS_STREAMS);
     }
 }
 
@@ -349,10 +353,10 @@ static void a_nul_ends_an_option_word(void **state)
         struct keys_case expected;
     } CASES[] = {
         {{STR("xread"), STR("block\0x"), STR("0"), STR("streams"), STR("a"), STR("$")},
-         {"block NUL", "4", -ENOTSUP, NULL}},
+         {"block NUL", "4", 0, NULL}},
         {{STR("xread"), STR("block\0 and so on for long"), STR("0"), STR("streams\0"), STR("a"),
           STR("$")},
-         {"long block NUL", "4", -ENOTSUP, NULL}},
+         {"long block NUL", "4", 0, NULL}},
         {{STR("sort"), STR("a"), STR("store\0x"), STR("d")}, {"store NUL", "1 3", 0, NULL}},
         {{STR("sort"), STR("a"), STR("by"), STR("x\0*")}, {"by NUL", "1", 0, NULL}},
         {{STR("sort"), STR("a"), STR("get"), STR("#\0x")}, {"get NUL", "1", 0, NULL}},
@@ -392,8 +396,6 @@ static void denials_read_well(void **state)
         {"sort a get o_* by w_*", "GET option of SORT denied in Cluster mode when keys formed by "
                                   "the pattern may be in different slots."},
         {"copy a b db 1", "Copying to another database is not allowed in cluster mode"},
-        {"xread block 0 streams a $", "sumcache: 'xread' with BLOCK blocks, and would hold up "
-                                      "every other client of this upstream"},
     };
     for (size_t i = 0; i < COUNT(CASES); i++) {
         struct str words[WORDS_MAX];
@@ -442,6 +444,50 @@ static void patterns_may_be_many(void **state)
     free(words);
 }
 
+static void what_blocks_says_for_how_long(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request;
+        uint64_t ns; /* UINT64_MAX - 1: it does not block */
+    } CASES[] = {
+        {"blpop a b 1.5", 1500 * NSEC_MS},
+        {"brpop a 0", NSEC_NEVER},
+        {"brpoplpush a b 0.001", NSEC_MS},
+        {"blmove a b left right 10", 10 * NSEC_S},
+        {"bzpopmin a 1e3", 1000 * NSEC_S},
+        {"bzpopmax a 1e300", 0},
+        {"blpop a 1e12", NSEC_NEVER},
+        {"blpop a -1", 0},
+        {"blpop a inf", 0},
+        {"blpop a nan", 0},
+        {"blpop a 1x", 0},
+        {"blpop a x", 0},
+        {"blmpop 2 1 a left", 2 * NSEC_S},
+        {"bzmpop 0 1 a min", NSEC_NEVER},
+        {"xread block 10 streams a $", 10 * NSEC_MS},
+        {"xread block 0 streams a $", NSEC_NEVER},
+        {"xread block 5 block 7 streams a $", 7 * NSEC_MS},
+        {"xread block -1 streams a $", 0},
+        {"xread block x streams a $", 0},
+        {"xread block 3 streams a", 3 * NSEC_MS},
+        {"xreadgroup group block block block 4 streams a >", 4 * NSEC_MS},
+        {"xreadgroup group block block streams a >", UINT64_MAX - 1},
+        {"xread count 1 streams block 0", UINT64_MAX - 1},
+        {"lpop a", UINT64_MAX - 1},
+    };
+    for (size_t i = 0; i < COUNT(CASES); i++) {
+        struct str words[WORDS_MAX];
+        struct request r;
+        uint64_t ns = UINT64_MAX - 1;
+        request_make(&r, words, split_words(CASES[i].request, words), 4096);
+        bool blocks = command_may_block(command_find(&r.args), &r.args, &ns);
+        if (ns != CASES[i].ns || blocks != (CASES[i].ns != UINT64_MAX - 1))
+            fail_msg("%s: %d, %" PRIu64, CASES[i].request, blocks, ns);
+        request_end(&r);
+    }
+}
+
 static void many_keys_give_their_room_back(void **state)
 {
     (void)state;
@@ -483,6 +529,7 @@ int main(void)
         cmocka_unit_test(a_nul_ends_an_option_word),
         cmocka_unit_test(denials_read_well),
         cmocka_unit_test(patterns_may_be_many),
+        cmocka_unit_test(what_blocks_says_for_how_long),
         cmocka_unit_test(many_keys_give_their_room_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
