@@ -13,8 +13,18 @@
 
 /* ---- whose keys they are ---- */
 
-/* Do the keys in w->keys belong to the session's node? That is theirs from now on if it had none.
- * 0, -EXDEV, or -ENOMEM. */
+/* Is this the session's node? It is from now on if it had none. 0 or -EXDEV. */
+static int bind_node(struct worker *w, struct session *s, uint32_t node)
+{
+    const char *name = w->upstreams.nodes[node]->name;
+    if (s->bound)
+        return strcmp(name, s->node) == 0 ? 0 : -EXDEV;
+    memcpy(s->node, name, sizeof(s->node));
+    s->bound = true;
+    return 0;
+}
+
+/* Do the keys in w->keys belong to the session's node? 0, -EXDEV, or -ENOMEM. */
 static int bind_keys(struct worker *w, struct session *s)
 {
     if (!w->view || !w->view->ring)
@@ -24,15 +34,22 @@ static int bind_keys(struct worker *w, struct session *s)
         if (!key.p && args_len(&w->args, w->keys.index[i]) > 0)
             return -ENOMEM;
         uint64_t hash = key_hash(key, w->settings->hash_tags);
-        if (!s->bound) {
-            const struct upstream_node *n = w->upstreams.nodes[maglev_lookup(w->view->ring, hash)];
-            memcpy(s->node, n->name, sizeof(s->node));
-            s->bound = true;
-        } else if (!session_is_owner(w, hash, s->node)) {
-            return -EXDEV;
-        }
+        int err = bind_node(w, s, maglev_lookup(w->view->ring, hash));
+        if (err)
+            return err;
     }
     return 0;
+}
+
+/* The same for the channel that the present request publishes to. */
+static int bind_channel(struct worker *w, struct session *s)
+{
+    struct str name = args_str(&w->args, 1);
+    if (!name.p && args_len(&w->args, 1) > 0)
+        return -ENOMEM;
+    if (!w->view || !w->view->ring)
+        return 0; /* EXEC will see */
+    return bind_node(w, s, pubsub_owner(&w->pubsub, key_hash(name, w->settings->hash_tags)));
 }
 
 static void refuse_crossing(struct client *c)
@@ -49,7 +66,9 @@ static void queue_keys(struct client *c, const struct command *command, struct b
     struct worker *w = c->worker;
     struct session *s = c->session;
     int err = 0;
-    if (command->way != COMMAND_LOCAL && command->keys != KEYS_NONE) {
+    if (command->way == COMMAND_PUBSUB) {
+        err = bind_channel(w, s);
+    } else if (command->way != COMMAND_LOCAL && command->keys != KEYS_NONE) {
         err = router_find_keys(c, command);
         router_forget_behind(w); /* it is noted anew at EXEC */
         if (err == -ECANCELED)
@@ -96,7 +115,10 @@ bool multi_takes(struct client *c, const struct command *command, struct buf *fr
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
         break;
-    default:
+    case COMMAND_PUBSUB: /* a confirmation is no element of an answer */
+        stays = command->id != COMMAND_ID_PUBLISH && command->id != COMMAND_ID_SPUBLISH;
+        break;
+    case COMMAND_ALL_NODES:
         stays = true;
         break;
     }
@@ -157,6 +179,7 @@ static void send_transaction(struct client *c, struct request *r, struct transac
     buf_move_all(&bytes, &w->behind);
     w->behind_count = 0;
     metric_add(&w->metrics.transactions, 1);
+    metric_add(&w->metrics.messages_published, t->published);
     if (t->count == t->sent_count) /* the node's reply is the answer */
         r->transaction = transaction_free(w, t);
     session_send(r, p, &bytes);

@@ -5,6 +5,7 @@
 #include "proxy/local.h"
 #include "proxy/router.h"
 #include "proxy/worker_internal.h"
+#include "ring/key_hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -71,7 +72,9 @@ int transaction_add(struct worker *w, struct transaction *t, const struct comman
     t->queue[t->count++] =
         (struct queued){.command = command, .len = (uint32_t)len, .local = local};
     t->sent_count += !local;
-    t->writes = t->writes || (!local && !(command->flags & COMMAND_READ));
+    bool publishes = command->way == COMMAND_PUBSUB;
+    t->published += publishes;
+    t->writes = t->writes || (!local && !publishes && !(command->flags & COMMAND_READ));
     return 0;
 }
 
@@ -121,11 +124,24 @@ static int reader_next(struct reader *rd, size_t len)
 
 /* ---- at EXEC ---- */
 
+/* Does the channel that the present request publishes to? */
+static enum failure check_channel(struct worker *w, const char *node_name)
+{
+    struct str name = args_str(&w->args, 1);
+    if (!name.p && args_len(&w->args, 1) > 0)
+        return FAILURE_MEMORY;
+    uint32_t owner = pubsub_owner(&w->pubsub, key_hash(name, w->settings->hash_tags));
+    bool same = node_name && strcmp(w->upstreams.nodes[owner]->name, node_name) == 0;
+    return same ? FAILURE_NONE : FAILURE_ABORTED;
+}
+
 /* The present request: do all its keys belong to `node_name`, and may it be sent? */
 static enum failure check_one(struct worker *w, const struct command *command,
                               const char *node_name)
 {
     const char *refusal = NULL;
+    if (command->way == COMMAND_PUBSUB)
+        return check_channel(w, node_name);
     if (command->keys == KEYS_NONE)
         return FAILURE_NONE;
     int err = command_find_keys(command, &w->args, &w->keys, &refusal);

@@ -24,6 +24,7 @@ struct transaction {
     struct queued *queue;   /* owned; all in their order */
     uint32_t count, room;
     uint32_t sent_count;
+    uint32_t published; /* of these, PUBLISH and SPUBLISH */
     bool writes;
 };
 

@@ -10,6 +10,7 @@ import pytest
 
 import cluster
 import resp
+from cluster import owner
 from processes import SLOWNESS
 from test_clients import node_modules, node_version  # noqa: F401 (a fixture)
 
@@ -133,6 +134,85 @@ def test_what_a_subscriber_of_resp2_may_not_do(hub, redis, key):
                 said.append(one.ask_raw(*args))
                 assert one.ask("PING") == [b"pong", b""]
         assert said[0] == said[1], args
+
+
+def aborted(answer):
+    return str(answer) == "EXECABORT Transaction discarded because of previous errors."
+
+
+@pytest.mark.parametrize("spread,hear,kind", [("PUBLISH", "SUBSCRIBE", b"message"), ("SPUBLISH", "SSUBSCRIBE", b"smessage")])
+def test_a_transaction_publishes_on_the_node_of_its_keys(hub, nodes, key, spread, hear, kind):
+    tag = "{" + key(0) + "}"
+    channel = f"{tag}news".encode()
+    before = sum(proxy.counter("messages_published") for proxy in hub)
+    with hub[0].connect() as listener, hub[1].connect() as teller:
+        subscribe(listener, hear, channel)
+        for watched in ([], ["WATCH"]):
+            if watched:
+                assert teller.ask("WATCH", f"{tag}a") == "OK"
+            assert teller.ask("MULTI") == "OK"
+            for command in (["SET", f"{tag}a", "1"], [spread, channel, "one"], ["PING"], [spread, channel, "two"]):
+                assert teller.ask(*command) == "QUEUED"
+            assert listener.is_quiet()
+            assert teller.ask("EXEC") == ["OK", 1, "PONG", 1]
+            assert [message(listener), message(listener)] == [[kind, channel, b"one"], [kind, channel, b"two"]]
+        assert sum(proxy.counter("messages_published") for proxy in hub) == before + 4
+        elsewhere = next(name for name in map(key, range(1, 100)) if owner(nodes, name) != owner(nodes, tag))
+        assert teller.ask("MULTI") == "OK"
+        assert teller.ask("SET", f"{tag}a", "2") == "QUEUED"
+        assert str(teller.ask(spread, elsewhere, "m")).startswith("CROSSSLOT ")
+        assert aborted(teller.ask("EXEC"))
+        # What publishes first says which node it is.
+        assert teller.ask("MULTI") == "OK"
+        assert teller.ask(spread, channel, "three") == "QUEUED"
+        assert str(teller.ask("SET", elsewhere, "1")).startswith("CROSSSLOT ")
+        assert aborted(teller.ask("EXEC"))
+        assert listener.is_quiet()
+
+
+@pytest.mark.parametrize("command", ["SUBSCRIBE c", "PSUBSCRIBE c", "SSUBSCRIBE c", "UNSUBSCRIBE", "PUNSUBSCRIBE",
+                                     "SUNSUBSCRIBE", "PUBSUB CHANNELS", "PUBSUB NUMSUB c", "PUBSUB NUMPAT"])
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_nobody_subscribes_inside_multi(hub, protocol, command):
+    """On one Redis the confirmation would be an element of EXEC's answer, and messages could come within that."""
+    with hub[0].connect(protocol=protocol) as client:
+        assert client.ask("MULTI") == "OK"
+        name = "|".join(command.lower().split()[:2]) if command.startswith("PUBSUB") else command.split()[0].lower()
+        assert str(client.ask(*command.split())) == f"ERR sumcache: '{name}' is not offered inside MULTI"
+        assert aborted(client.ask("EXEC"))
+        assert client.ask("PING") == "PONG"
+
+
+def test_a_subscriber_of_resp3_has_transactions(hub, key):
+    tag = "{" + key(0) + "}"
+    with hub[0].connect(protocol=3) as client:
+        subscribe(client, "SUBSCRIBE", f"{tag}news")
+        assert client.ask("MULTI") == "OK"
+        assert client.ask("PUBLISH", f"{tag}news", "m") == "QUEUED"
+        assert client.ask("GET", f"{tag}k") == "QUEUED"
+        client.send(resp.encode("EXEC"))
+        got = [client.reply().value for _ in range(2)]
+        assert [1, None] in got and [b"message", f"{tag}news".encode(), b"m"] in got
+        # RESET ends both.
+        assert client.ask("MULTI") == "OK"
+        assert client.ask("RESET") == "RESET"
+        assert str(client.ask("EXEC")) == "ERR EXEC without MULTI"
+        assert hub[1].ask("PUBLISH", f"{tag}news", "m") == 0
+        assert client.is_quiet()
+
+
+def test_who_waits_in_a_command_that_blocks_hears(hub, key):
+    """RESP3: a message comes to who waits for something else, and before that."""
+    tag = "{" + key(0) + "}"
+    with hub[0].connect(protocol=3) as client:
+        subscribe(client, "SUBSCRIBE", f"{tag}news")
+        client.send(resp.encode("BLPOP", f"{tag}list", "0") + resp.encode("PING"))
+        resp.eventually(lambda: hub[0].counter("clients_blocked") == 1)
+        assert hub[1].ask("PUBLISH", f"{tag}news", "m") == 1
+        assert message(client) == [b"message", f"{tag}news".encode(), b"m"]
+        assert hub[1].ask("RPUSH", f"{tag}list", "v") == 1
+        assert client.reply().value == [f"{tag}list".encode(), b"v"]
+        assert client.reply().value == "PONG"
 
 
 def test_resp3_may_do_anything(hub, key):
