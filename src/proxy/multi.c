@@ -118,6 +118,7 @@ bool multi_takes(struct client *c, const struct command *command, struct buf *fr
     case COMMAND_PUBSUB: /* a confirmation is no element of an answer */
         stays = command->id != COMMAND_ID_PUBLISH && command->id != COMMAND_ID_SPUBLISH;
         break;
+    case COMMAND_TAGS:
     case COMMAND_ALL_NODES:
         stays = true;
         break;

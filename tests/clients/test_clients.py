@@ -47,7 +47,7 @@ MODES = [
     ("connect-redis", "work"), ("connect-redis", "scan"), ("bullmq", "crossing"), ("bullmq", "queue"),
 ]
 # Modes of which the program says "refused". One that says "ok" fails here: delete its word.
-NOT_YET = ["multi", "pubsub", "blocking", "queue"]
+NOT_YET = []
 
 
 @pytest.fixture(scope="session")
