@@ -66,6 +66,7 @@ struct request {
     bool uploading;     /* its client is still sending it: not answered before its end */
     bool answered;      /* … though the answer is complete */
     uint8_t proto;      /* RESP version its reply is written in */
+    uint8_t lane;       /* by that and its client's database: upstream_set.h */
     uint8_t on_failure; /* enum on_failure of its client when it came */
 };
 
@@ -97,7 +98,7 @@ struct part {
     uint32_t behind;            /* replies to what was sent behind it that are to come: policy.h */
     struct buf *behind_bytes;   /* owned; of an upload: to be sent behind its end; NULL: nothing */
     uint8_t size;               /* enum part_size */
-    uint8_t proto;              /* RESP version of its reply */
+    uint8_t lane;               /* of its request */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
     bool held;                  /* in node.held: counts in client.held_parts */
     bool writes;                /* it changes what the node holds, or may */

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "proxy/all_nodes.h"
+#include "proxy/databases.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
@@ -195,7 +196,7 @@ enum failure router_no_node(const struct worker *w, const char **ret_name)
 
 /* The key of a write goes to a node that is not its home or will not keep it: the control plane is
  * told. False: out of memory. */
-static bool note_written(struct worker *w, struct str key, uint64_t hash)
+static bool note_written(struct worker *w, uint8_t database, struct str key, uint64_t hash)
 {
     const struct view_node *node = &w->view->nodes[maglev_lookup(w->view->ring, hash)];
     if (!w->control || !node->pulse)
@@ -204,11 +205,12 @@ static bool note_written(struct worker *w, struct str key, uint64_t hash)
         w->written = written_new(w->view->version);
     if (!w->written)
         return false;
-    written_add(w->written, maglev_slot(hash), node->pulse->node, key);
+    written_add(w->written, maglev_slot(hash), node->pulse->node, database, key);
     return true;
 }
 
-bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash)
+bool router_may_use(struct worker *w, uint8_t database, enum router_use use, struct str key,
+                    uint64_t hash)
 {
     uint8_t flags = view_flags(w->view, hash);
     if (flags == 0)
@@ -217,18 +219,21 @@ bool router_may_use(struct worker *w, enum router_use use, struct str key, uint6
         return !(flags & (VIEW_PARTING | VIEW_FENCED));
     if (flags & VIEW_FENCED && use != ROUTER_OVERWRITES)
         return false;
-    return note_written(w, key, hash);
+    return note_written(w, database, key, hash);
 }
 
 /* May a request be sent for a key whose slot has these flags (VIEW_…)? Notes what it writes. */
-static bool passes(struct worker *w, const struct command *command, uint8_t flags, struct str key,
+static bool passes(struct client *c, const struct command *command, uint8_t flags, struct str key,
                    uint64_t hash)
 {
+    struct worker *w = c->worker;
     if (command->flags & COMMAND_READ)
         return !(flags & (VIEW_PARTING | VIEW_FENCED));
     if (flags & VIEW_FENCED && !command_is_blind(command, &w->args))
         return false;
-    return note_written(w, key, hash);
+    uint8_t target = databases_target(c, command);
+    return note_written(w, c->database, key, hash) &&
+           (target == c->database || note_written(w, target, key, hash));
 }
 
 /* ---- one node ---- */
@@ -241,7 +246,7 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     struct client *c = r->client;
     struct worker *w = c->worker;
     struct upstream_node *n = w->upstreams.nodes[node];
-    struct upstream *u = upstream_node_shared(n, r->proto);
+    struct upstream *u = upstream_node_shared(n, r->lane);
     size_t len = w->args.frame_len + w->behind.len;
     bool reads = r->command->flags & COMMAND_READ;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
@@ -304,7 +309,7 @@ static void forward_by_key(struct client *c, const struct command *command, stru
     struct key_hashes hash = hash_key(w, key);
     maglev_prefetch(w->view->ring, hash.ring);
     uint8_t flags = view_flags(w->view, hash.ring);
-    if (flags && !passes(w, command, flags, key, hash.ring)) {
+    if (flags && !passes(c, command, flags, key, hash.ring)) {
         fail_at_once(c, command, FAILURE_MOVING);
         return;
     }
@@ -335,8 +340,9 @@ static uint32_t node_of(const struct worker *w, struct str key)
 /* Fills w->node_of_key for all keys. → how many different nodes (2 means: more than one), or
  * -ENOMEM; -EBUSY: some of them are moving. Of a read that can be split those go to GATHER_NOBODY.
  */
-static int find_nodes(struct worker *w, const struct command *command)
+static int find_nodes(struct client *c, const struct command *command)
 {
+    struct worker *w = c->worker;
     struct command_keys_found *k = &w->keys;
     if (k->count > w->node_of_key_room) {
         uint32_t *nodes = realloc(w->node_of_key, k->count * sizeof(*nodes));
@@ -353,7 +359,7 @@ static int find_nodes(struct worker *w, const struct command *command)
         uint64_t hash = key_hash(key, w->settings->hash_tags);
         uint8_t flags = view_flags(w->view, hash);
         w->node_of_key[i] = maglev_lookup(w->view->ring, hash);
-        if (flags && !passes(w, command, flags, key, hash)) {
+        if (flags && !passes(c, command, flags, key, hash)) {
             if (command->way != COMMAND_SPLIT || !(command->flags & COMMAND_READ))
                 return -EBUSY;
             w->node_of_key[i] = GATHER_NOBODY;
@@ -397,6 +403,8 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         refuse(c, "ERR %s", refusal);
         return;
     }
+    if (!err && !databases_admit(c, command))
+        return;
     if (err == -EINVAL || (!err && w->keys.count == 0)) {
         forward_to_node(c, command, node_for_keyless(w), from);
         return;
@@ -409,7 +417,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     if (!err && ruled && !rules_admit(c, command))
         return;
     w->keys.count += err ? 0 : w->keys.pinned; /* they decide about the node, as keys do */
-    int different = err ? err : find_nodes(w, command);
+    int different = err ? err : find_nodes(c, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
     } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
@@ -592,12 +600,12 @@ static void begin_upload(struct client *c, const struct command *command)
     if (f == FAILURE_NONE) {
         hash = hash_key(w, key);
         uint8_t flags = view_flags(w->view, hash.ring);
-        if (flags && !passes(w, command, flags, key, hash.ring))
+        if (flags && !passes(c, command, flags, key, hash.ring))
             f = FAILURE_MOVING;
     }
     if (f == FAILURE_NONE) {
         n = w->upstreams.nodes[maglev_lookup(w->view->ring, hash.ring)];
-        struct upstream *u = upstream_node_shared(n, r->proto);
+        struct upstream *u = upstream_node_shared(n, r->lane);
         /* What is only announced costs the node nothing yet; limits.bulk_max bounds the rest. */
         f = u ? upstream_admits(u, c->in.len) : FAILURE_MEMORY;
         if (sets_whole_value(command))

@@ -22,10 +22,11 @@ enum router_use {
     ROUTER_CHANGES,    /* looks at what is there */
     ROUTER_OVERWRITES, /* or removes it, whatever is there */
 };
-/* May that be sent for it now, to the owner of its slot in the present view? Notes what it writes,
- * for when slots move. There must be a ring. False: it is on its way to another node, or there is
- * no memory for the note. */
-bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash);
+/* May that be sent for a key of a database now, to the owner of its slot in the present view? Notes
+ * what it writes, for when slots move. There must be a ring. False: it is on its way to another
+ * node, or there is no memory for the note. */
+bool router_may_use(struct worker *w, uint8_t database, enum router_use use, struct str key,
+                    uint64_t hash);
 
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */

@@ -17,21 +17,24 @@ enum on_failure { ON_FAILURE_MISS, ON_FAILURE_ERROR };
 struct proxy_settings {
     struct str node_user, node_password; /* loans; empty: none */
     bool hash_tags;
+    uint32_t databases;    /* that clients may SELECT; at most DATABASES_MAX */
     enum on_failure reads; /* what a client gets when the node of a read has failed */
 
-    struct command_rules commands;     /* its owner calls command_rules_fini() */
-    uint64_t connect_timeout;          /* connect and greeting of an upstream */
-    uint64_t request_timeout;          /* from a request's last byte to its reply's first */
-    uint64_t fanout_timeout;           /* the same of what all nodes are asked, or gone through */
-    uint64_t stall_timeout;            /* without a byte inside a reply */
-    uint64_t drain_timeout;            /* after SIGTERM */
-    uint64_t client_idle_timeout;      /* without a byte from a client; 0: never */
-    uint64_t client_stall_timeout;     /* a client that takes no byte of what it is owed */
-    uint64_t tcp_keepalive;            /* 0: off */
-    uint64_t tcp_user_timeout;         /* 0: the kernel's */
-    uint64_t gather_window;            /* a worker's longest rest to gather requests; 0: none */
-    uint32_t gather_share;             /* and that is at most one share-th of what clients wait
-                                          anyway: see pace.h. Of no use to operators: no row */
+    struct command_rules commands;  /* its owner calls command_rules_fini() */
+    uint64_t connect_timeout;       /* connect and greeting of an upstream */
+    uint64_t request_timeout;       /* from a request's last byte to its reply's first */
+    uint64_t fanout_timeout;        /* the same of what all nodes are asked, or gone through */
+    uint64_t database_idle_timeout; /* an upstream of another database than the first that carries
+                                       nothing is closed after that */
+    uint64_t stall_timeout;         /* without a byte inside a reply */
+    uint64_t drain_timeout;         /* after SIGTERM */
+    uint64_t client_idle_timeout;   /* without a byte from a client; 0: never */
+    uint64_t client_stall_timeout;  /* a client that takes no byte of what it is owed */
+    uint64_t tcp_keepalive;         /* 0: off */
+    uint64_t tcp_user_timeout;      /* 0: the kernel's */
+    uint64_t gather_window;         /* a worker's longest rest to gather requests; 0: none */
+    uint32_t gather_share;          /* and that is at most one share-th of what clients wait
+                                       anyway: see pace.h. Of no use to operators: no row */
     uint64_t backoff_min, backoff_max; /* between two connects to one node */
     uint64_t tag_ttl;                  /* of a tag's generation, since it was last handed out */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
