@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Long: one table of all settings, and how each kind of them is read and shown. */
 #include "daemon/config_rows.h"
 
 #include "base/must.h"
@@ -86,8 +87,8 @@ const struct config_row CONFIG_ROWS[] = {
     {"timeouts", "gather_replies", CONFIG_DURATION, true, PROXY(gather_time), NSEC_US, 10 * NSEC_MS,
      NULL, "the first replies of a pipeline wait so long for the rest of them; 0: never"},
 
-    {"timeouts", "database_idle", CONFIG_DURATION, false, PROXY(database_idle_timeout), 10 * NSEC_MS,
-     24 * 60 * MINUTE, NULL,
+    {"timeouts", "database_idle", CONFIG_DURATION, false, PROXY(database_idle_timeout),
+     10 * NSEC_MS, 24 * 60 * MINUTE, NULL,
      "an upstream of another database than 0 that carries nothing for so long is closed"},
     {"timeouts", "tag", CONFIG_DURATION, false, PROXY(tag_ttl), NSEC_S, 365 * 24 * 60 * MINUTE,
      NULL, "a tag that was not asked for so long by SUMCACHE.SET or TAGS is forgotten"},
