@@ -111,7 +111,6 @@ static void write_job(struct reply_out *o, const struct job_info *j, uint64_t no
     reply_map(o, 15);
     write_figure(o, "id", (int64_t)j->id);
     write_text(o, "pattern", (struct str){j->pattern, (size_t)f[JOB_PATTERN_LEN]});
-    write_figure(o, "db", (int64_t)f[JOB_DATABASE]);
     write_text(o, "state", str_of(job_state_name((enum job_state)f[JOB_STATE])));
     write_figure(o, "nodes", (int64_t)f[JOB_NODES]);
     write_figure(o, "nodes_done", (int64_t)f[JOB_NODES_DONE]);
@@ -123,6 +122,7 @@ static void write_job(struct reply_out *o, const struct job_info *j, uint64_t no
     write_figure(o, "took_ms", (int64_t)(took / 1000000));
     write_figure(o, "eta_ms", job_info_eta_ms(j, now));
     write_figure(o, "rate", (int64_t)f[JOB_RATE]);
+    write_figure(o, "db", (int64_t)f[JOB_DATABASE]);
     write_text(o, "reason", str_of(j->why));
 }
 

@@ -146,6 +146,7 @@ def test_jobs_and_tags_work_in_the_clients_database(start, three):
         job = client.ask("SUMCACHE.UNLINK", "MATCH", "k*")
         eventually(lambda: dict(zip(*[iter(client.ask("SUMCACHE.JOBS", str(job))[0])] * 2))[b"state"] == b"done",
                    within=PATIENCE, what="the job is done")
+        assert dict(zip(*[iter(client.ask("SUMCACHE.JOBS", str(job))[0])] * 2))[b"db"] == 4
         assert client.ask("DBSIZE") == 0
         assert client.ask("SUMCACHE.SET", "page", "v", "TAGS", "1", "t") == "OK"
         assert client.ask("SUMCACHE.GET", "page") == b"v"
