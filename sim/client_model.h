@@ -46,10 +46,11 @@ struct client_session {
     uint64_t stop_for;      /* ns */
     uint8_t process;        /* of the proxy it is connected to, as the checker counts them */
     uint8_t proto;
-    uint8_t end;  /* enum client_model_end */
-    uint8_t stop; /* enum client_model_stop */
-    bool errors;  /* SUMCACHE.FAILURES error */
-    bool vague;   /* see check_command.vague */
+    uint8_t database; /* that it has selected */
+    uint8_t end;      /* enum client_model_end */
+    uint8_t stop;     /* enum client_model_stop */
+    bool errors;      /* SUMCACHE.FAILURES error */
+    bool vague;       /* see check_command.vague */
     bool readable, writable, piecewise, slow;
     bool last_words; /* what the end calls for is in `out` */
     bool shut, may_be_closed;

@@ -60,7 +60,8 @@ void job_draws_run(struct job_draws *d)
     uint64_t rate = rng_below(io_sim_rng(d->world), 2) * 1000;
     uint64_t count = 1 + rng_below(io_sim_rng(d->world), 100);
     d->begun = stale_moment(d->checker);
-    int err = control_start_job(d->control, STR("*"), count, rate, 0, &d->id);
+    struct job_order order = {.pattern = STR("*"), .count = count, .rate = rate};
+    int err = control_start_job(d->control, &order, &d->id);
     if (err)
         checker_fail(d->checker, "a job cannot begin: %d", err);
 }

@@ -468,6 +468,20 @@ static void draw_proxies(struct sim_options *o, struct rng *r, unsigned proxies)
         draw_rivals(o, r);
 }
 
+/* Where memory is short a SELECT may be refused, and nobody knows where its client is. A job goes
+ * through one database. */
+static void draw_databases(struct sim_options *o, uint64_t seed)
+{
+    struct rng r = {seed ^ UINT64_C(0x6461746162617365)};
+    rng_next(&r);
+    if (o->starved || !one_in(&r, 5))
+        return;
+    o->proxy.databases = (uint32_t)between(&r, 2, 4);
+    o->control.databases = o->proxy.databases;
+    o->proxy.database_idle_timeout = between(&r, 10, 500) * NSEC_MS;
+    o->job_interval = 0;
+}
+
 void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies)
 {
     draw_all(o, seed);
@@ -486,4 +500,5 @@ void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies)
     if (o->has_control && !o->calm && one_in(&rng, 4))
         o->job_interval = between(&rng, 20, 400) * NSEC_MS;
     draw_all_nodes(o, seed);
+    draw_databases(o, seed);
 }

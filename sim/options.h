@@ -48,8 +48,10 @@ struct sim_options {
 
     /* Clients and workers. */
     uint16_t client_reset, client_clog, accept_fail, worker_pause;
-    uint64_t pause_max;    /* ns a worker may be kept from running */
-    uint64_t adopt_max;    /* ns a view may take to a worker */
+    uint64_t pause_max; /* ns a worker may be kept from running */
+    uint64_t adopt_max; /* ns a view may take to a worker */
+    /* The database of a key is its number modulo how many there are (proxy.databases), so that one
+     * name stands for one key, and whatever lands in another database is a mistake. */
     uint64_t job_interval; /* ns between two jobs that remove all keys; 0: there are none */
     uint16_t control_pause;
     uint64_t control_pause_max; /* ns the control plane may be kept from running */

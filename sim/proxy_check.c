@@ -13,8 +13,8 @@ enum {
     PRIVATE_IDLE_MAX = 16, /* that a worker keeps at one node: private.c */
 };
 
-/* Per RESP version a shared upstream, the bulk ones, and as many again that were shared ones;
- * private ones, of which few are kept that no client has; and a feed. */
+/* Per RESP version and database a shared upstream, the bulk ones, and as many again that were
+ * shared ones; private ones, of which few are kept that no client has; and a feed. */
 static void check_upstreams(struct sim_proxy *p, unsigned index)
 {
     uint64_t connects = io_sim_connects(p->world);
@@ -25,7 +25,8 @@ static void check_upstreams(struct sim_proxy *p, unsigned index)
     const struct proxy_settings *o = &p->options->proxy;
     unsigned share = (o->private_max + p->options->workers - 1) / p->options->workers;
     unsigned needed = 2 * (SIM_CLIENTS_MAX + 1) + PRIVATE_IDLE_MAX;
-    unsigned most = 2 * (1 + 2 * o->bulk_max) + (share < needed ? share : needed) + 1;
+    unsigned most =
+        2 * o->databases * (1 + 2 * o->bulk_max) + (share < needed ? share : needed) + 1;
     for (unsigned n = 0; n < p->options->nodes; n++) {
         struct addr addr = sources_node_addr(n);
         unsigned count = io_sim_connections_to(p->world, host, &addr);
@@ -65,8 +66,8 @@ static void check_debt(struct sim_proxy *p, unsigned index)
 /*
  * Nodes that are down are not knocked at too often. A lane may begin at once after a connection
  * that lived for backoff_min; else it waits for half of that at least. Each worker has two shared
- * lanes per node and the bulk ones, and new ones whenever a node comes back into the view. A bulk
- * one may also end because of a client, and be needed again.
+ * lanes per node and database, and the bulk ones, and new ones whenever a node comes back into the
+ * view. A bulk one may also end because of a client, and be needed again.
  */
 static void check_pace(struct sim_proxy *p, unsigned index)
 {
@@ -74,8 +75,9 @@ static void check_pace(struct sim_proxy *p, unsigned index)
     uint64_t per_lane = 2 + 2 * elapsed / (p->options->proxy.backoff_min / 2);
     const struct metrics *m = worker_metrics(p->workers[index]);
     uint64_t for_bulk = metric_get(&m->requests_bulk) + metric_get(&m->upstreams_promoted);
-    uint64_t lanes = 2 * (uint64_t)p->options->nodes;
-    uint64_t most = lanes * (per_lane + p->view_version) + for_bulk;
+    uint64_t lanes = 2 * (uint64_t)p->options->nodes * p->options->proxy.databases;
+    uint64_t rested = metric_get(&m->upstreams_idle_closed);
+    uint64_t most = lanes * (per_lane + p->view_version) + for_bulk + rested;
     uint64_t opened = metric_get(&m->upstreams_opened);
     if (opened > most)
         checker_fail(p->checker, "pace: worker %u began %" PRIu64 " connects in %" PRIu64 " ms",
@@ -85,7 +87,8 @@ static void check_pace(struct sim_proxy *p, unsigned index)
 /* What is still open is what pools may keep. */
 static void check_pools(struct sim_proxy *p, unsigned index)
 {
-    uint64_t most = 2 * (uint64_t)p->options->proxy.bulk_max * p->options->nodes;
+    const struct proxy_settings *s = &p->options->proxy;
+    uint64_t most = 2 * (uint64_t)s->bulk_max * s->databases * p->options->nodes;
     uint64_t open = metric_get(&worker_metrics(p->workers[index])->upstreams_bulk);
     if (open > most)
         checker_fail(p->checker, "pools: worker %u has %" PRIu64 " bulk upstreams", index, open);

@@ -40,6 +40,11 @@ static struct redis_value *key_at(struct call *x, uint32_t index, struct check_k
                      arg->len > 60 ? 60 : (int)arg->len, arg->p);
         return NULL;
     }
+    if (ret_key->number % m->options->proxy.databases != x->c->database) {
+        checker_fail(m->checker, "node %u got %s of %.*s in database %u", m->number, x->verb,
+                     (int)arg->len, arg->p, x->c->database);
+        return NULL;
+    }
     struct check_part *part =
         checker_executes(m->checker, m->number, x->verb, text, ret_key, x->writes, x->c->died_step);
     if (ret_key->tagged) {

@@ -213,6 +213,24 @@ static bool do_pttl(struct order *x)
 
 /* ---- keys ---- */
 
+static bool do_select(struct order *x)
+{
+    uint64_t database;
+    bool right = x->m->arg_count == 2 && take_digits(x->m, 1, &database) &&
+                 database < x->m->options->proxy.databases;
+    if (!right)
+        return wrong(x, "a database that there is not");
+    x->c->database = (uint8_t)database;
+    bytes_print(&x->c->out, "+OK\r\n");
+    return true;
+}
+
+/* In the database that the connection has selected? */
+static bool is_here(const struct order *x, const struct check_key *key)
+{
+    return key->number % x->m->options->proxy.databases == x->c->database;
+}
+
 static bool do_unlink(struct order *x)
 {
     struct redis_model *m = x->m;
@@ -231,6 +249,8 @@ static bool do_unlink(struct order *x)
             continue;
         if (!check_key_parse(m->args[i].p, m->args[i].len, &key))
             return wrong(x, "no key of ours");
+        if (!is_here(x, &key))
+            continue;
         checker_clears(m->checker, m->number, "unlink by the proxy", &key);
         struct redis_value *v = redis_model_value(m, &key);
         sum += v->exists;
@@ -295,12 +315,14 @@ static size_t name_at(const struct order *x, uint64_t slot, char *to, size_t siz
     static const char LETTERS[CLASSES] = {KEY_STRING, KEY_NUMBER, KEY_LOG, KEY_HASH};
     if (slot >= (uint64_t)CLASSES * CHECK_KEYS_MAX) {
         const struct redis_note *note = &x->m->notes[slot - (uint64_t)CLASSES * CHECK_KEYS_MAX];
-        return note_is_there(x, note) ? (size_t)snprintf(to, size, "%s", note->name) : 0;
+        return x->c->database == 0 && note_is_there(x, note)
+                   ? (size_t)snprintf(to, size, "%s", note->name)
+                   : 0;
     }
     struct check_key plain = {.class = LETTERS[slot / CHECK_KEYS_MAX],
                               .number = (uint16_t)(slot % CHECK_KEYS_MAX)};
     const struct redis_value *v = redis_model_value(x->m, &plain);
-    if (!v->exists)
+    if (!v->exists || !is_here(x, &plain))
         return 0;
     return check_key_print(v->named.class ? &v->named : &plain, to, size);
 }
@@ -409,17 +431,12 @@ static const struct {
     bool on_any; /* connection; the others only where it has called itself the proxy's */
     bool needs_data;
 } ORDERS[] = {
-    {"client", do_client, true, false},
-    {"info", do_info, true, false},
-    {"get", do_get, false, true},
-    {"set", do_set, false, true},
-    {"unlink", do_unlink, false, true},
-    {"scan", do_scan, true, true},
-    {"keys", do_keys, true, true},
-    {"dbsize", do_dbsize, true, true},
-    {"randomkey", do_randomkey, true, true},
-    {"flushall", do_flushall, true, true},
-    {"pttl", do_pttl, false, true},
+    {"client", do_client, true, false},    {"info", do_info, true, false},
+    {"select", do_select, true, false},    {"get", do_get, false, true},
+    {"set", do_set, false, true},          {"unlink", do_unlink, false, true},
+    {"scan", do_scan, true, true},         {"keys", do_keys, true, true},
+    {"dbsize", do_dbsize, true, true},     {"randomkey", do_randomkey, true, true},
+    {"flushall", do_flushall, true, true}, {"pttl", do_pttl, false, true},
     {"flushdb", do_flushall, true, true},
 };
 

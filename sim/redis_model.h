@@ -62,6 +62,7 @@ struct redis_connection {
     uint64_t sips_until; /* till then it reads little at a time */
     bool readable, dripping, close_when_sent, ended, tainted;
     uint8_t proto;
+    uint8_t database;   /* that it has selected */
     uint8_t sabotage;   /* enum redis_sabotage */
     struct bytes queue; /* requests behind MULTI … */
     unsigned queued;    /* … and how many */

@@ -47,19 +47,20 @@ static void on_crash(int signal_number)
 static void show_options(const struct sim_options *o, FILE *to)
 {
     const struct proxy_settings *p = &o->proxy;
-    fprintf(
-        to,
-        "hosts: %u proxies of %u workers, %u nodes, %u clients, the inspector. victims "
-        "%#x%s%s%s%s\n"
-        "request_timeout %.3f ms, stall_timeout %.3f ms, pending_max %u, hash_tags %d, reads %s\n"
-        "memory_max %" PRIu64 ", output_max %" PRIu64 ", node_requests_max %u, clients_max %u\n"
-        "bulk_above %" PRIu64 ", bulk_max %u, min_rate %" PRIu64 ", values up to %u\n",
-        o->proxies, o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
-        o->tight ? ", tight" : "", o->starved ? ", starved" : "", o->closes ? ", closes" : "",
-        (double)p->request_timeout / NSEC_MS, (double)p->stall_timeout / NSEC_MS,
-        p->client_pending_max, p->hash_tags, p->reads == ON_FAILURE_MISS ? "miss" : "error",
-        p->memory_max, p->client_output_max, p->node_requests_max, p->clients_max, p->bulk_above,
-        p->bulk_max, p->client_min_rate, o->value_max);
+    fprintf(to,
+            "hosts: %u proxies of %u workers, %u nodes, %u clients, the inspector. victims "
+            "%#x%s%s%s%s\n"
+            "request_timeout %.3f ms, stall_timeout %.3f ms, pending_max %u, hash_tags %d, "
+            "databases %u, reads %s\n"
+            "memory_max %" PRIu64 ", output_max %" PRIu64 ", node_requests_max %u, clients_max %u\n"
+            "bulk_above %" PRIu64 ", bulk_max %u, min_rate %" PRIu64 ", values up to %u\n",
+            o->proxies, o->workers, o->nodes, o->clients, o->victims, o->calm ? ", calm" : "",
+            o->tight ? ", tight" : "", o->starved ? ", starved" : "", o->closes ? ", closes" : "",
+            (double)p->request_timeout / NSEC_MS, (double)p->stall_timeout / NSEC_MS,
+            p->client_pending_max, p->hash_tags, p->databases,
+            p->reads == ON_FAILURE_MISS ? "miss" : "error", p->memory_max, p->client_output_max,
+            p->node_requests_max, p->clients_max, p->bulk_above, p->bulk_max, p->client_min_rate,
+            o->value_max);
     if (!o->has_control)
         return;
     const struct control_settings *c = &o->control;

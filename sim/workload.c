@@ -150,13 +150,20 @@ static size_t add_value(struct client_model *m, enum check_kind kind, const stru
 
 /* Which key. Where two sorts of clients cross, one goes up through the keys and one down, so that
  * each may come to wait for what the other holds. */
-static uint32_t draw_number(struct client_model *m, enum check_kind kind)
+static uint32_t draw_any(struct client_model *m, enum check_kind kind)
 {
     uint32_t keys = m->options->keys;
     if (!m->options->crossing || kind != CHECK_GET || below(m, 4) == 0)
         return below(m, keys);
     uint32_t at = m->s.generated % keys;
     return m->number % 2 ? at : keys - 1 - at;
+}
+
+/* One of its database: options.h. */
+static uint32_t draw_number(struct client_model *m, enum check_kind kind)
+{
+    uint32_t number = draw_any(m, kind), databases = m->options->proxy.databases;
+    return number - number % databases + m->s.database;
 }
 
 static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys)
@@ -202,6 +209,15 @@ static void add_keys(struct client_model *m, enum check_kind kind, uint32_t keys
 }
 
 /* ---- commands for the proxy itself ---- */
+
+static void add_select(struct client_model *m)
+{
+    char line[24];
+    uint32_t databases = m->options->proxy.databases;
+    m->s.database = databases > 1 ? (uint8_t)below(m, databases) : 0;
+    snprintf(line, sizeof(line), "SELECT %u", m->s.database);
+    add_words(m, CHECK_SELECT, 0, line);
+}
 
 static void add_large_echo(struct client_model *m)
 {
@@ -250,7 +266,7 @@ static void add_local(struct client_model *m)
         add_words(m, CHECK_CLIENT_ID, 0, "CLIENT ID");
         return;
     case 9:
-        add_words(m, CHECK_SELECT, 0, "SELECT 0");
+        add_select(m);
         return;
     case 10:
         snprintf(line, sizeof(line), "xyzzy%" PRId64 " s1 2", n);
@@ -280,7 +296,10 @@ static bool add_for_all(struct client_model *m)
                   {CHECK_NAME_SOME, "SCAN 0 COUNT 1000"},
                   {CHECK_NAME_ONE, "RANDOMKEY"}};
     if (m->options->flush_chance > 0 && chance(m, m->options->flush_chance)) {
-        add_words(m, CHECK_FLUSH, 0, FLUSHES[below(m, sizeof(FLUSHES) / sizeof(FLUSHES[0]))]);
+        uint32_t count = m->options->proxy.databases > 1
+                             ? 2
+                             : sizeof(FLUSHES) / sizeof(FLUSHES[0]); /* all of them */
+        add_words(m, CHECK_FLUSH, 0, FLUSHES[below(m, count)]);
         return true;
     }
     if (m->options->all_chance > 0 && chance(m, m->options->all_chance)) {
@@ -350,6 +369,10 @@ void workload_command(struct client_model *m)
         const char *text = EMPTY[below(m, sizeof(EMPTY) / sizeof(EMPTY[0]))];
         bytes_print(&m->s.out, "%s", text);
         m->s.queued += strlen(text);
+    }
+    if (m->options->proxy.databases > 1 && m->s.generated == 0) {
+        add_select(m);
+        return;
     }
     if (add_for_all(m))
         return;

@@ -67,6 +67,7 @@ KEY_SPECS = {
                   ("keyword", "STOREDIST", "range")],
     "STREAMS": [("keyword", "STREAMS", "range")],
     "MIGRATE": [("index", 3, "range"), ("keyword", "KEYS", "range")],
+    "MOVE": [("index", 1, "range")],
     "COPY": [("index", 1, "range"), ("index", 2, "range")],
 }
 

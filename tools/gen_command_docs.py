@@ -40,11 +40,11 @@ GROUPS = {
 REMARKS = {
     "SORT": "BY and GET: by patterns with a hash tag before their `*`, or without a `*`",
     "SORT_RO": "BY and GET: by patterns with a hash tag before their `*`, or without a `*`",
-    "COPY": "inside database 0",
     "XREAD": "BLOCK: as BLPOP",
     "XREADGROUP": "BLOCK: as BLPOP",
     "MIGRATE": "takes the time of a request, so `timeouts.request` bounds it",
-    "SELECT": "database 0",
+    "SELECT": "as many databases as the setting `databases` says",
+    **dict.fromkeys(("COPY", "MOVE"), "between databases: as `SELECT`"),
     **dict.fromkeys(("EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"), "without keys: always the same"),
 }
 

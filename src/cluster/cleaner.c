@@ -164,16 +164,16 @@ static bool wants_unlink(const struct control_node *n, uint32_t slot, const stru
 static uint64_t send_unlinks(struct control_node *n)
 {
     struct control *c = n->control;
-    struct unlink_batch b = {.node = n, .group = &n->cleaning};
+    struct unlink_batch b;
     uint64_t sent = 0;
-    buf_init(&b.keys);
+    unlink_begin(&b, n, &n->cleaning);
     for (uint32_t i = 0; i < MAGLEV_SLOTS && !b.failed; i++) {
         for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next) {
             if (!wants_unlink(n, i, e))
                 continue;
             e->clean = (uint16_t)n->number; /* taken back if it goes wrong */
             e->elsewhere = false;
-            unlink_add(&b, (struct str){e->key, e->len});
+            unlink_add(&b, e->database, (struct str){e->key, e->len});
             sent++;
         }
     }

@@ -38,6 +38,7 @@ struct control_settings control_settings_default(void)
         .journal_max = 64 * 1024 * 1024,
         .jobs_max = 8,
         .scripts_max = 16 * 1024 * 1024,
+        .databases = 1,
         .hash_tags = true,
     };
 }

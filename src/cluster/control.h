@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cluster/databases.h"
 #include "cluster/member.h"
 #include "cluster/scripts.h"
 #include "cluster/view.h"
@@ -48,6 +49,7 @@ struct control_settings {
     uint64_t journal_max;     /* bytes */
     uint32_t jobs_max;        /* that wait or run at a time; at most JOBS_MAX */
     uint64_t scripts_max;     /* bytes: of scripts and functions that are kept for nodes to come */
+    uint32_t databases;       /* of each node that clients may use; at most DATABASES_MAX */
     bool hash_tags;
     struct str user, password; /* of the nodes; loans */
 };
@@ -127,12 +129,11 @@ void control_tell_ghost(struct control *c, struct control_ghost *g);
 
 /* ---- jobs: job.h ---- */
 
-/* From any thread. A job that removes what `pattern` (at most JOB_PATTERN_MAX bytes) matches, by
- * SCANs of `count`, at each node at most `rate` keys a second (0: no such limit). `since_ms`: Unix
- * time. It is in the table when this returns. 0; -EAGAIN: jobs_max are waiting or running; -ENOMEM.
- */
-int control_start_job(struct control *c, struct str pattern, uint64_t count, uint64_t rate,
-                      uint64_t since_ms, uint64_t *ret_id) MUST_CHECK;
+struct job_order;
+/* From any thread. A job that removes what its pattern matches. It is in the table when this
+ * returns. 0; -EAGAIN: jobs_max are waiting or running; -ENOMEM. */
+int control_start_job(struct control *c, const struct job_order *order,
+                      uint64_t *ret_id) MUST_CHECK;
 /* From any thread. Soon it is CANCELLED, if it has not ended before. 0 or -ENOMEM. */
 int control_cancel_job(struct control *c, uint64_t id) MUST_CHECK;
 /* Any thread may read. */

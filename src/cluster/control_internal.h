@@ -107,6 +107,7 @@ struct control_node {
 
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
+    uint8_t sweep_database;
     bool sweeping;
     bool cannot_scan; /* the node refuses SCAN; told */
     bool swept;       /* all of it has been seen; its last UNLINKs are out */
@@ -268,13 +269,17 @@ void wiper_fini(struct control *c);
 struct unlink_batch {
     struct control_node *node;  /* its probe is ready */
     struct unlink_group *group; /* who waits for it */
-    struct buf keys;            /* encoded: "$3\r\nabc\r\n" … */
-    uint32_t count;
+    struct {
+        struct buf keys; /* encoded: "$3\r\nabc\r\n" … */
+        uint32_t count;
+    } of[DATABASES_MAX];
     uint64_t sent; /* keys */
     bool failed;   /* out of memory: not all were sent */
 };
-void unlink_add(struct unlink_batch *b, struct str key);
+void unlink_begin(struct unlink_batch *b, struct control_node *n, struct unlink_group *group);
+void unlink_add(struct unlink_batch *b, uint8_t database, struct str key);
 void unlink_send(struct unlink_batch *b); /* what is left in it */
+void unlink_drop(struct unlink_batch *b); /* the same: it is not sent */
 
 /* ---- jobs.c: what becomes of jobs as nodes go and come ---- */
 int jobs_init(struct jobs *jobs, const struct control_settings *settings) MUST_CHECK; /* -ENOMEM */

@@ -81,9 +81,12 @@ static void take_line(struct str line, uint64_t ret[FIGURE_COUNT])
         ret[FIGURE_VERSION] = parse_version(value);
     } else if (str_eq(name, STR("maxmemory_policy"))) {
         ret[FIGURE_POLICY] = parse_policy(value);
-    } else if (str_eq(name, STR("db0"))) {
-        ret[FIGURE_KEYS] = parse_member(value, STR("keys="));
-        ret[FIGURE_EXPIRES] = parse_member(value, STR("expires="));
+    } else if (name.len > 2 && name.len <= 4 && memcmp(name.p, "db", 2) == 0) {
+        uint64_t database = number_at(after(name, 2));
+        if (database >= DATABASES_MAX || name.p[2] < '0' || name.p[2] > '9')
+            return;
+        ret[figure_keys((unsigned)database)] = parse_member(value, STR("keys="));
+        ret[figure_expires((unsigned)database)] = parse_member(value, STR("expires="));
     } else {
         for (int i = 0; i < FIGURE_COUNT; i++)
             if (NAMES[i] && str_eq(name, str_of(NAMES[i])))

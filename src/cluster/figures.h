@@ -7,6 +7,7 @@
 #pragma once
 #include "base/metric.h"
 #include "base/str.h"
+#include "cluster/databases.h"
 
 enum figure {
     FIGURE_USED_MEMORY, /* bytes */
@@ -19,12 +20,23 @@ enum figure {
     FIGURE_EVICTED,
     FIGURE_HITS,
     FIGURE_MISSES,
-    FIGURE_KEYS,    /* of database 0 */
-    FIGURE_EXPIRES, /* of those, with a time to live */
-    FIGURE_VERSION, /* 7.0.15: 7 << 32 | 0 << 16 | 15; 0: not told */
-    FIGURE_POLICY,  /* maxmemory-policy: 1 + its place among the known; 0: another */
-    FIGURE_COUNT
+    FIGURE_VERSION,      /* 7.0.15: 7 << 32 | 0 << 16 | 15; 0: not told */
+    FIGURE_POLICY,       /* maxmemory-policy: 1 + its place among the known; 0: another */
+    FIGURE_KEYS,         /* of database 0 */
+    FIGURE_EXPIRES,      /* of those, with a time to live */
+    FIGURE_OF_DATABASES, /* the same two of databases 1, 2, … */
+    FIGURE_COUNT = FIGURE_KEYS + 2 * DATABASES_MAX
 };
+
+static inline unsigned figure_keys(unsigned database)
+{
+    return FIGURE_KEYS + 2 * database;
+}
+
+static inline unsigned figure_expires(unsigned database)
+{
+    return FIGURE_EXPIRES + 2 * database;
+}
 
 struct figures {
     atomic_uint_least64_t taken_at; /* ns, of the control plane's clock; 0: never */

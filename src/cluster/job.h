@@ -24,6 +24,7 @@ struct job {
     struct job_slot *slot; /* loan; NULL: it has ended */
     uint64_t id;
     uint64_t count, rate;
+    uint8_t database;
     uint64_t began;    /* ns */
     struct list scans; /* by of_job */
     unsigned passes; /* scans that are not in one of the lists, but will still be told something */

@@ -162,9 +162,8 @@ static bool is_transient(struct str text)
 
 static void take_keys(struct job_scan *s, struct scan_reply *r)
 {
-    struct control *c = control_of(s);
-    struct unlink_batch b = {.node = s->node, .group = &s->unlinks};
-    buf_init(&b.keys);
+    struct unlink_batch b;
+    unlink_begin(&b, s->node, &s->unlinks);
     s->next = r->cursor;
     s->unlinks.removed = 0;
     s->unlinks.failed = false;
@@ -174,11 +173,11 @@ static void take_keys(struct job_scan *s, struct scan_reply *r)
     while (r->keys > 0 && !b.failed && !bad) {
         struct str key;
         bad = scan_reply_next(r, &key) != 0;
-        if (!bad && !control_is_own_key(key))
-            unlink_add(&b, key);
+        if (!bad && (s->job->database > 0 || !control_is_own_key(key)))
+            unlink_add(&b, s->job->database, key);
     }
     if (bad)
-        buf_clear(&b.keys, &c->chunks);
+        unlink_drop(&b);
     else
         unlink_send(&b);
     s->unlinks.failed = s->unlinks.failed || b.failed || bad;
@@ -197,6 +196,9 @@ static void scanned(struct probe_call *call, const struct probe_reply *r)
         again(s, RETRY);
     } else if (r->type == '*' && scan_reply_begin(r->whole, &keys) == 0) {
         take_keys(s, &keys);
+    } else if (probe_lacks_database(call, r)) {
+        s->next = 0;
+        step_is_over(s);
     } else if (r->type == '-' && is_transient(r->text)) {
         again(s, RETRY);
     } else if (r->type == '-') {
@@ -255,6 +257,7 @@ static int ask_for_size(struct job_scan *s)
 {
     static const struct str WORDS[] = {{"DBSIZE", 6}};
     s->call.done = sized;
+    s->call.database = s->job->database;
     return probe_send_words(&s->node->probe, &s->call, WORDS, 1);
 }
 
@@ -267,6 +270,7 @@ static int ask_for_keys(struct job_scan *s)
                           STR("MATCH"), {s->job->pattern, s->job->pattern_len},
                           STR("COUNT"), {count, (size_t)count_len}};
     s->call.done = scanned;
+    s->call.database = s->job->database;
     return probe_send_words(&s->node->probe, &s->call, words, 6);
 }
 

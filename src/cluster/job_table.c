@@ -84,10 +84,9 @@ static struct job_slot *take(struct job_table *t)
     }
 }
 
-int job_table_add(struct job_table *t, struct str pattern, uint64_t count, uint64_t rate,
-                  uint64_t since_ms, struct job_slot **ret_slot)
+int job_table_add(struct job_table *t, const struct job_order *order, struct job_slot **ret_slot)
 {
-    must(pattern.len <= JOB_PATTERN_MAX);
+    must(order->pattern.len <= JOB_PATTERN_MAX);
     if (atomic_fetch_add(&t->active, 1) >= t->active_max) {
         atomic_fetch_sub(&t->active, 1);
         return -EAGAIN;
@@ -96,11 +95,12 @@ int job_table_add(struct job_table *t, struct str pattern, uint64_t count, uint6
     atomic_store_explicit(&s->id, 0, memory_order_relaxed);
     for (unsigned i = JOB_STATE + 1; i < JOB_FIGURE_COUNT; i++)
         job_slot_set(s, (enum job_figure)i, 0);
-    job_slot_set(s, JOB_PATTERN_LEN, pattern.len);
-    job_slot_set(s, JOB_COUNT, count);
-    job_slot_set(s, JOB_RATE, rate);
-    job_slot_set(s, JOB_SINCE, since_ms);
-    store_text(s->pattern, JOB_PATTERN_MAX / 8, pattern);
+    job_slot_set(s, JOB_PATTERN_LEN, order->pattern.len);
+    job_slot_set(s, JOB_DATABASE, order->database);
+    job_slot_set(s, JOB_COUNT, order->count);
+    job_slot_set(s, JOB_RATE, order->rate);
+    job_slot_set(s, JOB_SINCE, order->since_ms);
+    store_text(s->pattern, JOB_PATTERN_MAX / 8, order->pattern);
     store_text(s->why, JOB_WHY_MAX / 8, STR(""));
     job_slot_set(s, JOB_STATE, JOB_QUEUED);
     atomic_store_explicit(&s->id, atomic_fetch_add(&t->last_id, 1) + 1, memory_order_release);

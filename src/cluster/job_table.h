@@ -33,6 +33,7 @@ enum job_state {
 enum job_figure {
     JOB_STATE, /* enum job_state */
     JOB_PATTERN_LEN,
+    JOB_DATABASE,
     JOB_COUNT,      /* of one SCAN */
     JOB_RATE,       /* keys a second that are looked at, at each node; 0: as its rests allow */
     JOB_SINCE,      /* Unix time in ms at which it was asked for */
@@ -62,6 +63,15 @@ struct job_table {
     atomic_uint_least64_t last_id;
 };
 
+/* What a client wants. */
+struct job_order {
+    struct str pattern; /* loan; at most JOB_PATTERN_MAX bytes */
+    uint8_t database;
+    uint64_t count;    /* of one SCAN */
+    uint64_t rate;     /* keys a second, at each node; 0: no such limit */
+    uint64_t since_ms; /* Unix time */
+};
+
 /* What a slot says, copied. */
 struct job_info {
     uint64_t id;
@@ -76,8 +86,8 @@ void job_table_fini(struct job_table *t);
 
 /* Any thread. A slot for a new job, QUEUED; the one that ended longest ago makes room. The pattern
  * is at most JOB_PATTERN_MAX long. 0, or -EAGAIN: active_max jobs wait or run. */
-int job_table_add(struct job_table *t, struct str pattern, uint64_t count, uint64_t rate,
-                  uint64_t since_ms, struct job_slot **ret_slot) MUST_CHECK;
+int job_table_add(struct job_table *t, const struct job_order *order,
+                  struct job_slot **ret_slot) MUST_CHECK;
 
 /* The control plane's thread: it has ended in `state`. `why` is kept of one that has FAILED. */
 void job_table_end(struct job_table *t, struct job_slot *s, enum job_state state, uint64_t now,

@@ -44,9 +44,10 @@ static bool has_ended(const struct job_scan *s)
     return !s->job->slot;
 }
 
-static bool is_same_pattern(const struct job *a, const struct job *b)
+static bool removes_the_same(const struct job *a, const struct job *b)
 {
-    return a->pattern_len == b->pattern_len && memcmp(a->pattern, b->pattern, a->pattern_len) == 0;
+    return a->database == b->database && a->pattern_len == b->pattern_len &&
+           memcmp(a->pattern, b->pattern, a->pattern_len) == 0;
 }
 
 /* The job is done but for this node, which is out: it is owed. A pass for this one is one for any
@@ -57,7 +58,7 @@ static void owe(struct job_scan *s)
     unsigned owed = 0;
     list_for_each_safe (link, &n->scans) {
         struct job_scan *o = list_item(link, struct job_scan, of_node);
-        if (o != s && has_ended(o) && is_same_pattern(o->job, s->job))
+        if (o != s && has_ended(o) && removes_the_same(o->job, s->job))
             job_scan_drop(o);
         else
             owed += has_ended(o);
@@ -198,8 +199,8 @@ static void begin(struct control *c, struct job_slot *slot, struct job *j)
     count_active(c, 1);
     list_push_tail(&c->jobs.all, &j->link);
     log_event(c->log, LOG_INFO, "job-started",
-              "id=%" PRIu64 " pattern=\"%.*s\" count=%" PRIu64 " rate=%" PRIu64, j->id,
-              shown_len(j), j->pattern, j->count, j->rate);
+              "id=%" PRIu64 " db=%u pattern=\"%.*s\" count=%" PRIu64 " rate=%" PRIu64, j->id,
+              j->database, shown_len(j), j->pattern, j->count, j->rate);
     for (uint32_t i = 0; i < c->node_room; i++)
         if (c->nodes[i] && !add_scan(j, c->nodes[i]))
             return;
@@ -285,21 +286,22 @@ static void deliver_start(struct message *m, void *receiver)
     free(jm);
 }
 
-int control_start_job(struct control *c, struct str pattern, uint64_t count, uint64_t rate,
-                      uint64_t since_ms, uint64_t *ret_id)
+int control_start_job(struct control *c, const struct job_order *order, uint64_t *ret_id)
 {
+    struct str pattern = order->pattern;
     struct job_message *m = malloc(sizeof(*m));
     struct job *j = calloc(1, sizeof(*j) + pattern.len + 1);
     int err = m && j ? 0 : -ENOMEM;
     if (!err) {
         *m = (struct job_message){.message.deliver = deliver_start, .job = j};
-        err = job_table_add(&c->jobs.table, pattern, count, rate, since_ms, &m->slot);
+        err = job_table_add(&c->jobs.table, order, &m->slot);
     }
     if (err) {
         free(m);
         free(j);
         return err;
     }
+    j->database = order->database;
     j->pattern_len = pattern.len;
     if (pattern.len > 0)
         memcpy(j->pattern, pattern.p, pattern.len);

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So that one key in several databases has as many hashes. */
+#define HASH_OF_DATABASE UINT64_C(0x9e3779b97f4a7c15)
+
 void journal_init(struct journal *j, size_t bytes_max)
 {
     *j = (struct journal){.bytes_max = bytes_max};
@@ -47,10 +50,11 @@ void journal_fini(struct journal *j)
 }
 
 static struct journal_entry *find(const struct journal *j, uint32_t slot, uint64_t hash,
-                                  struct str key)
+                                  uint8_t database, struct str key)
 {
     struct journal_entry *e = j->slots[slot];
-    while (e && (e->hash != hash || !str_eq((struct str){e->key, e->len}, key)))
+    while (e && (e->hash != hash || e->database != database ||
+                 !str_eq((struct str){e->key, e->len}, key)))
         e = e->next;
     return e;
 }
@@ -68,7 +72,8 @@ static int add_holder(struct journal_entry *e, uint16_t node)
     return -ENOSPC;
 }
 
-int journal_note(struct journal *j, uint32_t slot, struct str key, uint16_t node, bool dirty)
+int journal_note(struct journal *j, uint32_t slot, uint8_t database, struct str key, uint16_t node,
+                 bool dirty)
 {
     must(slot < MAGLEV_SLOTS);
     if (!j->slots) {
@@ -76,8 +81,8 @@ int journal_note(struct journal *j, uint32_t slot, struct str key, uint16_t node
         if (!j->slots)
             return -ENOMEM;
     }
-    uint64_t hash = key_hash(key, false);
-    struct journal_entry *e = find(j, slot, hash, key);
+    uint64_t hash = key_hash(key, false) ^ database * HASH_OF_DATABASE;
+    struct journal_entry *e = find(j, slot, hash, database, key);
     if (!e) {
         if (key.len > UINT32_MAX || j->bytes + entry_bytes(key.len) > j->bytes_max)
             return -ENOSPC;
@@ -87,6 +92,7 @@ int journal_note(struct journal *j, uint32_t slot, struct str key, uint16_t node
         *e = (struct journal_entry){.next = j->slots[slot],
                                     .hash = hash,
                                     .clean = JOURNAL_NO_NODE,
+                                    .database = database,
                                     .len = (uint32_t)key.len};
         for (unsigned i = 0; i < JOURNAL_HOLDERS; i++)
             e->holders[i] = JOURNAL_NO_NODE;

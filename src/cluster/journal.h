@@ -22,9 +22,10 @@ enum { JOURNAL_HOLDERS = 3, JOURNAL_NO_NODE = UINT16_MAX };
 
 struct journal_entry {
     struct journal_entry *next;        /* of the same slot */
-    uint64_t hash;                     /* of the whole key */
+    uint64_t hash;                     /* of the whole key and its database */
     uint16_t holders[JOURNAL_HOLDERS]; /* node numbers; JOURNAL_NO_NODE: none */
     uint16_t clean; /* the node at which it was UNLINKed, and that was not written by us since */
+    uint8_t database;
     bool elsewhere; /* it was written away from home, and not there, since it was UNLINKed there */
     uint32_t len;
     char key[];
@@ -42,7 +43,7 @@ void journal_clear(struct journal *j);
 
 /* The key was, or may have been, written at `node` (JOURNAL_NO_NODE: at its home). `dirty`: what
  * was UNLINKed elsewhere may be there again. 0; -ENOSPC or -ENOMEM: it is not noted. */
-int journal_note(struct journal *j, uint32_t slot, struct str key, uint16_t node,
+int journal_note(struct journal *j, uint32_t slot, uint8_t database, struct str key, uint16_t node,
                  bool dirty) MUST_CHECK;
 
 /* Is (or may be) a copy of it at `node`? */

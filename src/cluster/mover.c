@@ -418,7 +418,7 @@ void mover_note(struct control *c, const struct written *w)
         bool leaves = m->stage == MOVE_PART && m->owner[r.slot] != m->target[r.slot];
         bool dirty = leaves || r.node != m->owner[r.slot];
         uint16_t away = r.node == m->home[r.slot] ? CONTROL_NO_NODE : (uint16_t)r.node;
-        fits = journal_note(&c->journal, r.slot, r.key, away, dirty) == 0;
+        fits = journal_note(&c->journal, r.slot, r.database, r.key, away, dirty) == 0;
     }
     if (!fits)
         mover_overflow(c);

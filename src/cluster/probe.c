@@ -51,9 +51,31 @@ static void fail(struct probe *p, enum probe_fault fault, const char *why)
 
 /* ---- sending ---- */
 
+/* A command of another database than the first brings its own SELECT, so that its answer tells
+ * whether it was done there, whatever became of those before. 0 or -ENOMEM. */
+static int select_database(struct probe *p, struct probe_call *call)
+{
+    call->refused = false;
+    call->selects = call->database != 0 || p->database != 0;
+    if (!call->selects)
+        return 0;
+    char number[8];
+    int len = snprintf(number, sizeof(number), "%u", call->database);
+    struct str words[] = {STR("SELECT"), {number, (size_t)len}};
+    int err = words_append(&p->conn.out, p->chunks, words, 2);
+    if (!err)
+        p->database = call->database;
+    return err;
+}
+
 int probe_send(struct probe *p, struct probe_call *call, struct buf *command)
 {
     must(p->state == PROBE_READY || p->state == PROBE_GREETING);
+    int err = select_database(p, call);
+    if (err) {
+        buf_clear(command, p->chunks);
+        return err;
+    }
     buf_move_all(&p->conn.out, command);
     list_push_tail(&p->calls, &call->link);
     conn_mark_dirty(&p->conn, p->dirty);
@@ -171,6 +193,7 @@ static void greet(struct probe *p)
 {
     int err = 0;
     p->state = PROBE_GREETING;
+    p->database = 0;
     p->why[0] = '\0';
     if (p->password.len > 0) {
         struct str auth[3] = {STR("AUTH"), p->user, p->password};
@@ -278,12 +301,29 @@ static void take_reply(struct probe *p, struct str bytes)
         r.text = (struct str){bytes.p + line, bytes.len - line - 2};
     else
         r.text = (struct str){bytes.p + 1, line - 3};
+    if (call->selects) {
+        call->selects = false;
+        call->refused = r.type == '-';
+        str_fill(p->select_why, sizeof(p->select_why), r.text);
+        timer_set(&p->timer, p->loop->now + p->timeout);
+        return;
+    }
+    if (call->refused) {
+        r.type = '-';
+        r.text = str_of(p->select_why);
+    }
     list_remove(&call->link);
     if (list_empty(&p->calls))
         timer_clear(&p->timer);
     else
         timer_set(&p->timer, p->loop->now + p->timeout);
     call->done(call, &r);
+}
+
+bool probe_lacks_database(const struct probe_call *call, const struct probe_reply *r)
+{
+    return call->refused && r->type == '-' && call->database != 0 &&
+           begins_with(r->text, STR("ERR DB index is out of range"));
 }
 
 static bool take_whole(struct probe *p, const char *tail, size_t len)

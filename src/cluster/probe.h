@@ -40,6 +40,9 @@ struct probe_reply {
 /* A command under way. Its owner embeds it, and keeps it until `done`. */
 struct probe_call {
     struct list link;
+    uint8_t database; /* in which it is to be done; to be set before it is sent */
+    bool selects;     /* the probe's own: the answer to a SELECT comes before its own … */
+    bool refused;     /* … and said no; then that is the reply */
     /* `r` NULL: the connection was lost; whether the node did it is not known. */
     void (*done)(struct probe_call *call, const struct probe_reply *r);
 };
@@ -67,7 +70,9 @@ struct probe {
     struct frame frame;
     struct frame_limits limits;
     struct buf in;
-    struct list calls; /* in the order of their replies */
+    struct list calls;              /* in the order of their replies */
+    uint8_t database;               /* of the last command that was sent */
+    char select_why[PROBE_WHY_MAX]; /* of a call that is `refused`, until its own reply comes */
     struct probe_call greeting_calls[6], ping;
     uint64_t asked_at;
     uint8_t state;                        /* enum probe_state */
@@ -93,9 +98,13 @@ static inline bool probe_is_ready(const struct probe *p)
     return p->state == PROBE_READY;
 }
 
-/* Sends a command (RESP, whole); must be READY. 0, or -ENOMEM: it is not sent. */
+/* Sends a command (RESP, whole) in call->database; must be READY. 0, or -ENOMEM: it is not sent,
+ * and `command` is empty. */
 int probe_send(struct probe *p, struct probe_call *call, struct buf *command) MUST_CHECK;
 int probe_send_words(struct probe *p, struct probe_call *call, const struct str *words,
                      size_t count) MUST_CHECK;
+
+/* Is this the reply of a node that has fewer databases? Then it holds nothing in that one. */
+bool probe_lacks_database(const struct probe_call *call, const struct probe_reply *r);
 
 void probe_flush(struct probe *p);

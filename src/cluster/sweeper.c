@@ -49,18 +49,19 @@ static bool take_scanned(struct control_node *n, struct str whole)
     struct str key;
     if (scan_reply_begin(whole, &r) != 0)
         return false;
-    struct unlink_batch b = {.node = n, .group = &n->cleaning};
-    buf_init(&b.keys);
+    struct unlink_batch b;
+    unlink_begin(&b, n, &n->cleaning);
     while (r.keys > 0 && !b.failed) {
         if (scan_reply_next(&r, &key) != 0) {
-            buf_clear(&b.keys, &c->chunks);
+            unlink_drop(&b);
             return false;
         }
         uint32_t slot = maglev_slot(key_hash(key, c->settings->hash_tags));
-        if (control_is_own_key(key) || (m->owner[slot] == n->number && !m->fenced[slot]))
+        bool ours = n->sweep_database == 0 && control_is_own_key(key);
+        if (ours || (m->owner[slot] == n->number && !m->fenced[slot]))
             continue;
         metric_add(&c->metrics.swept_keys, 1);
-        unlink_add(&b, key);
+        unlink_add(&b, n->sweep_database, key);
     }
     unlink_send(&b);
     if (!b.failed)
@@ -85,15 +86,22 @@ static void scan_refused(struct control_node *n, struct str text)
 static void swept(struct probe_call *call, const struct probe_reply *r)
 {
     struct control_node *n = container_of(call, struct control_node, sweep_call);
-    if (r && r->type == '-') {
+    bool lacks = r && probe_lacks_database(call, r);
+    if (r && r->type == '-' && !lacks) {
         scan_refused(n, r->text);
         return;
     }
-    if (!r || r->type != '*' || !take_scanned(n, r->whole)) {
+    if (!lacks && (!r || r->type != '*' || !take_scanned(n, r->whole))) {
         n->sweeping = false; /* from the beginning, later */
         return;
     }
-    if (n->sweep_cursor == 0) {
+    bool over = n->sweep_cursor == 0 || lacks; /* with this database */
+    if (over && n->sweep_database + 1U < n->control->settings->databases) {
+        n->sweep_database++;
+        n->sweep_cursor = 0;
+        over = false;
+    }
+    if (over) {
         n->swept = true;
         if (n->cleaning.out == 0)
             cleaner_unlinked(n);
@@ -116,13 +124,14 @@ void sweeper_go_on(struct control_node *n)
         }
         n->sweeping = true;
         n->swept = false;
-        n->sweep_cursor = 0;
+        n->sweep_cursor = n->sweep_database = 0;
         n->sweep_moves = n->control->mover.moves;
     }
     char cursor[24];
     int len = snprintf(cursor, sizeof(cursor), "%" PRIu64, n->sweep_cursor);
     struct str words[] = {STR("SCAN"), {cursor, (size_t)len}, STR("COUNT"), STR("1000")};
     n->sweep_call.done = swept;
+    n->sweep_call.database = n->sweep_database;
     if (probe_send_words(&n->probe, &n->sweep_call, words, 4) != 0)
         n->sweeping = false;
 }
@@ -203,7 +212,8 @@ static void tidied(struct probe_call *call, const struct probe_reply *r)
 {
     struct tidy_call *t = container_of(call, struct tidy_call, call);
     struct control *c = t->control;
-    if (r && r->type == ':' && c->mover.moves == t->moves)
+    bool gone = r && (r->type == ':' || probe_lacks_database(call, r));
+    if (gone && c->mover.moves == t->moves)
         for (struct journal_entry *e = journal_slot(&c->journal, t->slot); e; e = e->next)
             if (e->hash == t->hash)
                 journal_entry_forget(e, (uint16_t)t->node);
@@ -216,6 +226,7 @@ static void send_tidy(struct control_node *n, uint32_t slot, const struct journa
     if (!t)
         return;
     *t = (struct tidy_call){.call.done = tidied,
+                            .call.database = e->database,
                             .control = n->control,
                             .node = n->number,
                             .slot = slot,

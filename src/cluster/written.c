@@ -11,6 +11,7 @@ enum { ROOM_MIN = 1024 };
 struct header {
     uint32_t slot, node;
     uint64_t len;
+    uint64_t database;
 };
 
 struct written *written_new(uint64_t version)
@@ -29,9 +30,9 @@ struct written *written_free(struct written *w)
     return NULL;
 }
 
-void written_add(struct written *w, uint32_t slot, uint32_t node, struct str key)
+void written_add(struct written *w, uint32_t slot, uint32_t node, uint8_t database, struct str key)
 {
-    struct header h = {slot, node, key.len};
+    struct header h = {slot, node, key.len, database};
     size_t need = w->len + sizeof(h) + key.len;
     if (need > w->room) {
         size_t room = w->room ? w->room : ROOM_MIN;
@@ -58,8 +59,10 @@ bool written_next(const struct written *w, size_t *at, struct written_record *re
     struct header h;
     must(w->len - *at >= sizeof(h));
     memcpy(&h, w->bytes + *at, sizeof(h));
-    *ret = (struct written_record){
-        h.slot, h.node, {(const char *)w->bytes + *at + sizeof(h), (size_t)h.len}};
+    *ret = (struct written_record){h.slot,
+                                   h.node,
+                                   (uint8_t)h.database,
+                                   {(const char *)w->bytes + *at + sizeof(h), (size_t)h.len}};
     *at += sizeof(h) + (size_t)h.len;
     return true;
 }

@@ -24,7 +24,8 @@ struct written {
 
 struct written_record {
     uint32_t slot;
-    uint32_t node;  /* index in the view */
+    uint32_t node; /* its number */
+    uint8_t database;
     struct str key; /* loan */
 };
 
@@ -33,7 +34,7 @@ struct written *written_new(uint64_t version);
 struct written *written_free(struct written *w);
 
 /* What does not fit into memory is remembered in w->lost. */
-void written_add(struct written *w, uint32_t slot, uint32_t node, struct str key);
+void written_add(struct written *w, uint32_t slot, uint32_t node, uint8_t database, struct str key);
 
 /* The record at *at, which moves on. False: there are no more. Start at 0. */
 bool written_next(const struct written *w, size_t *at, struct written_record *ret);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Long: one table of all settings, and how each kind of them is read and shown. */
 #include "daemon/config_rows.h"
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "cluster/databases.h"
 #include "cluster/discovery.h"
 #include "cluster/job_table.h"
 #include "daemon/config_policy.h"
@@ -51,6 +53,8 @@ const struct config_row CONFIG_ROWS[] = {
      "threads that serve clients; auto: one per CPU this process may use"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
      "lines below it are not written"},
+    {NULL, "databases", CONFIG_COUNT, false, PROXY(databases), 1, DATABASES_MAX, NULL,
+     "that clients may SELECT; the nodes must have as many, and each takes upstreams of its own"},
     {"ring", "hash_tags", CONFIG_SWITCH, false, PROXY(hash_tags), 0, 0, NULL,
      "of a key with {tag} only the tag chooses the node"},
 
@@ -85,6 +89,9 @@ const struct config_row CONFIG_ROWS[] = {
     {"timeouts", "gather_replies", CONFIG_DURATION, true, PROXY(gather_time), NSEC_US, 10 * NSEC_MS,
      NULL, "the first replies of a pipeline wait so long for the rest of them; 0: never"},
 
+    {"timeouts", "database_idle", CONFIG_DURATION, false, PROXY(database_idle_timeout),
+     10 * NSEC_MS, 24 * 60 * MINUTE, NULL,
+     "an upstream of another database than 0 that carries nothing for so long is closed"},
     {"timeouts", "tag", CONFIG_DURATION, false, PROXY(tag_ttl), NSEC_S, 365 * 24 * 60 * MINUTE,
      NULL, "a tag that was not asked for so long by SUMCACHE.SET or TAGS is forgotten"},
 

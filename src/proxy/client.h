@@ -54,6 +54,7 @@ struct client {
     uint64_t reserved;        /* bytes of large replies on their way that will have to wait */
 
     uint8_t proto;      /* 2 or 3 */
+    uint8_t database;   /* SELECT */
     uint8_t on_failure; /* enum on_failure */
     bool readable;      /* the socket may have more */
     bool hung_up;       /* the peer closed its side: read to the end */

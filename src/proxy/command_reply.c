@@ -103,7 +103,7 @@ static void write_words(struct reply_out *o, const char *text)
 
 static bool has_movable_keys(const struct command *command)
 {
-    return command->keys != KEYS_NONE && command->keys != KEYS_RANGE && command->keys != KEYS_COPY;
+    return command->keys != KEYS_NONE && command->keys != KEYS_RANGE && command->keys < KEYS_COPY;
 }
 
 /* Those of Redis's flags that say what to do with a command; we do not have the others. */
@@ -298,6 +298,10 @@ static void write_key_specs(struct reply_out *o, const struct command *command)
         reply_set(o, 2);
         write_index_spec(o, first, 1);
         write_index_spec(o, others, 2);
+        return;
+    case KEYS_MOVE:
+        reply_set(o, 1);
+        write_index_spec(o, first, 1);
         return;
     }
 }

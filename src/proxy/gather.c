@@ -110,7 +110,7 @@ static void start_part(struct request *r, uint32_t index)
         return;
     }
     struct upstream_node *node = w->upstreams.nodes[result->node];
-    struct upstream *u = upstream_node_shared(node, r->proto);
+    struct upstream *u = upstream_node_shared(node, r->lane);
     struct buf bytes = result->bytes;
     buf_init(&result->bytes);
     size_t len = bytes.len;

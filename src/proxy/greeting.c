@@ -28,14 +28,28 @@ int greeting_append_auth(struct worker *w, struct buf *to)
     return err;
 }
 
+static int append_select(struct upstream *u)
+{
+    char text[40];
+    int digits = u->database < 10 ? 1 : 2;
+    if (u->database == 0)
+        return 0;
+    u->greetings_left++;
+    int n =
+        snprintf(text, sizeof(text), "*2\r\n$6\r\nSELECT\r\n$%d\r\n%u\r\n", digits, u->database);
+    return buf_append_urgent(&u->conn.out, &u->worker->chunks, text, (size_t)n);
+}
+
 int greeting_append(struct upstream *u)
 {
     static const char PING[] = "*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
     static const char HELLO[] =
         "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
     const char *text = u->proto == 3 ? HELLO : PING;
-    u->greetings_left = u->worker->settings->node_password.len > 0 ? 3 : 2;
+    u->greetings_left = 2;
     int err = greeting_append_auth(u->worker, &u->conn.out);
+    if (!err)
+        err = append_select(u);
     return err ? err : buf_append_urgent(&u->conn.out, &u->worker->chunks, text, strlen(text));
 }
 
@@ -53,7 +67,8 @@ bool greeting_take(struct upstream *u, const uint8_t *reply, size_t len, char wh
 {
     bool ok = true;
     switch (--u->greetings_left) {
-    case 2: /* AUTH */
+    case 3: /* AUTH */
+    case 2: /* AUTH or SELECT */
         ok = u->frame.type == '+';
         break;
     case 1:

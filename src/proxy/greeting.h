@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an upstream says before anything else, all at once: AUTH if there is a password, PING
- * (RESP2) or HELLO 3 (RESP3), and CLIENT ID, so that its connection can be named later.
+ * What an upstream says before anything else, all at once: AUTH if there is a password, SELECT
+ * if its database is not the first, PING (RESP2) or HELLO 3 (RESP3), and CLIENT ID, so that its
+ * connection can be named later.
  */
 #pragma once
 #include "proxy/upstream.h"

@@ -156,9 +156,10 @@ static void add_keyspace(struct text *t, struct worker *w)
 {
     struct node_sums s = node_sums_of(w);
     add(t, "# Keyspace\r\n");
-    if (s.of[FIGURE_KEYS] > 0)
-        add(t, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", s.of[FIGURE_KEYS],
-            s.of[FIGURE_EXPIRES]);
+    for (unsigned i = 0; i < w->settings->databases; i++)
+        if (s.of[figure_keys(i)] > 0)
+            add(t, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", i,
+                s.of[figure_keys(i)], s.of[figure_expires(i)]);
 }
 
 /* What a node said may hold anything. */
@@ -177,14 +178,17 @@ static void add_figures(struct text *t, const struct worker *w, const struct fig
     char version[FIGURES_VERSION_MAX];
     if (at == 0)
         return;
+    uint64_t keys = 0;
+    for (unsigned i = 0; i < w->settings->databases; i++)
+        keys += metric_get(&f->of[figure_keys(i)]);
     add(t,
         "version=%s,keys=%" PRIu64 ",used_memory=%" PRIu64 ",maxmemory=%" PRIu64 ",ops=%" PRIu64
         ",hits=%" PRIu64 ",misses=%" PRIu64 ",evicted=%" PRIu64 ",age_ms=%" PRIu64 ",",
-        figures_print_version(metric_get(&f->of[FIGURE_VERSION]), version),
-        metric_get(&f->of[FIGURE_KEYS]), metric_get(&f->of[FIGURE_USED_MEMORY]),
-        metric_get(&f->of[FIGURE_MAXMEMORY]), metric_get(&f->of[FIGURE_OPS]),
-        metric_get(&f->of[FIGURE_HITS]), metric_get(&f->of[FIGURE_MISSES]),
-        metric_get(&f->of[FIGURE_EVICTED]), (now > at ? now - at : 0) / NSEC_MS);
+        figures_print_version(metric_get(&f->of[FIGURE_VERSION]), version), keys,
+        metric_get(&f->of[FIGURE_USED_MEMORY]), metric_get(&f->of[FIGURE_MAXMEMORY]),
+        metric_get(&f->of[FIGURE_OPS]), metric_get(&f->of[FIGURE_HITS]),
+        metric_get(&f->of[FIGURE_MISSES]), metric_get(&f->of[FIGURE_EVICTED]),
+        (now > at ? now - at : 0) / NSEC_MS);
 }
 
 /* `upstream` is as this worker sees it. */
@@ -192,7 +196,7 @@ static void add_node(struct text *t, const struct worker *w, uint32_t i)
 {
     const struct upstream_node *n = w->upstreams.nodes[i];
     const struct view_node *v = &w->view->nodes[i];
-    const struct upstream *u = n->shared[LANE_RESP2];
+    const struct upstream *u = n->lanes[LANE_RESP2].shared;
     const struct pulse *p = n->pulse;
     char why[VIEW_WHY_MAX];
     clean_text(v->why, why, sizeof(why));

@@ -12,9 +12,14 @@ enum {
     SHARED_BYTES = 2 * UPSTREAM_READ_BYTES
 }; /* of replies on one bulk upstream: see find_for() */
 
-static struct list *line_of(const struct part *p)
+static struct lane *lane_of_part(const struct part *p)
 {
-    return &p->node->line[lane_of(p->proto)];
+    return &p->node->lanes[p->lane];
+}
+
+static struct lane *lane_of_upstream(const struct upstream *u)
+{
+    return &u->node->lanes[u->lane];
 }
 
 /* ---- budgets ---- */
@@ -64,9 +69,9 @@ static bool is_free(const struct upstream *u)
            u->conn.out.len == 0;
 }
 
-static struct upstream *find_free(struct upstream_node *n, enum lane lane)
+static struct upstream *find_free(const struct lane *l)
 {
-    list_for_each (link, &n->bulk[lane]) {
+    list_for_each (link, &l->bulk) {
         struct upstream *u = list_item(link, struct upstream, pool);
         if (is_free(u))
             return u;
@@ -153,17 +158,17 @@ static void put_in_line(struct part *p)
     lanes_set_part_apart(p);
     w->next_deadline = nsec_min(w->next_deadline, p->deadline);
     metric_add(&w->metrics.requests_bulk, 1);
-    list_push_tail(line_of(p), &p->queue);
+    struct lane *l = lane_of_part(p);
+    list_push_tail(&l->line, &p->queue);
     lanes_changed(p->node);
-    enum lane lane = lane_of(p->proto);
-    if (!find_free(p->node, lane) && p->node->bulk_count[lane] >= w->settings->bulk_max)
+    if (!find_free(l) && l->bulk_count >= w->settings->bulk_max)
         metric_add(&w->metrics.bulk_waits, 1);
 }
 
 /* Nothing of its client comes before it at this node. */
 static void place_freely(struct part *p)
 {
-    struct upstream *u = upstream_node_shared(p->node, p->proto);
+    struct upstream *u = upstream_node_shared(p->node, p->lane);
     enum failure f = u ? upstream_admits(u, 0) : FAILURE_MEMORY;
     if (f == FAILURE_NODE_LIMIT) /* it was admitted, and is among those that are counted */
         f = FAILURE_NONE;
@@ -233,7 +238,7 @@ void lanes_place(struct part *p)
     /* A private one is soon closed, or free for others. */
     bool private = u && u->private;
     bool may_follow =
-        u && !private && u->proto == p->proto && p->size != PART_UPLOAD && p->size != PART_PRIVATE;
+        u && !private && u->lane == p->lane && p->size != PART_UPLOAD && p->size != PART_PRIVATE;
     if (may_follow && lanes_fails_unsettled(p, u))
         return;
     if (may_follow && p->size == PART_SMALL) {
@@ -270,13 +275,12 @@ static uint64_t known_bytes(const struct upstream *u)
  * such requests and replies can still share reads and writes (decision 0006). */
 static struct upstream *find_for(const struct part *p)
 {
-    struct upstream_node *n = p->node;
-    enum lane lane = lane_of(p->proto);
-    struct upstream *best = find_free(n, lane);
+    const struct lane *l = lane_of_part(p);
+    struct upstream *best = find_free(l);
     uint64_t least = SHARED_BYTES + 1;
     if (best || p->size != PART_LARGE || p->guess == 0 || p->guess > UPSTREAM_READ_BYTES)
         return best;
-    list_for_each (link, &n->bulk[lane]) {
+    list_for_each (link, &l->bulk) {
         struct upstream *u = list_item(link, struct upstream, pool);
         uint64_t bytes = known_bytes(u);
         if (bytes < least && bytes + p->guess <= SHARED_BYTES) {
@@ -289,10 +293,10 @@ static struct upstream *find_for(const struct part *p)
 
 static void add_to_pool(struct upstream *u)
 {
-    enum lane lane = lane_of(u->proto);
+    struct lane *l = lane_of_upstream(u);
     u->bulk = true;
-    list_push_tail(&u->node->bulk[lane], &u->pool);
-    u->node->bulk_count[lane]++;
+    list_push_tail(&l->bulk, &u->pool);
+    l->bulk_count++;
     metric_add(&u->worker->metrics.upstreams_bulk, 1);
 }
 
@@ -301,7 +305,7 @@ static void take_from_pool(struct upstream *u)
     struct metrics *m = &u->worker->metrics;
     u->bulk = false;
     list_remove(&u->pool);
-    u->node->bulk_count[lane_of(u->proto)]--;
+    lane_of_upstream(u)->bulk_count--;
     metric_set(&m->upstreams_bulk, metric_get(&m->upstreams_bulk) - 1);
 }
 
@@ -314,21 +318,22 @@ void lanes_abandon(struct upstream *u)
 }
 
 /* Connects as many as there are parts in line, as far as the pool may grow. */
-static void open_more(struct upstream_node *n, enum lane lane)
+static void open_more(struct upstream_node *n, uint8_t lane)
 {
     struct worker *w = n->worker;
+    struct lane *l = &n->lanes[lane];
     uint32_t wanted = 0;
-    list_for_each (link, &n->line[lane])
+    list_for_each (link, &l->line)
         if (++wanted == w->settings->bulk_max)
             break;
-    list_for_each (link, &n->bulk[lane]) {
+    list_for_each (link, &l->bulk) {
         struct upstream *u = list_item(link, struct upstream, pool);
         upstream_start(u);
         if (u->state == UPSTREAM_CONNECTING || u->state == UPSTREAM_GREETING)
             wanted -= wanted > 0;
     }
-    while (wanted > 0 && n->bulk_count[lane] < w->settings->bulk_max) {
-        struct upstream *u = upstream_new(w, n, lane == LANE_RESP3 ? 3 : 2);
+    while (wanted > 0 && l->bulk_count < w->settings->bulk_max) {
+        struct upstream *u = upstream_new(w, n, lane);
         if (!u)
             return; /* those in line wait for others, or for their deadline */
         add_to_pool(u);
@@ -339,29 +344,28 @@ static void open_more(struct upstream_node *n, enum lane lane)
 
 void lanes_promote(struct upstream *u)
 {
-    struct upstream_node *n = u->node;
     struct worker *w = u->worker;
-    enum lane lane = lane_of(u->proto);
-    must(!u->bulk && n->shared[lane] == u);
-    struct upstream *instead = find_free(n, lane);
+    struct lane *l = lane_of_upstream(u);
+    must(!u->bulk && l->shared == u);
+    struct upstream *instead = find_free(l);
     /* Surprises may double the pool, until they are over. */
-    if (!instead && n->bulk_count[lane] >= 2 * w->settings->bulk_max)
+    if (!instead && l->bulk_count >= 2 * w->settings->bulk_max)
         return;
     if (instead)
         take_from_pool(instead);
-    n->shared[lane] = instead;
+    l->shared = instead;
     add_to_pool(u);
     metric_add(&w->metrics.upstreams_promoted, 1);
     list_for_each (link, &u->sent)
         lanes_set_part_apart(list_item(link, struct part, queue));
-    instead = upstream_node_shared(n, u->proto);
+    instead = upstream_node_shared(u->node, u->lane);
     if (instead) /* else it is made with the next request */
         upstream_start(instead);
 }
 
 bool lanes_is_wanted(const struct upstream *u)
 {
-    return !u->private && !list_empty(&u->node->line[lane_of(u->proto)]);
+    return !u->private && !list_empty(&lane_of_upstream(u)->line);
 }
 
 /* ---- acting on what has changed ---- */
@@ -391,10 +395,11 @@ static void review(struct client *c)
     }
 }
 
-static void serve_line(struct upstream_node *n, enum lane lane)
+static void serve_line(struct upstream_node *n, uint8_t lane)
 {
     const struct worker *w = n->worker;
-    struct list *line = &n->line[lane];
+    const struct lane *l = &n->lanes[lane];
+    const struct list *line = &l->line;
     while (!list_empty(line)) {
         struct part *p = list_first(line, struct part, queue);
         if (upstream_node_is_down(n)) {
@@ -402,7 +407,7 @@ static void serve_line(struct upstream_node *n, enum lane lane)
             continue;
         }
         struct upstream *u = find_for(p);
-        if (!u || (!is_free(u) && n->bulk_count[lane] < w->settings->bulk_max))
+        if (!u || (!is_free(u) && l->bulk_count < w->settings->bulk_max))
             open_more(n, lane);
         if (!u)
             break;
@@ -424,22 +429,21 @@ static void serve_line(struct upstream_node *n, enum lane lane)
 }
 
 /* One that carries nothing, and better one that is not connected. */
-static struct upstream *find_spare(struct upstream_node *n, enum lane lane)
+static struct upstream *find_spare(const struct lane *l)
 {
-    list_for_each (link, &n->bulk[lane]) {
+    list_for_each (link, &l->bulk) {
         struct upstream *u = list_item(link, struct upstream, pool);
         if (u->state == UPSTREAM_IDLE || u->state == UPSTREAM_BACKOFF)
             return u;
     }
-    return find_free(n, lane);
+    return find_free(l);
 }
 
 /* Those that surprises made too many. */
-static void shrink(struct upstream_node *n, enum lane lane)
+static void shrink(const struct lane *l, uint32_t max)
 {
     struct upstream *u;
-    while (n->bulk_count[lane] > n->worker->settings->bulk_max &&
-           (u = find_spare(n, lane)) != NULL) {
+    while (l->bulk_count > max && (u = find_spare(l)) != NULL) {
         take_from_pool(u);
         upstream_close(u);
     }
@@ -457,9 +461,9 @@ void lanes_run(struct worker *w)
             struct upstream_node *n =
                 list_first(&w->changed_nodes, struct upstream_node, changed_link);
             list_remove(&n->changed_link);
-            for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-                serve_line(n, lane);
-                shrink(n, lane);
+            for (uint32_t i = 0; i < n->lane_count; i++) {
+                serve_line(n, (uint8_t)i);
+                shrink(&n->lanes[i], w->settings->bulk_max);
             }
             private_run(n);
         }
@@ -469,9 +473,9 @@ void lanes_run(struct worker *w)
 uint64_t lanes_expire(struct upstream_node *n)
 {
     uint64_t next = NSEC_NEVER;
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+    for (uint32_t i = 0; i < n->lane_count; i++) {
         struct part *p;
-        while ((p = part_first_timely(&n->line[lane])) != NULL) {
+        while ((p = part_first_timely(&n->lanes[i].line)) != NULL) {
             if (p->deadline > worker_now(n->worker)) {
                 next = nsec_min(next, p->deadline);
                 break;
@@ -491,15 +495,15 @@ static void fail_list(struct list *parts, enum failure f)
 void lanes_close(struct upstream_node *n, bool but_streams)
 {
     private_close(n);
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        list_for_each_safe (link, &n->bulk[lane]) {
+    for (uint32_t i = 0; i < n->lane_count; i++) {
+        list_for_each_safe (link, &n->lanes[i].bulk) {
             struct upstream *u = list_item(link, struct upstream, pool);
             if (but_streams && u->streaming)
                 continue;
             take_from_pool(u);
             upstream_close(u);
         }
-        fail_list(&n->line[lane], FAILURE_DOWN);
+        fail_list(&n->lanes[i].line, FAILURE_DOWN);
     }
     fail_list(&n->held, FAILURE_DOWN);
     list_remove(&n->changed_link);

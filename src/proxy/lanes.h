@@ -2,10 +2,11 @@
 /*
  * Lanes: which upstream of a node a part takes, and what it waits for before.
  *
- * A node has one shared upstream per RESP version, on which small requests are pipelined, and a
- * pool of at most limits.bulk_max bulk ones, each for one large value at a time. A part that is
- * small goes to the shared one at once, if its client has nothing anywhere else: that is nearly
- * always so, and costs one comparison (lanes_is_plain). All others come through lanes_place().
+ * For each RESP version and each database a node has one shared upstream, on which small requests
+ * are pipelined, and a pool of at most limits.bulk_max bulk ones, each for one large value at a
+ * time; a lane of which nobody makes use has none. A part that is small goes to the shared one at
+ * once, if its client has nothing anywhere else: that is nearly always so, and costs one comparison
+ * (lanes_is_plain). All others come through lanes_place().
  *
  * Order: a node executes a client's requests in the order in which they were sent. While a client
  * has a part (tombstones included) on an upstream of a node, its next one for that node goes to
@@ -34,7 +35,8 @@ void lanes_place(struct part *p);
 void lanes_set_part_apart(struct part *p);
 
 /* From now on lanes_is_plain() is no for this client until the parts that it has are gone: what it
- * sends next takes another upstream (it speaks the other RESP version). */
+ * sends next takes another upstream (it speaks the other RESP version, or works in
+ * another database). */
 void lanes_set_apart(struct client *c);
 
 /* For private.c, of a part that lanes_place() gave it: puts it on an upstream; fails it; fails it

@@ -75,14 +75,15 @@ static void answer_auth(struct client *c, struct reply_out *o)
         write_wrongpass(o);
 }
 
-static void change_proto(struct client *c, uint8_t proto)
+static void change_lane(struct client *c, uint8_t proto, uint8_t database)
 {
-    /* Each version has upstreams of its own, and this client's commands reach a node in order. */
-    if (c->proto != proto) {
+    /* Each lane has upstreams of its own, and this client's commands reach a node in order. */
+    if (c->proto != proto || c->database != database) {
         lanes_set_apart(c);
         session_proto_changes(c);
     }
     c->proto = proto;
+    c->database = database;
 }
 
 static void write_hello(struct client *c, struct reply_out *o)
@@ -137,7 +138,7 @@ static void answer_hello(struct client *c, struct reply_out *o)
             return;
         }
     }
-    change_proto(c, (uint8_t)version);
+    change_lane(c, (uint8_t)version, c->database);
     o->proto = c->proto;
     write_hello(c, o);
 }
@@ -145,7 +146,7 @@ static void answer_hello(struct client *c, struct reply_out *o)
 static void answer_reset(struct client *c, struct reply_out *o)
 {
     session_reset(c);
-    change_proto(c, 2);
+    change_lane(c, 2, 0);
     o->proto = 2;
     c->on_failure = (uint8_t)c->worker->settings->reads;
     free(take_ptr(c->name));
@@ -167,7 +168,7 @@ static void answer_config_get(struct client *c, struct reply_out *o)
     struct config_shown shown[] = {
         {"save", ""},
         {"appendonly", "no"},
-        {"databases", "1"},
+        {"databases", ""},
         {"maxmemory-policy", "allkeys-lru"},
         {"replica-read-only", "yes"},
         {"timeout", ""},
@@ -176,6 +177,7 @@ static void answer_config_get(struct client *c, struct reply_out *o)
         {"maxmemory", ""},
     };
     enum { SHOWN = sizeof(shown) / sizeof(shown[0]) };
+    snprintf(shown[2].value, sizeof(shown[2].value), "%u", s->databases);
     snprintf(shown[5].value, sizeof(shown[5].value), "%" PRIu64, s->client_idle_timeout / NSEC_S);
     snprintf(shown[6].value, sizeof(shown[6].value), "%u", s->clients_max);
     snprintf(shown[7].value, sizeof(shown[7].value), "%" PRIu64, s->value_max);
@@ -232,10 +234,12 @@ static void answer_select(struct client *c, struct reply_out *o)
     int64_t index;
     if (str_to_i64(arg(c, 1), &index) != 0 || index > INT32_MAX || index < INT32_MIN)
         reply_error(o, "ERR value is not an integer or out of range");
-    else if (index != 0)
+    else if (index < 0 || index >= c->worker->settings->databases)
         reply_error(o, "ERR DB index is out of range");
-    else
+    else {
+        change_lane(c, c->proto, (uint8_t)index);
         reply_simple(o, "OK");
+    }
 }
 
 /* Nodes have no replicas here, so none has to be waited for. */

@@ -79,6 +79,8 @@
     METRIC(late_replies, COUNTER, "replies dropped because their request had timed out or gone")   \
     METRIC(upstreams_opened, COUNTER, "connects to nodes begun")                                   \
     METRIC(upstreams_ready, GAUGE, "upstreams ready")                                              \
+    METRIC(upstreams_databases, GAUGE, "of those: in other databases than the first")              \
+    METRIC(upstreams_idle_closed, COUNTER, "upstreams closed: timeouts.database_idle")             \
     METRIC(upstreams_bulk, GAUGE, "bulk upstreams open")                                           \
     METRIC(upstreams_private, GAUGE, "private upstreams open")                                     \
     METRIC(upstreams_promoted, COUNTER, "shared upstreams that a large reply made bulk ones")      \

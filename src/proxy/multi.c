@@ -2,6 +2,7 @@
 #include "proxy/multi.h"
 
 #include "proxy/client_commands.h"
+#include "proxy/databases.h"
 #include "proxy/lanes.h"
 #include "proxy/router.h"
 #include "proxy/session.h"
@@ -110,7 +111,8 @@ bool multi_takes(struct client *c, const struct command *command, struct buf *fr
     case COMMAND_LOCAL:
         if (command->id == COMMAND_ID_QUIT || command->id == COMMAND_ID_RESET)
             return false;
-        stays = stays || client_commands_asks(command);
+        /* A transaction is one part, and each database has upstreams of its own. */
+        stays = stays || client_commands_asks(command) || databases_changes(c, command);
         break;
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
@@ -203,7 +205,7 @@ static void start_exec(struct client *c, const struct command *command, struct t
         session_wait_for(s, r);
     uint32_t node = 0;
     const char *blame = NULL;
-    enum failure f = transaction_check(w, t, s->bound ? s->node : NULL, &node, &blame);
+    enum failure f = transaction_check(c, t, s->bound ? s->node : NULL, &node, &blame);
     if (f == FAILURE_NONE) {
         send_transaction(c, r, t, node);
     } else {

@@ -6,10 +6,11 @@
 
 #include <string.h>
 
-static void add_one(struct node_sums *s, const struct figures *f)
+/* As far as the databases go that there are. */
+static void add_one(struct node_sums *s, const struct figures *f, unsigned count)
 {
     bool first = s->nodes == 0;
-    for (int i = 0; i < FIGURE_COUNT; i++) {
+    for (unsigned i = 0; i < count; i++) {
         uint64_t value = metric_get(&f->of[i]), *sum = &s->of[i];
         switch ((enum figure)i) {
         case FIGURE_VERSION:
@@ -32,12 +33,13 @@ static void add_one(struct node_sums *s, const struct figures *f)
 struct node_sums node_sums_of(const struct worker *w)
 {
     struct node_sums s = {0};
+    unsigned count = figure_keys(w->settings->databases);
     for (uint32_t i = 0; w->view && i < w->view->node_count; i++) {
         const struct view_node *n = &w->view->nodes[i];
         uint64_t at = n->pulse ? metric_get(&n->pulse->figures.taken_at) : 0;
         if (n->out || at == 0)
             continue;
-        add_one(&s, &n->pulse->figures);
+        add_one(&s, &n->pulse->figures, count);
         uint64_t age = worker_now(w) > at ? worker_now(w) - at : 0;
         if (age > s.age)
             s.age = age;

@@ -21,7 +21,8 @@ static struct str arg(struct client *c, size_t index)
     return args_str(&c->worker->args, index);
 }
 
-/* ---- SUMCACHE.UNLINK MATCH pattern [COUNT n] [RATE keys a second] ---- */
+/* ---- SUMCACHE.UNLINK MATCH pattern [COUNT n] [RATE keys a second], in the client's database ----
+ */
 
 /* A number behind an option. False: the error is written. */
 static bool take_option(struct client *c, size_t at, int64_t max, uint64_t *ret,
@@ -40,13 +41,13 @@ static bool take_option(struct client *c, size_t at, int64_t max, uint64_t *ret,
     return true;
 }
 
-static void start_job(struct client *c, struct str pattern, uint64_t count, uint64_t rate,
-                      struct reply_out *o)
+static void start_job(struct client *c, struct job_order *order, struct reply_out *o)
 {
     struct worker *w = c->worker;
-    uint64_t id, since_ms = w->loop.io->ops->wall_us(w->loop.io->ctx) / 1000;
-    int err =
-        w->control ? control_start_job(w->control, pattern, count, rate, since_ms, &id) : -ENOTSUP;
+    uint64_t id;
+    order->database = c->database;
+    order->since_ms = w->loop.io->ops->wall_us(w->loop.io->ctx) / 1000;
+    int err = w->control ? control_start_job(w->control, order, &id) : -ENOTSUP;
     if (err == 0) {
         reply_int(o, (int64_t)id);
     } else if (err == -EAGAIN) {
@@ -62,19 +63,18 @@ static void start_job(struct client *c, struct str pattern, uint64_t count, uint
 static void answer_unlink(struct client *c, struct reply_out *o)
 {
     size_t args = c->worker->args.count;
-    struct str pattern = {NULL, 0};
-    uint64_t count = COUNT_DEFAULT, rate = 0;
+    struct job_order order = {.count = COUNT_DEFAULT};
     bool given = false;
     for (size_t i = 1; i < args; i += 2) {
         bool pair = i + 1 < args;
         if (pair && str_eq_nocase(arg(c, i), STR("match"))) {
-            pattern = arg(c, i + 1);
+            order.pattern = arg(c, i + 1);
             given = true;
         } else if (pair && str_eq_nocase(arg(c, i), STR("count"))) {
-            if (!take_option(c, i + 1, COUNT_MAX, &count, o))
+            if (!take_option(c, i + 1, COUNT_MAX, &order.count, o))
                 return;
         } else if (pair && str_eq_nocase(arg(c, i), STR("rate"))) {
-            if (!take_option(c, i + 1, RATE_MAX, &rate, o))
+            if (!take_option(c, i + 1, RATE_MAX, &order.rate, o))
                 return;
         } else {
             reply_error(o, "ERR syntax error");
@@ -83,10 +83,10 @@ static void answer_unlink(struct client *c, struct reply_out *o)
     }
     if (!given)
         reply_error(o, "ERR syntax error");
-    else if (pattern.len > JOB_PATTERN_MAX)
+    else if (order.pattern.len > JOB_PATTERN_MAX)
         reply_error(o, "ERR sumcache: a pattern has at most %d bytes", JOB_PATTERN_MAX);
     else
-        start_job(c, pattern, count, rate, o);
+        start_job(c, &order, o);
 }
 
 /* ---- SUMCACHE.JOBS [id | CANCEL id] ---- */
@@ -108,7 +108,7 @@ static void write_job(struct reply_out *o, const struct job_info *j, uint64_t no
     const uint64_t *f = j->figures;
     uint64_t until = f[JOB_ENDED] ? f[JOB_ENDED] : now;
     uint64_t took = f[JOB_BEGAN] && until > f[JOB_BEGAN] ? until - f[JOB_BEGAN] : 0;
-    reply_map(o, 14);
+    reply_map(o, 15);
     write_figure(o, "id", (int64_t)j->id);
     write_text(o, "pattern", (struct str){j->pattern, (size_t)f[JOB_PATTERN_LEN]});
     write_text(o, "state", str_of(job_state_name((enum job_state)f[JOB_STATE])));
@@ -122,6 +122,7 @@ static void write_job(struct reply_out *o, const struct job_info *j, uint64_t no
     write_figure(o, "took_ms", (int64_t)(took / 1000000));
     write_figure(o, "eta_ms", job_info_eta_ms(j, now));
     write_figure(o, "rate", (int64_t)f[JOB_RATE]);
+    write_figure(o, "db", (int64_t)f[JOB_DATABASE]);
     write_text(o, "reason", str_of(j->why));
 }
 

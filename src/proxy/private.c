@@ -28,7 +28,7 @@ static void enter(struct upstream *u, enum private_state to)
     list_remove(&u->pool);
     list_push_tail(to == PRIVATE_BUSY     ? &n->busy
                    : to == PRIVATE_DOOMED ? &n->doomed
-                                          : &n->idle[lane_of(u->proto)],
+                                          : &n->lanes[u->lane].idle,
                    &u->pool);
 }
 
@@ -79,21 +79,31 @@ void private_release(struct upstream *u, bool watches)
     private_answered(u);
 }
 
+/* One of any lane, if there is one. */
+static void close_idle(struct upstream_node *n)
+{
+    for (uint32_t i = 0; i < n->lane_count; i++) {
+        if (list_empty(&n->lanes[i].idle))
+            continue;
+        close_one(list_first(&n->lanes[i].idle, struct upstream, pool));
+        return;
+    }
+}
+
 /* One that nobody uses, or a new one. NULL: limits.private, or out of memory. */
-static struct upstream *take(struct upstream_node *n, uint8_t proto)
+static struct upstream *take(struct upstream_node *n, uint8_t lane)
 {
     struct worker *w = n->worker;
-    enum lane lane = lane_of(proto), other = lane == LANE_RESP3 ? LANE_RESP2 : LANE_RESP3;
-    if (!list_empty(&n->idle[lane])) {
-        struct upstream *u = list_first(&n->idle[lane], struct upstream, pool);
+    if (!list_empty(&n->lanes[lane].idle)) {
+        struct upstream *u = list_first(&n->lanes[lane].idle, struct upstream, pool);
         enter(u, PRIVATE_BUSY);
         return u;
     }
-    if (n->private_count >= w->private_max && !list_empty(&n->idle[other]))
-        close_one(list_first(&n->idle[other], struct upstream, pool));
+    if (n->private_count >= w->private_max)
+        close_idle(n);
     if (n->private_count >= w->private_max)
         return NULL;
-    struct upstream *u = upstream_new(w, n, proto);
+    struct upstream *u = upstream_new(w, n, lane);
     if (!u)
         return NULL;
     enter(u, PRIVATE_BUSY);
@@ -149,7 +159,7 @@ void private_place(struct part *p)
     }
     must(!u || u->node == p->node);
     if (!u) {
-        u = take(p->node, p->proto);
+        u = take(p->node, p->lane);
         if (!u) {
             lanes_fail(p, p->node->private_count >= c->worker->private_max ? FAILURE_PRIVATE
                                                                            : FAILURE_MEMORY);
@@ -176,7 +186,7 @@ static bool ask_to_end(struct part *p, bool kick)
 {
     struct upstream *u = p->upstream;
     struct worker *w = u->worker;
-    struct upstream *shared = u->client_id ? upstream_node_shared(u->node, u->proto) : NULL;
+    struct upstream *shared = u->client_id ? upstream_node_shared(u->node, u->lane) : NULL;
     char text[128], id[24];
     int id_len = snprintf(id, sizeof(id), "%" PRIu64, u->client_id);
     int len = snprintf(text, sizeof(text),
@@ -185,7 +195,7 @@ static bool ask_to_end(struct part *p, bool kick)
     if (!shared || shared->state != UPSTREAM_READY ||
         upstream_admits(shared, (size_t)len) != FAILURE_NONE)
         return false;
-    struct part *asks = part_new_quiet(p->client, u->node, shared->proto);
+    struct part *asks = part_new_quiet(p->client, u->node, shared->lane);
     if (!asks)
         return false;
     if (buf_append_urgent(&shared->conn.out, &w->chunks, text, (size_t)len) != 0) {
@@ -255,7 +265,7 @@ static void close_all(struct list *l)
 void private_close(struct upstream_node *n)
 {
     close_all(&n->busy);
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
-        close_all(&n->idle[lane]);
+    for (uint32_t i = 0; i < n->lane_count; i++)
+        close_all(&n->lanes[i].idle);
     private_run(n);
 }

@@ -2,7 +2,7 @@
 /*
  * Private upstreams: a connection to a node that is one client's own for a while, because what it
  * asks changes the connection's state (WATCH), or makes the node wait (BLPOP). At most
- * limits.private to a node, of both RESP versions; a few that nobody needs are kept and used again.
+ * limits.private to a node, of all lanes; a few that nobody needs are kept and used again.
  *
  *          ┌───────────────── all answered, nobody's ────────────────┐
  *          ▼                                                         │

@@ -25,6 +25,7 @@ struct request *request_new(struct client *c, const struct command *command, uin
                           .arg_count = arg_count,
                           .batch = c->batch,
                           .proto = c->proto,
+                          .lane = lane_of(c->proto, c->database),
                           .on_failure = c->on_failure,
                           .muted = c->mute != CLIENT_MUTE_NONE};
     if (c->mute == CLIENT_MUTE_NEXT)
@@ -347,7 +348,7 @@ struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index
                        .node = n,
                        .deadline = worker_now(w) + w->settings->request_timeout,
                        .index = index,
-                       .proto = r->proto};
+                       .lane = r->lane};
     list_init(&p->queue);
     list_push_tail(&c->parts, &p->of_client);
     return p;

@@ -73,6 +73,7 @@ struct request {
     bool tells;         /* it holds confirmations or messages: counts in subscriber.queued */
     bool answered;      /* … though the answer is complete */
     uint8_t proto;      /* RESP version its reply is written in */
+    uint8_t lane;       /* by that and its client's database: upstream_set.h */
     uint8_t on_failure; /* enum on_failure of its client when it came */
 };
 
@@ -108,7 +109,7 @@ struct part {
     uint64_t block_time;        /* ns that the node may let it wait, before its deadline begins;
                                    NSEC_NEVER: for ever */
     uint8_t size;               /* enum part_size */
-    uint8_t proto;              /* RESP version of its reply */
+    uint8_t lane;               /* of its request */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
     bool held;                  /* in node.held: counts in client.held_parts */
     bool writes;                /* it changes what the node holds, or may */

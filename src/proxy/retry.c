@@ -112,7 +112,7 @@ void retry_abandon(struct part *p)
 
 static void send_again(struct worker *w, struct part *p, struct upstream_node *n)
 {
-    struct upstream *u = upstream_node_shared(n, p->proto);
+    struct upstream *u = upstream_node_shared(n, p->lane);
     enum failure f = u ? upstream_admits(u, p->copy_len) : FAILURE_MEMORY;
     if (f == FAILURE_NONE && buf_append(&p->bytes, &w->chunks, p->copy, p->copy_len) != 0)
         f = FAILURE_MEMORY;
@@ -130,9 +130,9 @@ static void send_again(struct worker *w, struct part *p, struct upstream_node *n
 }
 
 /* Is it being connected to? Or is it about to be ejected, so that another will have the key? */
-static bool is_coming(const struct worker *w, const struct upstream_node *n, uint8_t proto)
+static bool is_coming(const struct worker *w, const struct upstream_node *n, uint8_t lane)
 {
-    const struct upstream *u = n->shared[lane_of(proto)];
+    const struct upstream *u = n->lanes[lane].shared;
     if (n->out || !u || u->state == UPSTREAM_READY || u->state == UPSTREAM_IDLE)
         return false;
     return u->failures == 0 || (n->refused && w->upstreams.count > 1);
@@ -155,7 +155,7 @@ void retry_run(struct worker *w)
         struct upstream_node *n = w->upstreams.nodes[maglev_lookup(w->view->ring, p->hash)];
         bool moves = view_flags(w->view, p->hash) & (VIEW_PARTING | VIEW_FENCED);
         bool behind = p->client->retry_round == w->retry_round; /* another that still waits */
-        if (moves || behind || is_coming(w, n, p->proto))
+        if (moves || behind || is_coming(w, n, p->lane))
             p->client->retry_round = w->retry_round;
         else
             send_again(w, p, n);

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "proxy/all_nodes.h"
 #include "proxy/blocking.h"
+#include "proxy/databases.h"
 #include "proxy/fanout.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
@@ -208,7 +209,7 @@ enum failure router_no_node(const struct worker *w, const char **ret_name)
 
 /* The key of a write goes to a node that is not its home or will not keep it: the control plane is
  * told. False: out of memory. */
-static bool note_written(struct worker *w, struct str key, uint64_t hash)
+static bool note_written(struct worker *w, uint8_t database, struct str key, uint64_t hash)
 {
     const struct view_node *node = &w->view->nodes[maglev_lookup(w->view->ring, hash)];
     if (!w->control || !node->pulse)
@@ -217,11 +218,12 @@ static bool note_written(struct worker *w, struct str key, uint64_t hash)
         w->written = written_new(w->view->version);
     if (!w->written)
         return false;
-    written_add(w->written, maglev_slot(hash), node->pulse->node, key);
+    written_add(w->written, maglev_slot(hash), node->pulse->node, database, key);
     return true;
 }
 
-bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash)
+bool router_may_use(struct worker *w, uint8_t database, enum router_use use, struct str key,
+                    uint64_t hash)
 {
     uint8_t flags = view_flags(w->view, hash);
     if (flags == 0)
@@ -230,18 +232,21 @@ bool router_may_use(struct worker *w, enum router_use use, struct str key, uint6
         return !(flags & (VIEW_PARTING | VIEW_FENCED));
     if (flags & VIEW_FENCED && use != ROUTER_OVERWRITES)
         return false;
-    return note_written(w, key, hash);
+    return note_written(w, database, key, hash);
 }
 
 /* May a request be sent for a key whose slot has these flags (VIEW_…)? Notes what it writes. */
-static bool passes(struct worker *w, const struct command *command, uint8_t flags, struct str key,
+static bool passes(struct client *c, const struct command *command, uint8_t flags, struct str key,
                    uint64_t hash)
 {
+    struct worker *w = c->worker;
     if (command->flags & COMMAND_READ)
         return !(flags & (VIEW_PARTING | VIEW_FENCED));
     if (flags & VIEW_FENCED && !command_is_blind(command, &w->args))
         return false;
-    return note_written(w, key, hash);
+    uint8_t target = databases_target(c, command);
+    return note_written(w, c->database, key, hash) &&
+           (target == c->database || note_written(w, target, key, hash));
 }
 
 /* ---- one node ---- */
@@ -254,7 +259,7 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     struct client *c = r->client;
     struct worker *w = c->worker;
     struct upstream_node *n = w->upstreams.nodes[node];
-    struct upstream *u = upstream_node_shared(n, r->proto);
+    struct upstream *u = upstream_node_shared(n, r->lane);
     size_t len = w->args.frame_len + w->behind.len;
     bool reads = r->command->flags & COMMAND_READ;
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
@@ -317,7 +322,7 @@ static void forward_by_key(struct client *c, const struct command *command, stru
     struct key_hashes hash = hash_key(w, key);
     maglev_prefetch(w->view->ring, hash.ring);
     uint8_t flags = view_flags(w->view, hash.ring);
-    if (flags && !passes(w, command, flags, key, hash.ring)) {
+    if (flags && !passes(c, command, flags, key, hash.ring)) {
         fail_at_once(c, command, FAILURE_MOVING);
         return;
     }
@@ -364,6 +369,8 @@ int router_find_keys(struct client *c, const struct command *command)
     }
     if (err)
         return err;
+    if (!databases_admit(c, command))
+        return -ECANCELED;
     if (w->keys.pinned > 0 && !w->settings->hash_tags) {
         metric_add(&w->metrics.requests_refused, 1);
         router_refuse(c, "ERR sumcache: '%s' by a pattern needs ring.hash_tags", command->name);
@@ -375,8 +382,9 @@ int router_find_keys(struct client *c, const struct command *command)
     return 0;
 }
 
-int router_find_nodes(struct worker *w, const struct command *command)
+int router_find_nodes(struct client *c, const struct command *command)
 {
+    struct worker *w = c->worker;
     struct command_keys_found *k = &w->keys;
     if (k->count > w->node_of_key_room) {
         uint32_t *nodes = realloc(w->node_of_key, k->count * sizeof(*nodes));
@@ -393,7 +401,7 @@ int router_find_nodes(struct worker *w, const struct command *command)
         uint64_t hash = key_hash(key, w->settings->hash_tags);
         uint8_t flags = view_flags(w->view, hash);
         w->node_of_key[i] = maglev_lookup(w->view->ring, hash);
-        if (flags && !passes(w, command, flags, key, hash)) {
+        if (flags && !passes(c, command, flags, key, hash)) {
             if (command->way != COMMAND_SPLIT || !(command->flags & COMMAND_READ))
                 return -EBUSY;
             w->node_of_key[i] = GATHER_NOBODY;
@@ -449,7 +457,7 @@ static void route_by_keys(struct client *c, const struct command *command, struc
         forward_to_node(c, command, router_node_for_keyless(w), false, from);
         return;
     }
-    int different = err ? err : router_find_nodes(w, command);
+    int different = err ? err : router_find_nodes(c, command);
     if (different < 0) {
         fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
     } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
@@ -653,12 +661,12 @@ static void begin_upload(struct client *c, const struct command *command)
     if (f == FAILURE_NONE) {
         hash = hash_key(w, key);
         uint8_t flags = view_flags(w->view, hash.ring);
-        if (flags && !passes(w, command, flags, key, hash.ring))
+        if (flags && !passes(c, command, flags, key, hash.ring))
             f = FAILURE_MOVING;
     }
     if (f == FAILURE_NONE) {
         n = w->upstreams.nodes[maglev_lookup(w->view->ring, hash.ring)];
-        struct upstream *u = upstream_node_shared(n, r->proto);
+        struct upstream *u = upstream_node_shared(n, r->lane);
         /* What is only announced costs the node nothing yet; limits.bulk_max bounds the rest. */
         f = u ? upstream_admits(u, c->in.len) : FAILURE_MEMORY;
         if (sets_whole_value(command))

@@ -29,7 +29,7 @@ void router_forget_behind(struct worker *w);
 /* Fills w->node_of_key for all of w->keys, and notes what the command writes. → how many different
  * nodes (2 means: more than one), or -ENOMEM; -EBUSY: some of them are moving. Of a read that can
  * be split those go to GATHER_NOBODY. There must be a ring. */
-int router_find_nodes(struct worker *w, const struct command *command) MUST_CHECK;
+int router_find_nodes(struct client *c, const struct command *command) MUST_CHECK;
 
 /* The node for what has no key of its own, or whose arguments make no sense: any will answer the
  * same, so always the one of the empty key. */
@@ -56,10 +56,11 @@ enum router_use {
     ROUTER_CHANGES,    /* looks at what is there */
     ROUTER_OVERWRITES, /* or removes it, whatever is there */
 };
-/* May that be sent for it now, to the owner of its slot in the present view? Notes what it writes,
- * for when slots move. There must be a ring. False: it is on its way to another node, or there is
- * no memory for the note. */
-bool router_may_use(struct worker *w, enum router_use use, struct str key, uint64_t hash);
+/* May that be sent for a key of a database now, to the owner of its slot in the present view? Notes
+ * what it writes, for when slots move. There must be a ring. False: it is on its way to another
+ * node, or there is no memory for the note. */
+bool router_may_use(struct worker *w, uint8_t database, enum router_use use, struct str key,
+                    uint64_t hash);
 
 enum router_begin {
     ROUTER_WAIT,   /* too little has come to tell */

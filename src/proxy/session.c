@@ -203,7 +203,7 @@ int64_t session_queued(const struct client *c)
 struct part *session_new_part(struct request *r, uint32_t node, size_t len)
 {
     struct upstream_node *n = r->client->worker->upstreams.nodes[node];
-    struct upstream *u = upstream_node_shared(n, r->proto);
+    struct upstream *u = upstream_node_shared(n, r->lane);
     enum failure f = u ? upstream_admits(u, len) : FAILURE_MEMORY;
     struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
     if (!p)
@@ -215,7 +215,7 @@ struct part *session_new_part(struct request *r, uint32_t node, size_t len)
 void session_send(struct request *r, struct part *p, struct buf *bytes)
 {
     struct client *c = r->client;
-    struct upstream *u = p->size == PART_PRIVATE ? NULL : upstream_node_shared(p->node, r->proto);
+    struct upstream *u = p->size == PART_PRIVATE ? NULL : upstream_node_shared(p->node, r->lane);
     size_t len = bytes->len;
     bool plain = u && lanes_is_plain(c, p->size) && (!p->writes || settle_allows(u));
     buf_move_all(plain ? upstream_target(u, p) : &p->bytes, bytes);

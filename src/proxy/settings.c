@@ -7,10 +7,12 @@ struct proxy_settings proxy_settings_default(void)
 {
     struct proxy_settings s = {
         .hash_tags = true,
+        .databases = 1,
         .reads = ON_FAILURE_MISS,
         .connect_timeout = 1 * NSEC_S,
         .request_timeout = 100 * NSEC_MS,
         .fanout_timeout = 1 * NSEC_S, /* a node goes through some million keys in that time */
+        .database_idle_timeout = 60 * NSEC_S,
         .stall_timeout = 250 * NSEC_MS,
         .feed_timeout = 2 * NSEC_S,
         .drain_timeout = 5 * NSEC_S,

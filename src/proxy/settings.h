@@ -17,12 +17,15 @@ enum on_failure { ON_FAILURE_MISS, ON_FAILURE_ERROR };
 struct proxy_settings {
     struct str node_user, node_password; /* loans; empty: none */
     bool hash_tags;
+    uint32_t databases;    /* that clients may SELECT; at most DATABASES_MAX */
     enum on_failure reads; /* what a client gets when the node of a read has failed */
 
     struct command_rules commands;     /* its owner calls command_rules_fini() */
     uint64_t connect_timeout;          /* connect and greeting of an upstream */
     uint64_t request_timeout;          /* from a request's last byte to its reply's first */
     uint64_t fanout_timeout;           /* the same of what all nodes are asked, or gone through */
+    uint64_t database_idle_timeout;    /* an upstream of another database than the first that
+                                          carries nothing is closed after that */
     uint64_t stall_timeout;            /* without a byte inside a reply */
     uint64_t feed_timeout;             /* without a byte from a feed: it is asked, then closed */
     uint64_t drain_timeout;            /* after SIGTERM */

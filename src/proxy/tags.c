@@ -47,6 +47,7 @@ struct tagged {
     struct gather gather;
     struct worker *worker;
     uint8_t step;     /* enum step */
+    uint8_t database; /* of its client, when it came */
     struct buf value; /* "$5\r\nhello\r\n": to be stored, or to be given */
     struct str key;   /* of SET */
     struct tag_expiry expiry;
@@ -74,12 +75,14 @@ static void free_tagged(struct gather *g)
 
 /* The node of a key that is read, or written (`blind`: whatever is there); what is written is
  * noted. GATHER_NOBODY: nobody may be asked now. */
-static uint32_t place(struct worker *w, struct str key, enum router_use use)
+static uint32_t place(struct tagged *t, struct str key, enum router_use use)
 {
+    struct worker *w = t->worker;
     if (!w->view || !w->view->ring)
         return GATHER_NOBODY;
     uint64_t hash = key_hash(key, w->settings->hash_tags);
-    return router_may_use(w, use, key, hash) ? maglev_lookup(w->view->ring, hash) : GATHER_NOBODY;
+    return router_may_use(w, t->database, use, key, hash) ? maglev_lookup(w->view->ring, hash)
+                                                          : GATHER_NOBODY;
 }
 
 static void place_tags(struct tagged *t, enum router_use use)
@@ -87,7 +90,7 @@ static void place_tags(struct tagged *t, enum router_use use)
     for (uint32_t i = 0; i < t->tag_count; i++) {
         char key[TAG_KEY_MAX];
         size_t len = tag_key(t->tags[i].name, key);
-        uint32_t node = place(t->worker, (struct str){key, len}, use), k = 0;
+        uint32_t node = place(t, (struct str){key, len}, use), k = 0;
         while (k < t->gather.count && t->gather.results[k].node != node)
             k++;
         if (k == t->gather.count)
@@ -176,8 +179,7 @@ static int ask_to_store(struct tagged *t)
         len += tag_entry(&tag, list + len);
     }
     t->step = STEP_STORE;
-    struct gather_result *result =
-        gather_add(&t->gather, place(t->worker, t->key, ROUTER_OVERWRITES));
+    struct gather_result *result = gather_add(&t->gather, place(t, t->key, ROUTER_OVERWRITES));
     struct reply_out o = request_to(t, 0);
     reply_array(&o, 8);
     reply_bulk(&o, STR("EVAL"));
@@ -201,7 +203,7 @@ static int ask_for_value(struct tagged *t)
     const struct str words[] = {STR("HMGET"), t->key, STR("t"), STR("v")};
     t->step = STEP_VALUE;
     t->size_id = size_table_id(key_hash(t->key, false), COMMAND_ID_SUMCACHE_GET) | 1;
-    int err = gather_add_words(&t->gather, w, place(w, t->key, ROUTER_READS), words, 4);
+    int err = gather_add_words(&t->gather, w, place(t, t->key, ROUTER_READS), words, 4);
     t->gather.results[0].large = size_table_find(&w->sizes, t->size_id) > 0;
     return err;
 }
@@ -497,6 +499,7 @@ void tags_start(struct client *c, const struct command *command)
         return;
     }
     t->worker = w;
+    t->database = c->database;
     /* What a client sends behind a SET of two rounds must not come before its second. Behind a GET
      * it may: what is invalidated meanwhile is a miss. */
     gather_begin(&t->gather, r, command->id == COMMAND_ID_SUMCACHE_SET && a.first_generation == 0);

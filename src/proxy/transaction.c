@@ -136,9 +136,10 @@ static enum failure check_channel(struct worker *w, const char *node_name)
 }
 
 /* The present request: do all its keys belong to `node_name`, and may it be sent? */
-static enum failure check_one(struct worker *w, const struct command *command,
+static enum failure check_one(struct client *c, const struct command *command,
                               const char *node_name)
 {
+    struct worker *w = c->worker;
     const char *refusal = NULL;
     if (command->way == COMMAND_PUBSUB)
         return check_channel(w, node_name);
@@ -150,7 +151,7 @@ static enum failure check_one(struct worker *w, const struct command *command,
     if (!err && w->settings->policy.count > 0)
         err = router_note_behind(w, command);
     w->keys.count += err ? 0 : w->keys.pinned; /* as router_find_keys() */
-    int different = err ? err : router_find_nodes(w, command);
+    int different = err ? err : router_find_nodes(c, command);
     if (different == -ENOMEM)
         return FAILURE_MEMORY;
     if (different != 1 || !node_name || w->node_of_key[0] >= w->upstreams.count ||
@@ -170,9 +171,10 @@ static bool find_node(const struct worker *w, const char *name, uint32_t *ret_no
     return false;
 }
 
-enum failure transaction_check(struct worker *w, struct transaction *t, const char *node_name,
+enum failure transaction_check(struct client *c, struct transaction *t, const char *node_name,
                                uint32_t *ret_node, const char **ret_blame)
 {
+    struct worker *w = c->worker;
     struct reader rd;
     if (!w->view || !w->view->ring)
         return router_no_node(w, ret_blame);
@@ -187,7 +189,7 @@ enum failure transaction_check(struct worker *w, struct transaction *t, const ch
             continue;
         if (reader_next(&rd, t->queue[i].len) != 0)
             return FAILURE_MEMORY;
-        enum failure f = check_one(w, t->queue[i].command, node_name);
+        enum failure f = check_one(c, t->queue[i].command, node_name);
         if (f != FAILURE_NONE)
             return f;
     }

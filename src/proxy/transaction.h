@@ -40,7 +40,7 @@ int transaction_add(struct worker *w, struct transaction *t, const struct comman
 /* Where to send it. `node_name`: the owner of its keys; NULL: it has none. May be called once, for
  * it notes what is written. FAILURE_NONE, or what is to be answered; *ret_blame: a node, or NULL.
  */
-enum failure transaction_check(struct worker *w, struct transaction *t, const char *node_name,
+enum failure transaction_check(struct client *c, struct transaction *t, const char *node_name,
                                uint32_t *ret_node, const char **ret_blame);
 
 /* Moves all there is to be sent to `to`: MULTI, the commands, EXEC. 0 or -ENOMEM. */

@@ -47,7 +47,7 @@ static void upstream_enter(struct upstream *u, enum upstream_state to)
 {
     static const uint8_t FROM[] = {
         /* bit s: may be entered from state s */
-        [UPSTREAM_IDLE] = 1 << UPSTREAM_BACKOFF,
+        [UPSTREAM_IDLE] = 1 << UPSTREAM_BACKOFF | 1 << UPSTREAM_READY,
         [UPSTREAM_CONNECTING] = 1 << UPSTREAM_IDLE | 1 << UPSTREAM_BACKOFF,
         [UPSTREAM_GREETING] = 1 << UPSTREAM_CONNECTING,
         [UPSTREAM_READY] = 1 << UPSTREAM_GREETING,
@@ -57,10 +57,10 @@ static void upstream_enter(struct upstream *u, enum upstream_state to)
     };
     must(FROM[to] & (1 << u->state));
     struct metrics *m = &u->worker->metrics;
-    if (u->state == UPSTREAM_READY)
-        metric_set(&m->upstreams_ready, metric_get(&m->upstreams_ready) - 1);
-    if (to == UPSTREAM_READY)
-        metric_add(&m->upstreams_ready, 1);
+    int change = (to == UPSTREAM_READY) - (u->state == UPSTREAM_READY);
+    metric_set(&m->upstreams_ready, metric_get(&m->upstreams_ready) + (uint64_t)change);
+    if (u->database > 0)
+        metric_set(&m->upstreams_databases, metric_get(&m->upstreams_databases) + (uint64_t)change);
     u->state = (uint8_t)to;
 }
 
@@ -111,8 +111,9 @@ static void enqueue_sent(struct upstream *u, struct part *p)
 {
     if (list_empty(&u->sent)) {
         u->last_byte = worker_now(u->worker);
-        if (!timer_is_set(&u->timer))
-            timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
+        uint64_t look_at = u->last_byte + u->worker->settings->stall_timeout;
+        if (!timer_is_set(&u->timer) || u->timer.at > look_at)
+            timer_set(&u->timer, look_at);
     }
     list_push_tail(&u->sent, &p->queue);
     if (u->undecided == &u->sent)
@@ -268,8 +269,9 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     upstream_enter(u, UPSTREAM_BACKOFF);
     timer_set(&u->timer, worker_now(w) + (blame ? backoff(u) : 0));
     if (was_ready || u->failures == 1)
-        log_event(w->log, LOG_WARN, "upstream-failed", "node=%s worker=%u resp=%u reason=\"%s\"",
-                  u->node->name, w->index, u->proto, why);
+        log_event(w->log, LOG_WARN, "upstream-failed",
+                  "node=%s worker=%u resp=%u db=%u reason=\"%s\"", u->node->name, w->index,
+                  u->proto, u->database, why);
     fail_all(u, &u->sent, f);
     if (blame)
         fail_all(u, &u->waiting, FAILURE_DOWN);
@@ -331,6 +333,22 @@ static void step_connecting(struct upstream *u)
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
 }
 
+/* It carries nothing. Those of other databases than the first are given back after a while, for
+ * there may be as many more as there are databases. */
+static void rest(struct upstream *u)
+{
+    uint64_t until = u->last_byte + u->worker->settings->database_idle_timeout;
+    if (u->database == 0 || u->private) /* of private ones few are kept: private.c */
+        return;                         /* the timer is set again with the next request */
+    if (worker_now(u->worker) < until) {
+        timer_set(&u->timer, until);
+        return;
+    }
+    metric_add(&u->worker->metrics.upstreams_idle_closed, 1);
+    drop_connection(u);
+    upstream_enter(u, UPSTREAM_IDLE);
+}
+
 static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
 {
     struct worker *w = u->worker;
@@ -344,13 +362,14 @@ static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
     if (u->greetings_left > 0)
         return;
     if (u->failures > 0)
-        log_event(w->log, LOG_INFO, "upstream-back", "node=%s worker=%u resp=%u failed=%u",
-                  u->node->name, w->index, u->proto, u->failures);
+        log_event(w->log, LOG_INFO, "upstream-back", "node=%s worker=%u resp=%u db=%u failed=%u",
+                  u->node->name, w->index, u->proto, u->database, u->failures);
     upstream_enter(u, UPSTREAM_READY);
     u->node->refused = false;
     u->failures = 0;
     u->ready_since = u->last_byte = worker_now(w);
     timer_clear(&u->timer);
+    rest(u);
     send_waiting(u);
     if (u->bulk)
         lanes_changed(u->node);
@@ -362,8 +381,10 @@ static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
 static void step_silence(struct upstream *u)
 {
     const struct proxy_settings *s = u->worker->settings;
-    if (list_empty(&u->sent))
-        return; /* set again with the next request */
+    if (list_empty(&u->sent)) {
+        rest(u);
+        return;
+    }
     if (u->paused_for) {
         reply_stream_judge_client(u);
         return;
@@ -410,9 +431,10 @@ static void on_time(struct timer *t)
         step_silence(u);
         return;
     case UPSTREAM_BACKOFF:
-        /* Of bulk ones only those that somebody waits for. What the others know of the node will be
-         * out of date when they are needed. */
-        if (u->node->out || u->private || (u->bulk && !lanes_is_wanted(u))) {
+        /* Of bulk ones, and of those of other databases, only those that somebody waits for. What
+         * the others know of the node will be out of date when they are needed. */
+        if (u->node->out || u->private ||
+            (u->bulk ? !lanes_is_wanted(u) : u->database > 0 && list_empty(&u->waiting))) {
             u->failures = 0;
             upstream_enter(u, UPSTREAM_IDLE);
         } else {
@@ -776,7 +798,7 @@ void upstream_flush(struct upstream *u)
 
 /* ---- life ---- */
 
-struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t proto)
+struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t lane)
 {
     struct upstream *u = calloc(1, sizeof(*u));
     if (!u)
@@ -788,7 +810,9 @@ struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint
     conn_init(&u->conn, &w->loop, &w->chunks, on_ready);
     u->worker = w;
     u->node = node;
-    u->proto = proto;
+    u->lane = lane;
+    u->proto = lane_proto(lane);
+    u->database = lane_database(lane);
     u->state = UPSTREAM_IDLE;
     list_init(&u->waiting);
     list_init(&u->sent);

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An upstream: our connection to a node, for clients of a worker that speak one RESP version. Which
- * requests it gets is the affair of lanes.h: a shared one gets those of all clients, pipelined; a
- * bulk one gets one large value at a time. Replies come back in the order of requests.
+ * An upstream: our connection to a node, for clients of a worker that speak one RESP version and
+ * work in one database. Which requests it gets is the affair of lanes.h: a shared one gets those of
+ * all clients, pipelined; a bulk one gets one large value at a time. Replies come back in the order
+ * of requests.
  *
  *   IDLE ──first use──► CONNECTING ──► GREETING ──+PONG / HELLO──► READY
  *                           ▲   └── fail, time-out ──┴── closed, silent, bad ──┐
  *                           └───────────── timer ───────── BACKOFF ◄───────────┘
  *
- * A bulk one that nobody waits for goes from BACKOFF to IDLE instead, until it is needed.
+ * A bulk one that nobody waits for goes from BACKOFF to IDLE instead, until it is needed. So does
+ * one of another database than the first, and that also when it was READY and carried nothing for a
+ * while.
  *
  * Connected is not healthy: a stopped process still accepts. So each new connection greets with a
- * PING (RESP2) or HELLO 3 (RESP3) and carries requests only after the answer. While the node is
- * believed to be well (no failure since it last was READY), requests wait for that within their
- * deadlines; once it has failed they are answered at once until it is READY again.
+ * PING (RESP2) or HELLO 3 (RESP3), and SELECT, and carries requests only after the answer. While
+ * the node is believed to be well (no failure since it last was READY), requests wait for that
+ * within their deadlines; once it has failed they are answered at once until it is READY again.
  *
  * The greeting also asks for the CLIENT ID. When the connection is lost with writes on it, the node
  * may yet execute them, so they are unsettled (pulse.h), and a ghost of the connection goes to the
@@ -60,6 +63,8 @@ struct upstream {
     uint32_t failures;           /* in a row, since it was last READY */
     uint8_t state;               /* enum upstream_state; only upstream_enter() writes it */
     uint8_t proto;               /* 2 or 3 */
+    uint8_t database;            /* that it has selected */
+    uint8_t lane;                /* by both */
     bool bulk;                   /* in its node's pool */
     uint8_t private;             /* enum private_state; 0: it is none */
     bool watches;                /* … on which keys may be watched that nobody cares about */
@@ -78,7 +83,7 @@ struct upstream {
     struct list pool;          /* in node.bulk, or one of node's lists of private ones */
 };
 
-struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t proto);
+struct upstream *upstream_new(struct worker *w, struct upstream_node *node, uint8_t lane);
 /* Fails what is on it, closes it; it is freed at the end of the turn. */
 void upstream_close(struct upstream *u);
 

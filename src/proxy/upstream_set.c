@@ -28,9 +28,9 @@ static void bury_node(struct grave *g)
 static void close_upstreams(struct upstream_node *n, bool but_streams)
 {
     lanes_close(n, but_streams);
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
-        if (n->shared[lane] && !(but_streams && n->shared[lane]->streaming))
-            upstream_close(take_ptr(n->shared[lane]));
+    for (uint32_t i = 0; i < n->lane_count; i++)
+        if (n->lanes[i].shared && !(but_streams && n->lanes[i].shared->streaming))
+            upstream_close(take_ptr(n->lanes[i].shared));
     if (n->feed)
         feed_close(n->feed);
 }
@@ -55,7 +55,8 @@ void upstream_set_fini(struct upstream_set *s)
 
 static struct upstream_node *node_new(struct worker *w, const struct view_node *v)
 {
-    struct upstream_node *n = calloc(1, sizeof(*n));
+    uint32_t lanes = LANE_VERSIONS * w->settings->databases;
+    struct upstream_node *n = calloc(1, sizeof(*n) + lanes * sizeof(n->lanes[0]));
     if (!n)
         return NULL;
     memcpy(n->name, v->name, sizeof(n->name));
@@ -63,10 +64,11 @@ static struct upstream_node *node_new(struct worker *w, const struct view_node *
     n->pulse = pulse_ref(v->pulse);
     n->out = v->out;
     n->worker = w;
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        list_init(&n->bulk[lane]);
-        list_init(&n->line[lane]);
-        list_init(&n->idle[lane]);
+    n->lane_count = lanes;
+    for (uint32_t i = 0; i < lanes; i++) {
+        list_init(&n->lanes[i].bulk);
+        list_init(&n->lanes[i].line);
+        list_init(&n->lanes[i].idle);
     }
     list_init(&n->busy);
     list_init(&n->doomed);
@@ -134,19 +136,19 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
             close_upstreams(s->nodes[i], true);
             continue;
         }
-        struct upstream *u = upstream_node_shared(s->nodes[i], 2);
+        struct upstream *u = upstream_node_shared(s->nodes[i], LANE_RESP2);
         if (u) /* else it is made with the first request */
             upstream_start(u);
     }
     return 0;
 }
 
-struct upstream *upstream_node_shared(struct upstream_node *n, uint8_t proto)
+struct upstream *upstream_node_shared(struct upstream_node *n, uint8_t lane)
 {
-    enum lane lane = lane_of(proto);
-    if (!n->shared[lane])
-        n->shared[lane] = upstream_new(n->worker, n, proto);
-    return n->shared[lane];
+    struct lane *l = &n->lanes[lane];
+    if (!l->shared)
+        l->shared = upstream_new(n->worker, n, lane);
+    return l->shared;
 }
 
 uint64_t upstream_set_expire(struct upstream_set *s)
@@ -154,10 +156,11 @@ uint64_t upstream_set_expire(struct upstream_set *s)
     uint64_t next = NSEC_NEVER;
     for (uint32_t i = 0; i < s->count; i++) {
         struct upstream_node *n = s->nodes[i];
-        for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-            if (n->shared[lane])
-                next = nsec_min(next, upstream_expire(n->shared[lane]));
-            list_for_each (link, &n->bulk[lane])
+        for (uint32_t k = 0; k < n->lane_count; k++) {
+            struct lane *l = &n->lanes[k];
+            if (l->shared)
+                next = nsec_min(next, upstream_expire(l->shared));
+            list_for_each (link, &l->bulk)
                 next = nsec_min(next, upstream_expire(list_item(link, struct upstream, pool)));
         }
         next = nsec_min(next, private_expire(n));
@@ -169,12 +172,12 @@ uint64_t upstream_set_expire(struct upstream_set *s)
 bool upstream_node_is_down(const struct upstream_node *n)
 {
     bool failed = false;
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        const struct upstream *u = n->shared[lane];
+    for (uint32_t i = 0; i < n->lane_count; i++) {
+        const struct upstream *u = n->lanes[i].shared;
         if (u && u->state == UPSTREAM_READY)
             return false;
         failed = failed || (u && u->failures > 0);
-        list_for_each (link, &n->bulk[lane]) {
+        list_for_each (link, &n->lanes[i].bulk) {
             u = list_item(link, struct upstream, pool);
             if (u->state == UPSTREAM_READY)
                 return false;

@@ -10,12 +10,36 @@
 
 #include <stdint.h>
 
-/* Each RESP version has upstreams of its own: what stands in pairs below is by version. */
-enum lane { LANE_RESP2, LANE_RESP3, LANE_COUNT };
+/* Of a node's upstreams those of one RESP version and one database. Whoever is on another may
+ * change neither, so that no client is ever answered in another's version, or out of another's
+ * database. */
+struct lane {
+    struct upstream *shared; /* owned; NULL: not needed yet */
+    struct list bulk;        /* owned upstreams, by upstream.pool */
+    uint32_t bulk_count;
+    struct list line; /* parts that wait for a bulk upstream, by deadline */
+    struct list idle; /* owned private upstreams that nobody uses, by upstream.pool: private.h */
+};
 
-static inline enum lane lane_of(uint8_t proto)
+enum {
+    LANE_RESP2,
+    LANE_RESP3,
+    LANE_VERSIONS
+}; /* of database 0; of each other one as many follow */
+
+static inline uint8_t lane_of(uint8_t proto, uint8_t database)
 {
-    return proto == 3 ? LANE_RESP3 : LANE_RESP2;
+    return (uint8_t)(LANE_VERSIONS * database + (proto == 3 ? LANE_RESP3 : LANE_RESP2));
+}
+
+static inline uint8_t lane_proto(uint8_t lane)
+{
+    return lane % LANE_VERSIONS == LANE_RESP3 ? 3 : 2;
+}
+
+static inline uint8_t lane_database(uint8_t lane)
+{
+    return lane / LANE_VERSIONS;
 }
 
 struct upstream_node {
@@ -25,14 +49,9 @@ struct upstream_node {
     struct pulse *pulse; /* one reference; NULL: nobody looks at it */
     bool out;            /* ejected: nothing is sent to it */
     bool refused;        /* nobody was there, and the control plane was told: it will be out soon */
-    struct upstream *shared[LANE_COUNT]; /* owned; NULL: not needed yet */
-    struct feed *feed;                   /* owned; NULL: nobody subscribes to anything there */
-    struct list bulk[LANE_COUNT];        /* owned upstreams, by upstream.pool */
-    uint32_t bulk_count[LANE_COUNT];
-    struct list line[LANE_COUNT]; /* parts that wait for a bulk upstream, by deadline */
-    struct list held;             /* parts that wait for their client; see lanes.c */
-    struct list idle[LANE_COUNT]; /* owned private upstreams, by upstream.pool: nobody's … */
-    struct list busy, doomed;     /* … in use, and to be closed: private.h */
+    struct feed *feed;   /* owned; NULL: nobody subscribes to anything there */
+    struct list held;    /* parts that wait for their client; see lanes.c */
+    struct list busy, doomed;           /* private upstreams in use, and to be closed: private.h */
     uint32_t private_count, idle_count; /* all of them; the idle ones */
     uint64_t private_moves;             /* between those lists */
     struct list changed_link;           /* in worker.changed_nodes */
@@ -40,6 +59,8 @@ struct upstream_node {
     uint64_t bytes;    /* of those */
     struct grave grave;
     struct source source; /* only to be buried */
+    uint32_t lane_count;
+    struct lane lanes[];
 };
 
 struct upstream_set {
@@ -56,8 +77,8 @@ void upstream_set_fini(struct upstream_set *s);
  * 0, or -ENOMEM and nothing has changed. */
 int upstream_set_adopt(struct upstream_set *s, const struct view *v) MUST_CHECK;
 
-/* The shared upstream of a node for clients that speak `proto`. NULL: out of memory. */
-struct upstream *upstream_node_shared(struct upstream_node *n, uint8_t proto);
+/* The shared upstream of a node's lane. NULL: out of memory. */
+struct upstream *upstream_node_shared(struct upstream_node *n, uint8_t lane);
 
 /* Fails the parts whose deadline has passed. Returns the next deadline (ns; NSEC_NEVER: none). */
 uint64_t upstream_set_expire(struct upstream_set *s);

@@ -40,9 +40,10 @@ enum {
 #define REASON_PUSHES    "needs messages pushed by the nodes, which are not offered"
 #define REASON_CLIENTS   "concerns other clients, which one client may not touch"
 #define REASON_ALL_NODES "concerns all nodes, and a request goes to one"
-#define REASON_DATABASES "concerns more than one database, and there is only database 0"
-#define REASON_OPERATOR  "is for the operator of a single node; connect to that node"
-#define REASON_CLUSTER   "is for Redis Cluster, and clients see a single Redis here"
+#define REASON_DATABASES                                                                           \
+    "would swap databases under other clients, and a node that is out would not do it"
+#define REASON_OPERATOR "is for the operator of a single node; connect to that node"
+#define REASON_CLUSTER  "is for Redis Cluster, and clients see a single Redis here"
 
 #define SORT_REFUSAL(option)                                                                       \
     option " option of SORT denied in Cluster mode when keys formed by the pattern may be in "     \
@@ -584,22 +585,16 @@ static int keys_migrate(const struct args *a, struct command_keys_found *k)
     return take_pair(k, 3, 0);
 }
 
-static int keys_copy(const struct args *a, struct command_keys_found *k, const char **ret_refusal)
+static int keys_copy(const struct args *a, struct command_keys_found *k)
 {
-    bool elsewhere = false;
     for (size_t i = 3; i < a->count; i++) {
         if (word_is(a, i, "replace"))
             continue;
         int64_t db;
         if (!word_is(a, i, "db") || ++i == a->count || number(a, i, &db) != 0)
             return -EINVAL;
-        elsewhere = db != 0; /* of several the last one counts */
     }
-    int err = take_pair(k, 1, 2);
-    if (err != 0 || !elsewhere)
-        return err;
-    *ret_refusal = "Copying to another database is not allowed in cluster mode";
-    return -ENOTSUP;
+    return take_pair(k, 1, 2);
 }
 
 int command_find_keys(const struct command *c, struct args *a, struct command_keys_found *k,
@@ -636,7 +631,9 @@ int command_find_keys(const struct command *c, struct args *a, struct command_ke
     case KEYS_MIGRATE:
         return keys_migrate(a, k);
     case KEYS_COPY:
-        return keys_copy(a, k, ret_refusal);
+        return keys_copy(a, k);
+    case KEYS_MOVE:
+        return take_pair(k, 1, 0);
     }
     unreachable();
 }

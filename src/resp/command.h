@@ -36,7 +36,8 @@ enum command_keys {
     KEYS_GEORADIUS, /* argument 1, and the one after STORE or STOREDIST */
     KEYS_STREAMS,   /* the first half of what follows STREAMS: XREAD, XREADGROUP */
     KEYS_MIGRATE,   /* argument 3, or what follows KEYS */
-    KEYS_COPY,      /* arguments 1 and 2; another database is refused */
+    KEYS_COPY,      /* arguments 1 and 2 */
+    KEYS_MOVE,      /* argument 1; as of COPY, a database may be named behind it */
 };
 
 /* What stands for an answer when the node of a read has failed and on_failure.reads is `miss`. */
@@ -146,7 +147,7 @@ void command_keys_fini(struct command_keys_found *k);
 /*
  * Finds the keys of a request whose arity is right. 0 with k->count keys (0: it has none),
  * -EINVAL: its arguments make no sense, and the node will say why in its own words: send it to any;
- * -ENOTSUP: a form we refuse (SORT BY a pattern without a hash tag; COPY to another database):
+ * -ENOTSUP: a form we refuse (SORT BY a pattern without a hash tag):
  * *ret_refusal is the whole error text without "-ERR ", a constant. The keys are in `k` all the
  * same, for COMMAND GETKEYS. -ENOMEM. Nothing is said about k->count after -EINVAL and -ENOMEM.
  */

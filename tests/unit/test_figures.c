@@ -32,6 +32,8 @@ static void all_that_is_shown_is_found(void **state)
         [FIGURE_MISSES] = 8,
         [FIGURE_KEYS] = 10,
         [FIGURE_EXPIRES] = 9,
+        [FIGURE_OF_DATABASES] = 1000, /* of database 1 */
+        [FIGURE_OF_DATABASES + 1] = 1000,
         [FIGURE_VERSION] = UINT64_C(7) << 32 | 15,
         [FIGURE_POLICY] = 3,
     };

@@ -16,7 +16,7 @@
 static struct job_slot *add(struct job_table *t, const char *pattern)
 {
     struct job_slot *s = NULL;
-    assert_int_equal(job_table_add(t, str_of(pattern), 100, 7, 5, &s), 0);
+    assert_int_equal(job_table_add(t, &(struct job_order){str_of(pattern), 2, 100, 7, 5}, &s), 0);
     return s;
 }
 
@@ -63,7 +63,8 @@ static void the_longest_pattern(void **state)
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = (char)i;
     assert_int_equal(job_table_init(&t, 1), 0);
-    assert_int_equal(job_table_add(&t, (struct str){pattern, sizeof(pattern)}, 1, 0, 0, &s), 0);
+    assert_int_equal(
+        job_table_add(&t, &(struct job_order){{pattern, sizeof(pattern)}, 0, 1, 0, 0}, &s), 0);
     assert_true(job_table_find(&t, 1, &j));
     assert_int_equal(j.figures[JOB_PATTERN_LEN], sizeof(pattern));
     assert_memory_equal(j.pattern, pattern, sizeof(pattern));
@@ -78,11 +79,11 @@ static void only_so_many_wait_or_run(void **state)
     assert_int_equal(job_table_init(&t, 2), 0);
     a = add(&t, "a");
     (void)add(&t, "b");
-    assert_int_equal(job_table_add(&t, STR("c"), 1, 0, 0, &none), -EAGAIN);
+    assert_int_equal(job_table_add(&t, &(struct job_order){STR("c"), 0, 1, 0, 0}, &none), -EAGAIN);
     assert_null(none);
     job_table_end(&t, a, JOB_DONE, 1, NULL);
     (void)add(&t, "c");
-    assert_int_equal(job_table_add(&t, STR("d"), 1, 0, 0, &none), -EAGAIN);
+    assert_int_equal(job_table_add(&t, &(struct job_order){STR("d"), 0, 1, 0, 0}, &none), -EAGAIN);
     job_table_fini(&t);
 }
 
@@ -144,7 +145,7 @@ static void race(void *owner)
         size_t len = 1 + i % sizeof(pattern);
         memset(pattern, (int)('0' + i % 10), sizeof(pattern));
         struct job_slot *s;
-        if (job_table_add(r->t, (struct str){pattern, len}, len, i % 10, 0, &s) == 0) {
+        if (job_table_add(r->t, &(struct job_order){{pattern, len}, 0, len, i % 10, 0}, &s) == 0) {
             r->added++;
             job_table_end(r->t, s, JOB_DONE, 1, NULL);
         } else {

@@ -45,10 +45,10 @@ static void a_key_noted_twice_is_one_entry_with_all_its_holders(void **state)
     (void)state;
     struct journal j;
     journal_init(&j, 100000);
-    assert_int_equal(journal_note(&j, 7, STR("a"), 1, false), 0);
-    assert_int_equal(journal_note(&j, 7, STR("a"), 2, false), 0);
-    assert_int_equal(journal_note(&j, 7, STR("a"), 1, false), 0);
-    assert_int_equal(journal_note(&j, 7, STR("b"), 1, false), 0);
+    assert_int_equal(journal_note(&j, 7, 0, STR("a"), 1, false), 0);
+    assert_int_equal(journal_note(&j, 7, 0, STR("a"), 2, false), 0);
+    assert_int_equal(journal_note(&j, 7, 0, STR("a"), 1, false), 0);
+    assert_int_equal(journal_note(&j, 7, 0, STR("b"), 1, false), 0);
     assert_int_equal(entries(&j, 7), 2);
     assert_int_equal(entries(&j, 8), 0);
     struct journal_entry *a = journal_slot(&j, 7)->next;
@@ -68,7 +68,7 @@ static void what_was_written_at_home_only_is_nowhere_else(void **state)
     (void)state;
     struct journal j;
     journal_init(&j, 100000);
-    assert_int_equal(journal_note(&j, 1, STR("k"), JOURNAL_NO_NODE, false), 0);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), JOURNAL_NO_NODE, false), 0);
     assert_false(journal_entry_is_anywhere(journal_slot(&j, 1)));
     journal_fini(&j);
 }
@@ -78,12 +78,12 @@ static void a_dirty_note_takes_back_that_it_is_clean(void **state)
     (void)state;
     struct journal j;
     journal_init(&j, 100000);
-    assert_int_equal(journal_note(&j, 1, STR("k"), 3, false), 0);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), 3, false), 0);
     struct journal_entry *e = journal_slot(&j, 1);
     e->clean = 5;
-    assert_int_equal(journal_note(&j, 1, STR("k"), 3, false), 0);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), 3, false), 0);
     assert_int_equal(e->clean, 5);
-    assert_int_equal(journal_note(&j, 1, STR("k"), 3, true), 0);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), 3, true), 0);
     assert_int_equal(e->clean, JOURNAL_NO_NODE);
     journal_fini(&j);
 }
@@ -94,9 +94,9 @@ static void more_holders_than_fit_are_told(void **state)
     struct journal j;
     journal_init(&j, 100000);
     for (int i = 0; i < JOURNAL_HOLDERS; i++)
-        assert_int_equal(journal_note(&j, 1, STR("k"), (uint16_t)i, false), 0);
-    assert_int_equal(journal_note(&j, 1, STR("k"), 0, false), 0);
-    assert_int_equal(journal_note(&j, 1, STR("k"), JOURNAL_HOLDERS, false), -ENOSPC);
+        assert_int_equal(journal_note(&j, 1, 0, STR("k"), (uint16_t)i, false), 0);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), 0, false), 0);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), JOURNAL_HOLDERS, false), -ENOSPC);
     journal_fini(&j);
 }
 
@@ -110,7 +110,7 @@ static void it_never_holds_more_than_it_may(void **state)
     unsigned count = 0;
     while (!err) {
         int n = snprintf(key, sizeof(key), "key%u", count);
-        err = journal_note(&j, count % 100, (struct str){key, (size_t)n}, 1, false);
+        err = journal_note(&j, count % 100, 0, (struct str){key, (size_t)n}, 1, false);
         assert_true(j.bytes <= 10000);
         count += !err;
     }
@@ -119,7 +119,7 @@ static void it_never_holds_more_than_it_may(void **state)
     assert_int_equal(j.count, count);
     journal_clear(&j);
     assert_int_equal(j.bytes, 0);
-    assert_int_equal(journal_note(&j, 3, STR("again"), 1, false), 0);
+    assert_int_equal(journal_note(&j, 3, 0, STR("again"), 1, false), 0);
     journal_fini(&j);
 }
 
@@ -128,9 +128,9 @@ static void entries_that_are_done_go_and_others_stay(void **state)
     (void)state;
     struct journal j;
     journal_init(&j, 100000);
-    assert_int_equal(journal_note(&j, 9, STR("a"), 1, false), 0);
-    assert_int_equal(journal_note(&j, 9, STR("b"), JOURNAL_NO_NODE, false), 0);
-    assert_int_equal(journal_note(&j, 9, STR("c"), 2, false), 0);
+    assert_int_equal(journal_note(&j, 9, 0, STR("a"), 1, false), 0);
+    assert_int_equal(journal_note(&j, 9, 0, STR("b"), JOURNAL_NO_NODE, false), 0);
+    assert_int_equal(journal_note(&j, 9, 0, STR("c"), 2, false), 0);
     journal_drop(&j, 9, is_anywhere_no_more, NULL);
     assert_int_equal(entries(&j, 9), 2);
     assert_int_equal(j.count, 2);
@@ -142,10 +142,30 @@ static void keys_may_be_empty_or_binary(void **state)
     (void)state;
     struct journal j;
     journal_init(&j, 100000);
-    assert_int_equal(journal_note(&j, 9, (struct str){NULL, 0}, 1, false), 0);
-    assert_int_equal(journal_note(&j, 9, (struct str){"\0x", 2}, 1, false), 0);
-    assert_int_equal(journal_note(&j, 9, (struct str){"\0y", 2}, 1, false), 0);
+    assert_int_equal(journal_note(&j, 9, 0, (struct str){NULL, 0}, 1, false), 0);
+    assert_int_equal(journal_note(&j, 9, 0, (struct str){"\0x", 2}, 1, false), 0);
+    assert_int_equal(journal_note(&j, 9, 0, (struct str){"\0y", 2}, 1, false), 0);
     assert_int_equal(entries(&j, 9), 3);
+    journal_fini(&j);
+}
+
+static void a_key_of_each_database_is_another(void **state)
+{
+    (void)state;
+    struct journal j;
+    journal_init(&j, 4096);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), 1, false), 0);
+    assert_int_equal(journal_note(&j, 1, 3, STR("k"), 2, false), 0);
+    assert_int_equal(journal_note(&j, 1, 15, STR("k"), 2, false), 0);
+    assert_int_equal(journal_note(&j, 1, 3, STR("k"), 2, false), 0);
+    assert_int_equal(j.count, 3);
+    for (struct journal_entry *e = journal_slot(&j, 1); e; e = e->next) {
+        assert_true(journal_entry_is_at(e, e->database == 0 ? 1 : 2));
+        for (struct journal_entry *other = e->next; other; other = other->next) {
+            assert_int_not_equal(e->database, other->database);
+            assert_int_not_equal(e->hash, other->hash);
+        }
+    }
     journal_fini(&j);
 }
 
@@ -155,6 +175,7 @@ int main(void)
         cmocka_unit_test(an_empty_journal_has_no_entries),
         cmocka_unit_test(a_key_noted_twice_is_one_entry_with_all_its_holders),
         cmocka_unit_test(what_was_written_at_home_only_is_nowhere_else),
+        cmocka_unit_test(a_key_of_each_database_is_another),
         cmocka_unit_test(a_dirty_note_takes_back_that_it_is_clean),
         cmocka_unit_test(more_holders_than_fit_are_told),
         cmocka_unit_test(it_never_holds_more_than_it_may),

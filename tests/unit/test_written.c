@@ -29,7 +29,7 @@ static void records_come_back_in_order_and_whole(void **state)
     char key[5000];
     for (uint32_t i = 0; i < 500; i++) {
         memset(key, (int)i, sizeof(key));
-        written_add(w, i * 7, i % 4, (struct str){key, i * 10});
+        written_add(w, i * 7, i % 4, (uint8_t)(i % 16), (struct str){key, i * 10});
     }
     assert_false(w->lost);
     size_t at = 0;
@@ -38,6 +38,7 @@ static void records_come_back_in_order_and_whole(void **state)
         assert_true(written_next(w, &at, &r));
         assert_int_equal(r.slot, i * 7);
         assert_int_equal(r.node, i % 4);
+        assert_int_equal(r.database, i % 16);
         assert_int_equal(r.key.len, i * 10);
         memset(key, (int)i, sizeof(key));
         assert_memory_equal(r.key.p, key, r.key.len);
