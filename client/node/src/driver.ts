@@ -69,10 +69,12 @@ function findConstructor(): RedisConstructor {
  * - no re-sending: a write that timed out must not happen after a newer one
  * - no ready check: INFO would have to be answered in time, which a proxy need not even do well
  * - no commandTimeout: it would count the handshake; the deadline of a call is our own business
+ * - no CLIENT SETINFO: the connection is of use at once, and a server that hangs is found out by a call
  * - RESP2: ioredis 6 would open with HELLO 3, which some proxies refuse
  */
 export const OWN_CLIENT_OPTIONS = {
   protocol: 2,
+  disableClientInfo: true,
   lazyConnect: false,
   enableOfflineQueue: false,
   enableReadyCheck: false,
@@ -130,6 +132,11 @@ export class Driver {
 
   get isReady(): boolean {
     return this.client.status === 'ready';
+  }
+
+  /** Whether there is a connection whose greeting is under way. */
+  get isGreeting(): boolean {
+    return this.client.status === 'connect';
   }
 
   /** Whether the first attempt to connect is still under way: it alone is worth waiting for. */

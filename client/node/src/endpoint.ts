@@ -268,6 +268,8 @@ export class Endpoint {
   private runProbe(): void {
     if (!this.breaker || this.breaker.isClosed) return;
     if (!this.driver.isReady) {
+      // Connected, and its greeting has had no answer since before the breaker opened.
+      if (this.driver.isGreeting) this.giveUp();
       this.breaker.probed(false);
       return;
     }
@@ -277,14 +279,18 @@ export class Endpoint {
         this.breaker?.probed(isWell);
       },
       () => {
-        // Nothing for a second on a connection that is only a cache's: a new one may find the way.
-        if (this.driver.isOwn && this.driver.isReady) {
-          this.counts.reconnects++;
-          this.driver.reconnect();
-        }
+        // Nothing for a second: a new connection may find the way.
+        if (this.driver.isReady) this.giveUp();
         this.breaker?.probed(false);
       },
     );
+  }
+
+  /** Ends a connection that says nothing, if it is only a cache's. */
+  private giveUp(): void {
+    if (!this.driver.isOwn) return;
+    this.counts.reconnects++;
+    this.driver.reconnect();
   }
 }
 

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -51,10 +52,18 @@ function isOpen(port) {
   });
 }
 
+// What a test that failed has left behind must not keep the others waiting.
+const children = new Set();
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
 class Server {
   constructor(child, port, folder) {
     Object.assign(this, { child, port, folder, url: `redis://${HOST}:${port}` });
     this.ended = new Promise((resolve) => child.once('exit', resolve));
+    children.add(child);
+    child.once('exit', () => children.delete(child));
   }
 
   hang() {
@@ -110,11 +119,14 @@ export async function startFake(serve) {
   const sockets = new Set();
   const server = net.createServer((socket) => {
     sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.unref();
     socket.on('close', () => sockets.delete(socket)).on('error', () => {});
     serve(socket);
   });
   await new Promise((resolve) => server.listen(0, HOST, resolve));
   const { port } = server.address();
+  server.unref();
   return {
     port,
     sockets,
