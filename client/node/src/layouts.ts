@@ -109,7 +109,8 @@ abstract class Compatible {
     try {
       const { serializer } = this.options;
       const value = serializer ? serializer.decode(raw) : decodeTyped(raw.toString());
-      return { entry: { value, created: Date.now(), soft: remaining, hard: remaining, delta: 0 } };
+      const entry = { value, created: Date.now(), soft: remaining, hard: remaining, delta: 0 };
+      return { entry, ticket: NO_TICKET };
     } catch {
       return { ticket: NO_TICKET, isUnreadable: true };
     }
