@@ -10,7 +10,7 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration client clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -55,6 +55,10 @@ fuzz: ## each fuzzer for SECONDS_EACH=20
 integration: ## real redis-servers, real clients (pytest)
 	@tools/setup.sh test
 	@tools/test.sh build integration
+
+client: ## the npm package: client/node
+	@tools/setup.sh test
+	@tools/test.sh build node-client
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test

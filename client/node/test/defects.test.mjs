@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, it } from 'node:test';
 import { getMemoize, getStore, useAsDefault } from '../dist/index.mjs';
-import { connect, Redis, require, sleep, startRedis, timed, until } from './helpers.mjs';
+import { connect, machineLag, Redis, require, sleep, startRedis, timed, until } from './helpers.mjs';
 
 let server;
 let client;
@@ -83,10 +83,11 @@ it('D4 a server that hangs costs one budget, and then nothing', async () => {
   }, redis({ redisClient: lost }));
   await cached(0);
   own.hang();
+  machineLag();
   const first = await timed(() => cached(1));
   const rest = [];
   for (let i = 2; i < 20; i++) rest.push((await timed(() => cached(i))).ms);
-  assert.ok(first.ms < 50 + 30, `first ${first.ms}`);
+  assert.ok(first.ms < 50 + 30 + machineLag(), `first ${first.ms}`);
   rest.sort((a, b) => a - b);
   assert.ok(rest[rest.length >> 1] <= 1, `then ${rest}`);
   lost.disconnect();
@@ -354,7 +355,7 @@ it('D20 what a user calls his errors is not taken for a time-out, and no command
   lost.disconnect();
   await until(() => lost.status === 'end', 'closed');
   const { ms } = await timed(() => store.get('k'));
-  assert.ok(ms < 10, `${ms}`);
+  assert.ok(ms < 30, `${ms}`);
   assert.equal((await store.entry('k')).cause, 'offline');
   const cached = getMemoize(async function fails() {
     throw new Error('Command timed out');

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -143,6 +144,16 @@ export function connect(server, options = {}, Driver = Redis) {
   const client = new Driver({ host: HOST, port: server.port, ...options });
   client.on('error', () => {});
   return client;
+}
+
+// How late the machine lets this process run: what the others on it cost is not the library's doing.
+const delay = monitorEventLoopDelay({ resolution: 5 });
+delay.enable();
+/** The worst delay in ms since the last call of this. */
+export function machineLag() {
+  const ms = delay.max / 1e6;
+  delay.reset();
+  return Number.isFinite(ms) ? ms : 0;
 }
 
 export async function timed(work) {
