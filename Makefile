@@ -10,7 +10,7 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients client clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -59,6 +59,10 @@ integration: ## real redis-servers (pytest)
 clients: ## real client libraries and caches built upon them (pytest)
 	@tools/setup.sh test
 	@tools/test.sh build clients
+
+client: ## the npm package: client/node
+	@tools/setup.sh test
+	@tools/test.sh build node-client
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test

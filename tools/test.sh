@@ -12,6 +12,7 @@
 #   fuzz         each fuzzer for FUZZ_SECONDS (20)                   each fuzzer counts
 #   integration  real redis-servers                                  each test counts
 #   clients      real client libraries and caches                    each test counts
+#   node-client  client/node: npm test, with the plain build         each test counts
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -23,7 +24,7 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration clients)
+    stages=(build lint unit sim asan tsan fuzz integration clients node-client)
 fi
 
 sim_seed=${SIM_SEED:-1}
@@ -257,6 +258,30 @@ stage_clients() {
     run_pytest clients
 }
 
+stage_node_client() {
+    local out numbers
+    if ! (cd client/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
+        count 1 "npm ci in client/node"
+        return
+    fi
+    # Its last lines are counts: `pass N` and `fail N`, with a sign before them.
+    out=$(cd client/node && SUMCACHE_BIN=$root/build/sumcache npm run --silent coverage </dev/null 2>&1)
+    local status=$?
+    numbers=$(grep -oE '^[^a-z]+(pass|fail|cancelled|skipped) [0-9]+$' <<<"$out")
+    passed=$(grep -oE 'pass [0-9]+' <<<"$numbers" | grep -oE '[0-9]+')
+    failed=$(awk '!/pass/ { sum += $NF } END { print sum + 0 }' <<<"$numbers")
+    passed=${passed:-0}
+    failed=${failed:-0}
+    if [ "$failed" -ne 0 ] || [ "$status" -ne 0 ]; then
+        grep -vE '^ *✔' <<<"$out"
+    else
+        grep -E '^(Lines|Branches) ' <<<"$out"
+    fi
+    if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+        count 1 "npm run coverage in client/node (exit status $status)"
+    fi
+}
+
 # A stage that hangs must not hang CI. These are limits, not expectations.
 limit_of() {
     case "$1" in
@@ -288,14 +313,14 @@ run_limited() { # run_limited STAGE: in a process group of its own, so that all 
 }
 
 if [ "${1:-}" = --inside ]; then
-    "stage_$2"
+    "stage_${2//-/_}"
     echo "$passed $failed" >"$logs/$2.count"
     exit 0
 fi
 
 for stage in "${stages[@]}"; do
-    if ! declare -F "stage_$stage" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients]…" >&2
+    if ! declare -F "stage_${stage//-/_}" >/dev/null; then
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|node-client]…" >&2
         exit 2
     fi
 done
