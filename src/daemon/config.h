@@ -14,6 +14,7 @@
 #include "cluster/lookup.h"
 #include "cluster/view.h"
 #include "daemon/config_commands.h"
+#include "daemon/config_users.h"
 #include "proxy/settings.h"
 
 #include <stdbool.h>
@@ -26,7 +27,7 @@ enum {
     CONFIG_WORKERS_MAX = 256,
     CONFIG_LOCAL_NODES_MAX = 64,
     CONFIG_PORT = 6379, /* where none is given: Redis's own */
-    CONFIG_ROWS_MAX = 80,
+    CONFIG_ROWS_MAX = 128,
     CONFIG_NAMES_MAX = 32, /* names to look nodes up by; of each kind */
     CONFIG_SERVERS_MAX = 8,
     CONFIG_DNS_PORT = 53,
@@ -82,6 +83,10 @@ struct config {
     struct policy_rule *rules;         /* owned; proxy.policy is a loan of them */
     char node_user[CONFIG_WORD_MAX];
     char node_password_file[CONFIG_WORD_MAX];
+    char node_password[CONFIG_WORD_MAX]; /* "${NAME}"; empty: none */
+    struct config_users *users;          /* owned; NULL: none */
+    char auth_password_file[CONFIG_WORD_MAX], auth_password[CONFIG_WORD_MAX];
+    bool protected_mode;
     struct config_dns dns;
     struct config_commands commands; /* as given; proxy.commands follows from them */
     /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */

@@ -47,6 +47,10 @@ const struct config_row CONFIG_ROWS[] = {
      "who we are at the nodes (AUTH); none: their default user"},
     {"nodes", "password_file", CONFIG_WORD, false, AT(node_password_file), 0, CONFIG_WORD_MAX - 1,
      NULL, "the file whose first line is our password at the nodes; none: no AUTH"},
+    {"nodes", "password", CONFIG_SECRET, false, AT(node_password), 0, 0, NULL,
+     "the same from a variable of the environment"},
+    {NULL, "protected_mode", CONFIG_SWITCH, false, AT(protected_mode), 0, 0, NULL,
+     "without a password sumcache listens on loopback only"},
     {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
      "threads that serve clients; auto: one per CPU this process may use"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
@@ -124,6 +128,10 @@ const struct config_row CONFIG_ROWS[] = {
      "bytes of scripts and functions that are kept, for nodes that come later"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
+    {"limits", "clients_per_address", CONFIG_COUNT, true, PROXY(address_clients_max), 1, 1000000,
+     NULL, "clients of one address (IPv6: of 64 bits of it); 0: no limit"},
+    {"limits", "client_rate", CONFIG_COUNT, true, PROXY(client_rate_max), 1, ACCESS_RATE_MAX, NULL,
+     "requests a second of one client, and as many at once; 0: no limit"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,
      "requests of one client under way; at the limit it is not read"},
     {"limits", "roll_calls", CONFIG_COUNT, false, PROXY(roll_calls_max), 1, 1000, NULL,
@@ -165,6 +173,15 @@ const struct config_row CONFIG_ROWS[] = {
      "pause after a question that failed"},
     {"dns", "retry_max", CONFIG_DURATION, false, AT(dns.retry_max), 10 * NSEC_MS, 60 * MINUTE, NULL,
      "the pause doubles up to this"},
+
+    {"auth", "password", CONFIG_SECRET, false, AT(auth_password), 0, 0, NULL,
+     "of clients, as user default, which may do everything; from a variable"},
+    {"auth", "password_file", CONFIG_WORD, false, AT(auth_password_file), 0, CONFIG_WORD_MAX - 1,
+     NULL, "the same from a file: each line a password, or # and its SHA-256"},
+    {"auth", "users", CONFIG_USERS, false, 0, 0, ACCESS_USERS_MAX, NULL,
+     "who else may enter, and what they may do there: see Who may do what"},
+    {"auth", "failures_per_minute", CONFIG_COUNT, true, PROXY(auth_failures_max), 1, 1000000, NULL,
+     "an address that fails more often to log in has to wait; 0: it need not"},
 
     {"policy", "rules", CONFIG_RULES, false, 0, 0, POLICY_RULES_MAX, NULL,
      "what keys of a prefix may do; of several that fit the longest prefix counts"},
@@ -234,7 +251,7 @@ static bool *member_bool(const struct config_row *row, const struct config *c)
 
 bool config_row_is_list(const struct config_row *row)
 {
-    return row->kind <= CONFIG_RULES;
+    return row->kind <= CONFIG_USERS;
 }
 
 bool config_row_takes_one(const struct config_row *row)
@@ -294,6 +311,13 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
         snprintf(to, CONFIG_TEXT_MAX,
                  "%.8s to %.8s of PREFIX* [default_ttl=] [max_ttl=] [max_value=] [deny]", min, max);
         break;
+    case CONFIG_USERS:
+        snprintf(to, CONFIG_TEXT_MAX,
+                 "%.8s to %.8s of NAME RIGHT... ~PREFIX*... password_file=", min, max);
+        break;
+    case CONFIG_SECRET:
+        snprintf(to, CONFIG_TEXT_MAX, "${NAME}");
+        break;
     case CONFIG_COMMAND_LIST:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of COMMAND", min, max);
         break;
@@ -334,6 +358,9 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_CHOICE:
         snprintf(to, CONFIG_TEXT_MAX, "%s", row->choices[*member32(row, c)]);
         return to;
+    case CONFIG_SECRET:
+        snprintf(to, CONFIG_TEXT_MAX, "\"%s\"", member_word(row, c));
+        return to;
     case CONFIG_WORD:
         snprintf(to, CONFIG_TEXT_MAX, "%s%s%s", *member_word(row, c) ? "" : "\"",
                  member_word(row, c), *member_word(row, c) ? "" : "\"");
@@ -357,6 +384,7 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_COMMAND_MAP:
     case CONFIG_SERVERS:
     case CONFIG_RULES:
+    case CONFIG_USERS:
         break;
     }
     unreachable();
@@ -387,6 +415,8 @@ const char *config_row_item(const struct config_row *row, const struct config *c
         return index < c->proxy.policy.count
                    ? config_policy_print(&c->rules[index], to, CONFIG_ITEM_MAX)
                    : NULL;
+    case CONFIG_USERS:
+        return c->users && index < c->users->access.count ? c->users->of[index].text : NULL;
     case CONFIG_COMMAND_LIST:
     case CONFIG_COMMAND_MAP:
         return config_commands_item(&c->commands, (enum config_commands_list)row->offset, index, to,
@@ -632,6 +662,32 @@ static int set_word(const struct config_row *row, struct config *c, struct str v
     return 0;
 }
 
+/* Neither repeats its value: it may be a password in the wrong place. */
+static int add_user(const struct config_row *row, struct config *c, struct str value,
+                    char error[CONFIG_ERROR_MAX])
+{
+    char name[CONFIG_TEXT_MAX], why[CONFIG_USERS_WHY_MAX];
+    int err = config_users_add(&c->users, value, why);
+    if (err == -EINVAL)
+        snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config_row_name(row, name), why);
+    return err;
+}
+
+static int set_secret(const struct config_row *row, struct config *c, struct str value,
+                      char error[CONFIG_ERROR_MAX])
+{
+    char name[CONFIG_TEXT_MAX];
+    if (value.len > 0 && !config_secret_is_reference(value)) {
+        snprintf(error, CONFIG_ERROR_MAX,
+                 "%s: expected ${NAME}, a variable of the environment; a password itself has no "
+                 "place here",
+                 config_row_name(row, name));
+        return -EINVAL;
+    }
+    str_fill(member_word(row, c), CONFIG_WORD_MAX, value);
+    return 0;
+}
+
 int config_row_set(const struct config_row *row, struct config *c, struct str value,
                    char error[CONFIG_ERROR_MAX])
 {
@@ -650,6 +706,10 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_server(row, c, value, error);
     case CONFIG_RULES:
         return add_rule(row, c, value, error);
+    case CONFIG_USERS:
+        return add_user(row, c, value, error);
+    case CONFIG_SECRET:
+        return set_secret(row, c, value, error);
     case CONFIG_COMMAND_LIST:
     case CONFIG_COMMAND_MAP:
         return add_command(row, c, value, error);
@@ -697,6 +757,8 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         c->dns.server_count = 0;
     else if (row->kind == CONFIG_RULES)
         c->proxy.policy.count = 0;
+    else if (row->kind == CONFIG_USERS)
+        free(take_ptr(c->users));
     else if (row->kind == CONFIG_COMMAND_LIST || row->kind == CONFIG_COMMAND_MAP)
         config_commands_clear(&c->commands, (enum config_commands_list)row->offset);
     c->mark[row - CONFIG_ROWS] = mark;

@@ -8,13 +8,15 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "base/nsec.h"
+#include "base/secret.h"
 #include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
-#include "os/file.h"
+#include "daemon/secrets.h"
 #include "os/host.h"
 #include "os/io_epoll.h"
 #include "os/process.h"
 #include "os/thread.h"
+#include "proxy/peers.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
@@ -50,6 +52,8 @@ struct daemon {
     struct log log;
     struct thread_lock log_lock; /* one line at a time; guards log_lost */
     uint64_t log_lost;           /* lines that standard error would not take */
+    struct access *access;       /* owned; NULL: clients need no password */
+    struct peers *peers;         /* owned; what workers count by address */
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
@@ -173,6 +177,7 @@ static int new_worker(struct daemon *d, unsigned index)
                                    .log = &d->log,
                                    .index = index,
                                    .count = d->worker_count,
+                                   .peers = d->peers,
                                    .control = control_thread_control(d->control)};
     w->daemon = d;
     int err = io_epoll_new(&w->io);
@@ -240,27 +245,21 @@ static int publish(void *owner, struct view *v)
     return 0;
 }
 
-/* Once, at the start: a password has no business in the settings, which are printed. */
-static int read_password(struct daemon *d)
+/* Passwords have no business in the settings, which are printed. */
+static int read_secrets(struct daemon *d)
 {
-    const char *path = d->config->node_password_file;
-    char *bytes CLEANUP(freep) = NULL;
-    size_t len = 0;
-    d->proxy = d->config->proxy;
-    d->proxy.node_user = str_of(d->config->node_user);
-    if (path[0] == '\0')
-        return 0;
-    int err = file_read(path, CONFIG_PASSWORD_MAX - 1, &bytes, &len);
-    if (err)
-        return fail(d, "cannot read nodes.password_file %s: %s", path, strerror(-err));
-    const char *eol = memchr(bytes, '\n', len);
-    str_fill(d->password, sizeof(d->password),
-             (struct str){bytes, eol ? (size_t)(eol - bytes) : len});
-    memset(bytes, 0, len);
-    if (d->password[0] == '\0')
-        return fail(d, "nodes.password_file %s: its first line is empty", path);
+    const struct config *c = d->config;
+    char error[SECRETS_ERROR_MAX];
+    d->proxy = c->proxy;
+    d->proxy.node_user = str_of(c->node_user);
+    if (secrets_read("nodes.password", c->node_password_file, c->node_password, d->password,
+                     sizeof(d->password), error) != 0 ||
+        secrets_access(c, &d->access, error) != 0)
+        return fail(d, "%s", error);
     d->proxy.node_password = str_of(d->password);
-    return 0;
+    d->proxy.access = d->access;
+    d->peers = peers_new(process_random());
+    return d->peers ? 0 : fail(d, "out of memory");
 }
 
 static int new_control(struct daemon *d)
@@ -347,7 +346,7 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_password(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
+    if ((err = read_secrets(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
         (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)))
         return err;
     if (wait_for_local_nodes(d))
@@ -443,6 +442,9 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     free_workers(&d);
     control_thread_free(d.control);
     local_nodes_stop(d.local, false);
+    secrets_access_free(d.access);
+    peers_free(d.peers);
+    secret_wipe(d.password, sizeof(d.password));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
     process_events_free(d.events);

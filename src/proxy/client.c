@@ -12,7 +12,9 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/guard.h"
 #include "proxy/lanes.h"
+#include "proxy/peers.h"
 #include "proxy/retry.h"
 #include "proxy/router.h"
 #include "proxy/upload.h"
@@ -479,7 +481,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
             }
             return;
         }
-        size_t used = c->frame.len == 0 ? args_try(&w->args, bytes, len, &w->request_limits) : 0;
+        size_t used = c->frame.len == 0 ? args_try(&w->args, bytes, len, c->frame.limits) : 0;
         if (used > 0) {
             metric_add(&w->metrics.requests, 1);
             router_route(c, NULL);
@@ -606,6 +608,25 @@ static void on_ready(struct source *s, unsigned ready)
 
 /* ---- life ---- */
 
+/* Counts it for its address, now that this is known. Whoever is one too many is told as
+ * redis-server tells it, and closed. */
+static void enter(struct client *c)
+{
+    struct worker *w = c->worker;
+    if (!w->peers || c->peer.family == ADDR_NONE)
+        return;
+    c->counted = peers_enter(w->peers, &c->peer, w->settings->address_clients_max);
+    if (c->counted)
+        return;
+    metric_add(&w->metrics.clients_address_limit, 1);
+    struct request *r;
+    struct reply_out o = client_reply_begin(c, &r);
+    reply_error(&o, "ERR max number of clients reached");
+    client_reply_end(c, r, &o);
+    if (!c->conn.source.dead)
+        client_close_after_replies(c);
+}
+
 struct client *client_new(struct worker *w, int handle, const struct addr *peer)
 {
     struct client *c = pool_take(&w->clients_pool);
@@ -626,6 +647,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     c->id = ++w->last_client_id * w->count + w->index;
     c->since = c->last_active = worker_now(w);
     frame_init(&c->frame, FRAME_REQUEST, &w->request_limits);
+    guard_begin(c);
     list_init(&c->blocked_link);
     list_init(&c->idle_link);
     list_init(&c->review_link);
@@ -635,6 +657,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     if (w->settings->client_idle_timeout > 0)
         list_push_tail(&w->idle, &c->idle_link);
     metric_add(&w->metrics.clients, 1);
+    enter(c);
     return c;
 }
 
@@ -677,6 +700,8 @@ void client_close(struct client *c)
     if (c->conn.source.dead)
         return;
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
+    if (c->counted)
+        peers_leave(w->peers, &c->peer);
     drop_parts(c);
     buf_clear(&c->in, &w->chunks);
     conn_close(&c->conn);

@@ -29,6 +29,8 @@ struct client {
     char *lib_name, *lib_ver;           /* owned; CLIENT SETINFO; NULL: none */
     uint64_t since;                     /* ns: when it came */
     const struct command *last_command; /* NULL: none yet */
+    const struct access_user *user;     /* loan; NULL: nobody, or there are no users */
+    uint64_t rate_due;                  /* ns: see rate.h */
 
     struct buf in;          /* bytes not yet made into requests … */
     size_t in_fed;          /* … of which the frame has seen so many */
@@ -64,6 +66,8 @@ struct client {
     bool postponed;     /* CLIENT PAUSE: its next request waits in `in` */
     uint8_t mute;       /* enum client_mute */
     uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
+    uint8_t guards;     /* GUARD_…: what its requests have to pass (guard.h) */
+    bool counted;       /* in worker.peers */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
     struct frame frame;

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/str.h"
+#include "proxy/access.h"
 #include "proxy/command_rules.h"
 #include "proxy/policy.h"
 
@@ -36,23 +37,27 @@ struct proxy_settings {
     uint64_t tag_ttl;                  /* of a tag's generation, since it was last handed out */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
-    uint32_t clients_max;        /* whole process */
-    uint32_t client_pending_max; /* requests of one client under way; then it is not read */
-    uint32_t roll_calls_max;     /* CLIENT LIST, KILL, PAUSE that a worker has under way */
-    uint64_t client_output_max;  /* bytes owed to one client; above, it is closed */
-    uint64_t memory_max;         /* whole process: bytes in buffers */
-    uint64_t value_max;          /* one bulk string */
-    uint32_t elements_max;       /* of one message */
-    uint64_t split_request_max;  /* bytes of a request that has to be gathered before it is sent:
-                                    one that is split, or whose key does not come first */
-    uint64_t fanout_reply_max;   /* bytes that all nodes together may answer to one request */
-    uint64_t bulk_above;         /* bytes; a longer request or reply takes a bulk upstream */
-    uint32_t bulk_max;           /* bulk upstreams per worker, node and RESP version */
-    uint64_t client_min_rate;    /* bytes/s; who is slower loses the bulk upstream that others wait
-                                    for; 0: nobody does */
-    uint32_t node_requests_max;  /* whole process: in flight to one node */
-    struct policy policy;        /* per prefix of keys */
-    uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
+    const struct access *access;  /* loan; NULL: there are no users, and nobody needs a password */
+    uint32_t auth_failures_max;   /* of one address in a minute; 0: no limit */
+    uint32_t client_rate_max;     /* requests a second of one client; 0: no limit */
+    uint32_t address_clients_max; /* clients of one address; 0: no limit */
+    uint32_t clients_max;         /* whole process */
+    uint32_t client_pending_max;  /* requests of one client under way; then it is not read */
+    uint32_t roll_calls_max;      /* CLIENT LIST, KILL, PAUSE that a worker has under way */
+    uint64_t client_output_max;   /* bytes owed to one client; above, it is closed */
+    uint64_t memory_max;          /* whole process: bytes in buffers */
+    uint64_t value_max;           /* one bulk string */
+    uint32_t elements_max;        /* of one message */
+    uint64_t split_request_max;   /* bytes of a request that has to be gathered before it is sent:
+                                     one that is split, or whose key does not come first */
+    uint64_t fanout_reply_max;    /* bytes that all nodes together may answer to one request */
+    uint64_t bulk_above;          /* bytes; a longer request or reply takes a bulk upstream */
+    uint32_t bulk_max;            /* bulk upstreams per worker, node and RESP version */
+    uint64_t client_min_rate;     /* bytes/s; who is slower loses the bulk upstream that others wait
+                                     for; 0: nobody does */
+    uint32_t node_requests_max;   /* whole process: in flight to one node */
+    struct policy policy;         /* per prefix of keys */
+    uint64_t node_bytes_max;      /* whole process: of requests in flight to one node */
 };
 
 /* The defaults of docs/operations.md. */

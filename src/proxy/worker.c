@@ -19,6 +19,9 @@ enum {
     POOL_SPARE_MAX = 4096,
     SLOW_TURN_MS = 50,
     TRIM_MS = 1000,
+    /* As redis-server has it: an AUTH or HELLO needs no more. */
+    STRANGER_BULK_MAX = 16384,
+    STRANGER_ELEMENTS_MAX = 10,
     SCRATCH_KEPT = 4096, /* entries: 64 KiB of pieces, 16 KiB of nodes */
 };
 
@@ -427,6 +430,11 @@ static void fill_limits(struct worker *w)
     const struct proxy_settings *s = w->settings;
     w->request_limits = (struct frame_limits){
         .bulk_max = s->value_max, .elements_max = s->elements_max, .line_max = FRAME_LINE_MAX};
+    w->stranger_limits = w->request_limits;
+    w->stranger_limits.bulk_max = nsec_min(STRANGER_BULK_MAX, s->value_max);
+    w->stranger_limits.elements_max =
+        s->elements_max < STRANGER_ELEMENTS_MAX ? s->elements_max : STRANGER_ELEMENTS_MAX;
+    w->stranger_limits.stranger = true;
     w->reply_limits = w->request_limits;
     w->reply_limits.depth_max = FRAME_DEPTH_MAX;
     w->client_options = (struct io_socket_options){s->tcp_keepalive, s->tcp_user_timeout};
@@ -447,6 +455,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     w->settings = config->settings;
     w->log = config->log;
     w->control = config->control;
+    w->peers = config->peers;
     w->index = config->index;
     w->count = config->count;
     w->client_scratch = malloc(CLIENT_READ_BYTES);

@@ -25,6 +25,7 @@ struct worker_config {
     const struct proxy_settings *settings; /* loan: outlives the worker */
     struct log *log;                       /* loan: outlives the worker */
     unsigned index, count;                 /* this worker's place among all */
+    struct peers *peers;     /* loan, one of all workers: see peers.h. NULL: nothing is counted */
     struct control *control; /* loan: outlives the worker; what it sees of nodes and which views it
                                 has adopted is told to it. NULL: to nobody */
 };

@@ -84,6 +84,9 @@ struct worker {
     uint32_t behind_count; /* … so many commands */
 
     struct frame_limits request_limits, reply_limits;
+    struct frame_limits stranger_limits; /* of clients that have not logged in: as redis-server */
+    struct peers *peers;                 /* loan, of all workers; NULL: addresses are not counted */
+    uint64_t auth_told;                  /* ns: when a failed AUTH was last logged */
     struct io_socket_options client_options, node_options;
     uint32_t node_requests_max; /* this worker's share */
     uint64_t node_bytes_max;    /* this worker's share */

@@ -137,7 +137,7 @@ static const struct {
     unsigned line, column;
     const char *says;
 } WRONG[] = {
-    {"timeout: 5", 1, 1, "unknown key 'timeout'; known here: listen, nodes, workers"},
+    {"timeout: 5", 1, 1, "unknown key 'timeout'; known here: listen, nodes, protected_mode"},
     {"workers: 2\nworkers: 3", 2, 1, "workers is given twice"},
     {"timeouts: {}\nring: {}\ntimeouts: {}", 3, 1, "timeouts is given twice"},
     {"timeouts:\n  request: 1s\n  stall: 1s\n  request: 2s", 4, 3,
