@@ -90,6 +90,8 @@ static int at_row(const struct config *c, const char *setting, struct config_err
 static bool is_loopback(const struct addr *a)
 {
     static const uint8_t V6[16] = {[15] = 1};
+    if (a->family == ADDR_UNIX)
+        return true;
     return a->family == ADDR_V4 ? a->ip[0] == 127 : memcmp(a->ip, V6, sizeof(V6)) == 0;
 }
 

@@ -25,6 +25,7 @@ enum {
     CONFIG_FILE_MAX = 1 << 20, /* bytes of a file; 4096 nodes with long names fit */
     CONFIG_LISTEN_MAX = 16,
     CONFIG_WORKERS_MAX = 256,
+    CONFIG_SOCKET_MAX = 108, /* the path of a Unix socket, with its NUL: as the kernel has it */
     CONFIG_LOCAL_NODES_MAX = 64,
     CONFIG_PORT = 6379, /* where none is given: Redis's own */
     CONFIG_ROWS_MAX = 128,
@@ -43,6 +44,12 @@ struct config_error {
 
 struct config_mark {
     unsigned line, column; /* from 1; 0: not from the file */
+};
+
+/* Where a Unix socket is; of listen[] with ADDR_UNIX. */
+struct config_socket {
+    char path[CONFIG_SOCKET_MAX];
+    uint32_t mode;
 };
 
 struct config_node {
@@ -74,6 +81,7 @@ struct config {
     uint32_t local_nodes;
     uint64_t local_memory; /* bytes, each */
     struct addr listen[CONFIG_LISTEN_MAX];
+    struct config_socket sockets[CONFIG_LISTEN_MAX]; /* by the same index */
     uint32_t listen_count;
     struct config_node *nodes; /* owned */
     uint32_t node_count, node_room;

@@ -183,6 +183,11 @@ const struct config_row CONFIG_ROWS[] = {
     {"auth", "failures_per_minute", CONFIG_COUNT, true, PROXY(auth_failures_max), 1, 1000000, NULL,
      "an address that fails more often to log in has to wait; 0: it need not"},
 
+    {"proxy_protocol", "from", CONFIG_RANGES, false, 0, 0, BALANCERS_MAX, NULL,
+     "TCP balancers: connections from there begin with a header that says who the client is"},
+    {"proxy_protocol", "timeout", CONFIG_DURATION, false, PROXY(header_timeout), 10 * NSEC_MS,
+     MINUTE, NULL, "for that header to come"},
+
     {"policy", "rules", CONFIG_RULES, false, 0, 0, POLICY_RULES_MAX, NULL,
      "what keys of a prefix may do; of several that fit the longest prefix counts"},
 
@@ -257,7 +262,8 @@ bool config_row_is_list(const struct config_row *row)
 bool config_row_takes_one(const struct config_row *row)
 {
     return row->kind == CONFIG_NAMES || row->kind == CONFIG_SERVICES ||
-           row->kind == CONFIG_SERVERS || row->kind == CONFIG_COMMAND_LIST;
+           row->kind == CONFIG_SERVERS || row->kind == CONFIG_RANGES ||
+           row->kind == CONFIG_COMMAND_LIST;
 }
 
 char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX])
@@ -294,6 +300,9 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     print_number(row, row->max, max);
     switch (row->kind) {
     case CONFIG_LISTEN:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT or unix:/PATH [mode=0700]", min,
+                 max);
+        break;
     case CONFIG_SERVERS:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);
         break;
@@ -314,6 +323,9 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     case CONFIG_USERS:
         snprintf(to, CONFIG_TEXT_MAX,
                  "%.8s to %.8s of NAME RIGHT... ~PREFIX*... password_file=", min, max);
+        break;
+    case CONFIG_RANGES:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS[/BITS]", min, max);
         break;
     case CONFIG_SECRET:
         snprintf(to, CONFIG_TEXT_MAX, "${NAME}");
@@ -385,6 +397,7 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_SERVERS:
     case CONFIG_RULES:
     case CONFIG_USERS:
+    case CONFIG_RANGES:
         break;
     }
     unreachable();
@@ -403,7 +416,13 @@ const char *config_row_item(const struct config_row *row, const struct config *c
 {
     switch (row->kind) {
     case CONFIG_LISTEN:
-        return index < c->listen_count ? addr_print(&c->listen[index], to) : NULL;
+        if (index >= c->listen_count)
+            return NULL;
+        if (c->listen[index].family != ADDR_UNIX)
+            return addr_print(&c->listen[index], to);
+        snprintf(to, CONFIG_ITEM_MAX, "unix:%s mode=%04o", c->sockets[index].path,
+                 (unsigned)c->sockets[index].mode);
+        return to;
     case CONFIG_SERVERS:
         return index < c->dns.server_count ? addr_print(&c->dns.servers[index], to) : NULL;
     case CONFIG_NODES:
@@ -415,6 +434,9 @@ const char *config_row_item(const struct config_row *row, const struct config *c
         return index < c->proxy.policy.count
                    ? config_policy_print(&c->rules[index], to, CONFIG_ITEM_MAX)
                    : NULL;
+    case CONFIG_RANGES:
+        return index < c->proxy.balancer_count ? addr_range_print(&c->proxy.balancers[index], to)
+                                               : NULL;
     case CONFIG_USERS:
         return c->users && index < c->users->access.count ? c->users->of[index].text : NULL;
     case CONFIG_COMMAND_LIST:
@@ -473,18 +495,61 @@ static int read_number(const struct config_row *row, struct str value, uint64_t 
     return 0;
 }
 
+enum { CONFIG_SOCKET_MODE = 0700 }; /* unless given: whoever runs us */
+
+/* "unix:/PATH" or "unix:/PATH mode=0770". */
+static int add_socket(const struct config_row *row, struct config *c, struct str value,
+                      char error[CONFIG_ERROR_MAX])
+{
+    static const char BEGIN[] = "unix:", MODE[] = " mode=";
+    struct str path = {value.p + sizeof(BEGIN) - 1, value.len - (sizeof(BEGIN) - 1)};
+    const char *blank = path.len > 0 ? memchr(path.p, ' ', path.len) : NULL;
+    size_t path_len = blank ? (size_t)(blank - path.p) : path.len;
+    struct str mode = {path.p + path_len, path.len - path_len};
+    uint32_t bits = blank ? 0 : CONFIG_SOCKET_MODE;
+    path.len = path_len;
+    bool good = path.len > 1 && path.len < CONFIG_SOCKET_MAX && path.p[0] == '/' &&
+                !memchr(path.p, '"', path.len) && !memchr(path.p, '\\', path.len);
+    if (good && blank) {
+        size_t begin = sizeof(MODE) - 1;
+        good = mode.len > begin && mode.len <= begin + 4 && memcmp(mode.p, MODE, begin) == 0;
+        for (size_t i = begin; good && i < mode.len; i++) {
+            good = mode.p[i] >= '0' && mode.p[i] <= '7';
+            bits = bits * 8 + (uint32_t)(mode.p[i] - '0');
+        }
+        good = good && bits <= 0777;
+    }
+    if (!good)
+        return refuse(row, value, error,
+                      "expected unix:/PATH [mode=0770], the path at most %d bytes",
+                      CONFIG_SOCKET_MAX - 1);
+    uint32_t at = c->listen_count;
+    if (at == CONFIG_LISTEN_MAX)
+        return refuse(row, value, error, "expected at most %d addresses", CONFIG_LISTEN_MAX);
+    for (uint32_t i = 0; i < at; i++)
+        if (c->listen[i].family == ADDR_UNIX && str_eq(str_of(c->sockets[i].path), path))
+            return refuse(row, value, error, "expected a path that is not listed twice");
+    str_fill(c->sockets[at].path, CONFIG_SOCKET_MAX, path);
+    c->sockets[at].mode = bits;
+    c->listen[c->listen_count++] = (struct addr){.family = ADDR_UNIX};
+    return 0;
+}
+
 static int add_listen(const struct config_row *row, struct config *c, struct str value,
                       char error[CONFIG_ERROR_MAX])
 {
     struct addr a = {.family = ADDR_V4, .ip = {127, 0, 0, 1}};
     int64_t port;
+    if (value.len >= 5 && memcmp(value.p, "unix:", 5) == 0)
+        return add_socket(row, c, value, error);
     if (str_to_i64(value, &port) == 0) { /* a bare port means this machine only */
         if (port < 1 || port > UINT16_MAX)
             return refuse(row, value, error, "expected a port from 1 to 65535");
         a.port = (uint16_t)port;
     } else if (addr_parse(value, CONFIG_PORT, &a) != 0 || a.port == 0) {
-        return refuse(row, value, error,
-                      "expected PORT, ADDRESS or ADDRESS:PORT with an IPv4 or [IPv6] address");
+        return refuse(
+            row, value, error,
+            "expected PORT, ADDRESS, ADDRESS:PORT with an IPv4 or [IPv6] address, or unix:/PATH");
     }
     for (uint32_t i = 0; i < c->listen_count; i++)
         if (addr_eq(&c->listen[i], &a))
@@ -662,6 +727,18 @@ static int set_word(const struct config_row *row, struct config *c, struct str v
     return 0;
 }
 
+static int add_range(const struct config_row *row, struct config *c, struct str value,
+                     char error[CONFIG_ERROR_MAX])
+{
+    struct proxy_settings *p = &c->proxy;
+    if (p->balancer_count == BALANCERS_MAX)
+        return refuse(row, value, error, "expected at most %d ranges", BALANCERS_MAX);
+    if (addr_range_parse(value, &p->balancers[p->balancer_count]) != 0)
+        return refuse(row, value, error, "expected ADDRESS or ADDRESS/BITS, as in 10.0.0.0/8");
+    p->balancer_count++;
+    return 0;
+}
+
 /* Neither repeats its value: it may be a password in the wrong place. */
 static int add_user(const struct config_row *row, struct config *c, struct str value,
                     char error[CONFIG_ERROR_MAX])
@@ -706,6 +783,8 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_server(row, c, value, error);
     case CONFIG_RULES:
         return add_rule(row, c, value, error);
+    case CONFIG_RANGES:
+        return add_range(row, c, value, error);
     case CONFIG_USERS:
         return add_user(row, c, value, error);
     case CONFIG_SECRET:
@@ -757,6 +836,8 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         c->dns.server_count = 0;
     else if (row->kind == CONFIG_RULES)
         c->proxy.policy.count = 0;
+    else if (row->kind == CONFIG_RANGES)
+        c->proxy.balancer_count = 0;
     else if (row->kind == CONFIG_USERS)
         free(take_ptr(c->users));
     else if (row->kind == CONFIG_COMMAND_LIST || row->kind == CONFIG_COMMAND_MAP)

@@ -18,6 +18,7 @@ enum config_kind {
     CONFIG_COMMAND_MAP,  /* the same, each with a value */
     CONFIG_SERVERS,      /* a list of addresses of DNS servers */
     CONFIG_RULES,        /* a list of rules for prefixes of keys */
+    CONFIG_RANGES,       /* a list of ranges of addresses: of balancers */
     CONFIG_USERS,        /* a list of users: config_users.h */
     CONFIG_COUNT,        /* uint32_t */
     CONFIG_AUTO,         /* uint32_t, 0 is written `auto` */

@@ -57,6 +57,7 @@ struct daemon {
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
+    bool unix_opened[CONFIG_LISTEN_MAX]; /* the path is ours, to be removed */
     struct local_nodes *local;
     struct control_thread *control;
     unsigned worker_count;
@@ -120,10 +121,19 @@ static int raise_file_limit(struct daemon *d)
     return err ? fail(d, "cannot read the limit of open files: %s", strerror(-err)) : 0;
 }
 
-static int cannot_listen(struct daemon *d, const struct addr *at, int err)
+static const char *listen_text(const struct daemon *d, uint32_t index,
+                               char to[CONFIG_SOCKET_MAX + 8])
 {
-    char text[ADDR_TEXT_MAX];
-    return fail(d, "cannot listen on %s: %s", addr_print(at, text), strerror(-err));
+    if (d->listen[index].family != ADDR_UNIX)
+        return addr_print(&d->listen[index], to);
+    snprintf(to, CONFIG_SOCKET_MAX + 8, "unix:%s", d->config->sockets[index].path);
+    return to;
+}
+
+static int cannot_listen(struct daemon *d, uint32_t index, int err)
+{
+    char text[CONFIG_SOCKET_MAX + 8];
+    return fail(d, "cannot listen on %s: %s", listen_text(d, index, text), strerror(-err));
 }
 
 /* `--local` without an address of its own is somebody trying it out: any port will do. */
@@ -149,12 +159,13 @@ static int choose_listen(struct daemon *d)
     d->listen_count = d->config->listen_count;
     memcpy(d->listen, d->config->listen, d->listen_count * sizeof(d->listen[0]));
     for (uint32_t i = 0; i < d->listen_count; i++) {
-        int err = host_can_listen(&d->listen[i]);
+        bool is_unix = d->listen[i].family == ADDR_UNIX; /* tried when it is opened */
+        int err = is_unix ? 0 : host_can_listen(&d->listen[i]);
         if (err == -EADDRINUSE && d->config->local_nodes > 0 &&
             !config_is_given(d->config, "listen"))
             return choose_local_port(d);
         if (err)
-            return cannot_listen(d, &d->listen[i], err);
+            return cannot_listen(d, i, err);
     }
     return 0;
 }
@@ -168,6 +179,23 @@ static int start_local_nodes(struct daemon *d)
                           error) != 0)
         return fail(d, "%s", error);
     return 0;
+}
+
+static int listen_unix(struct daemon *d, uint32_t index)
+{
+    const struct config_socket *s = &d->config->sockets[index];
+    int handle = host_listen_unix(s->path, s->mode);
+    if (handle < 0)
+        return handle;
+    d->unix_opened[index] = true;
+    return worker_adopt_listener(d->workers[0].worker, handle, &d->listen[index]);
+}
+
+static void remove_sockets(struct daemon *d)
+{
+    for (uint32_t i = 0; i < d->listen_count; i++)
+        if (d->unix_opened[i])
+            host_remove_unix(d->config->sockets[i].path);
 }
 
 static int new_worker(struct daemon *d, unsigned index)
@@ -189,9 +217,12 @@ static int new_worker(struct daemon *d, unsigned index)
         return fail(d, "cannot start worker %u: %s", index, strerror(-err));
     d->all[index] = w->worker;
     for (uint32_t i = 0; i < d->listen_count; i++) {
-        err = worker_listen(w->worker, &d->listen[i]);
+        if (d->listen[i].family != ADDR_UNIX)
+            err = worker_listen(w->worker, &d->listen[i]);
+        else if (index == 0) /* it has no port that workers could share: the first one deals out */
+            err = listen_unix(d, i);
         if (err)
-            return cannot_listen(d, &d->listen[i], err);
+            return cannot_listen(d, i, err);
     }
     return 0;
 }
@@ -304,11 +335,12 @@ static int start_threads(struct daemon *d)
 static void greet(struct daemon *d)
 {
     const struct addr *at = &d->listen[0];
-    char address[ADDR_TEXT_MAX], memory[24], host[ADDR_TEXT_MAX] = "";
+    char address[CONFIG_SOCKET_MAX + 8], memory[24], host[ADDR_TEXT_MAX] = "";
     const struct addr any = {.family = at->family, .port = at->port};
     const struct addr loopback = {ADDR_V4, at->port, {127, 0, 0, 1}};
-    addr_print(at, address);
-    if (!addr_eq(at, &loopback) && !(at->family == ADDR_V4 && addr_eq(at, &any))) {
+    listen_text(d, 0, address);
+    if (at->family != ADDR_UNIX && !addr_eq(at, &loopback) &&
+        !(at->family == ADDR_V4 && addr_eq(at, &any))) {
         bool v6 = at->family == ADDR_V6;
         int len = (int)(strrchr(address, ':') - address); /* without the port */
         snprintf(host, sizeof(host), " -h %.*s", v6 ? len - 2 : len, address + (v6 ? 1 : 0));
@@ -323,16 +355,19 @@ static void greet(struct daemon *d)
     }
     for (uint32_t i = 0; i < d->config->node_count; i++)
         fprintf(d->out, "  node     %s\n", d->config->nodes[i].name);
-    fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
+    if (at->family == ADDR_UNIX)
+        fprintf(d->out, "  connect  redis-cli -s %s\n", d->config->sockets[0].path);
+    else
+        fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
     fprintf(d->out, "  stop     Ctrl-C stops everything\n\n");
     fflush(d->out);
 }
 
 static void announce(struct daemon *d)
 {
-    char text[ADDR_TEXT_MAX];
+    char text[CONFIG_SOCKET_MAX + 8];
     for (uint32_t i = 0; i < d->listen_count; i++)
-        log_event(&d->log, LOG_INFO, "listening", "address=%s", addr_print(&d->listen[i], text));
+        log_event(&d->log, LOG_INFO, "listening", "address=%s", listen_text(d, i, text));
     log_event(&d->log, LOG_INFO, "ready", "workers=%u nodes=%" PRIu32, d->worker_count,
               node_count(d));
     if (d->local)
@@ -430,6 +465,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopping", "drain_ms=%" PRIu64,
                   config->proxy.drain_timeout / NSEC_MS);
+    remove_sockets(&d);
     enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
     if (!drain(&d)) {
         /* Their memory is still in use, so nothing is freed. */

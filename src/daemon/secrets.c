@@ -67,7 +67,8 @@ int secrets_read(const char *setting, const char *file, const char *reference, c
         return err;
     struct str rest = {bytes, len}, line = take_line(&rest);
     if (line.len == 0)
-        err = fail(error, "%s%s: its first line is empty", setting, file[0] ? "_file" : "");
+        err =
+            fail(error, "%s%s%s: its first line is empty", setting, file[0] ? "_file " : "", file);
     else if (line.len >= size)
         err = fail(error, "%s: longer than %zu bytes", setting, size - 1);
     else

@@ -12,6 +12,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/client_header.h"
 #include "proxy/guard.h"
 #include "proxy/lanes.h"
 #include "proxy/peers.h"
@@ -552,9 +553,31 @@ static void end_of_input(struct client *c)
     end_if_over(c);
 }
 
+/* True: it has come. What came behind it lies in c->in. */
+static bool read_header(struct client *c)
+{
+    struct worker *w = c->worker;
+    ssize_t n = conn_read(&c->conn, w->client_scratch, CLIENT_READ_BYTES);
+    if (n == -EAGAIN || n == -EINTR) {
+        c->readable = false;
+        return false;
+    }
+    if (n == 0)
+        end_of_input(c);
+    else if (n < 0)
+        client_close(c);
+    if (n <= 0)
+        return false;
+    c->readable = n == CLIENT_READ_BYTES || c->hung_up;
+    c->last_active = worker_now(w);
+    return client_header_take(c, w->client_scratch, (size_t)n);
+}
+
 static void read_client(struct client *c)
 {
     struct worker *w = c->worker;
+    if (c->header_due && !read_header(c))
+        return;
     c->may_owe = client_owed(c) + CLIENT_OUTPUT_PAUSE;
     feed_kept(c);
     if (c->conn.source.dead || c->in.len > c->in_fed || !c->readable || must_wait(c))
@@ -610,10 +633,10 @@ static void on_ready(struct source *s, unsigned ready)
 
 /* Counts it for its address, now that this is known. Whoever is one too many is told as
  * redis-server tells it, and closed. */
-static void enter(struct client *c)
+void client_enter(struct client *c)
 {
     struct worker *w = c->worker;
-    if (!w->peers || c->peer.family == ADDR_NONE)
+    if (!w->peers || c->peer.family == ADDR_NONE || c->peer.family == ADDR_UNIX)
         return;
     c->counted = peers_enter(w->peers, &c->peer, w->settings->address_clients_max);
     if (c->counted)
@@ -649,6 +672,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     frame_init(&c->frame, FRAME_REQUEST, &w->request_limits);
     guard_begin(c);
     list_init(&c->blocked_link);
+    list_init(&c->header_link);
     list_init(&c->idle_link);
     list_init(&c->review_link);
     list_init(&c->requests);
@@ -657,7 +681,10 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     if (w->settings->client_idle_timeout > 0)
         list_push_tail(&w->idle, &c->idle_link);
     metric_add(&w->metrics.clients, 1);
-    enter(c);
+    if (client_header_is_due(c))
+        client_header_begin(c);
+    else
+        client_enter(c);
     return c;
 }
 
@@ -710,6 +737,7 @@ void client_close(struct client *c)
     free(take_ptr(c->lib_ver));
     list_remove(&c->link);
     list_remove(&c->idle_link);
+    list_remove(&c->header_link);
     list_remove(&c->review_link);
     list_remove(&c->blocked_link);
     metric_set(&w->metrics.clients, metric_get(&w->metrics.clients) - 1);

@@ -21,6 +21,7 @@
     METRIC(clients_reply_cut, COUNTER, "clients closed: a reply broke off in the middle")          \
     METRIC(clients_pending_limit, COUNTER, "times a client was not read: limits.client_pending")   \
     METRIC(clients_protocol_error, COUNTER, "clients closed: protocol error")                      \
+    METRIC(clients_header_error, COUNTER, "clients closed: no header of the PROXY protocol")       \
     METRIC(clients_killed, COUNTER, "clients closed: CLIENT KILL")                                 \
     METRIC(roll_calls_refused, COUNTER, "CLIENT LIST, KILL, PAUSE refused: limits.roll_calls")     \
     METRIC(accept_pauses, COUNTER, "accepting paused: out of descriptors or memory")               \

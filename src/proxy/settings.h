@@ -5,6 +5,7 @@
  * bytes. Limits that are meant for the whole process are divided among the workers by worker_new().
  */
 #pragma once
+#include "base/addr_range.h"
 #include "base/str.h"
 #include "proxy/access.h"
 #include "proxy/command_rules.h"
@@ -14,6 +15,8 @@
 #include <stdint.h>
 
 enum on_failure { ON_FAILURE_MISS, ON_FAILURE_ERROR };
+
+enum { BALANCERS_MAX = 16 };
 
 struct proxy_settings {
     struct str node_user, node_password; /* loans; empty: none */
@@ -41,23 +44,27 @@ struct proxy_settings {
     uint32_t auth_failures_max;   /* of one address in a minute; 0: no limit */
     uint32_t client_rate_max;     /* requests a second of one client; 0: no limit */
     uint32_t address_clients_max; /* clients of one address; 0: no limit */
-    uint32_t clients_max;         /* whole process */
-    uint32_t client_pending_max;  /* requests of one client under way; then it is not read */
-    uint32_t roll_calls_max;      /* CLIENT LIST, KILL, PAUSE that a worker has under way */
-    uint64_t client_output_max;   /* bytes owed to one client; above, it is closed */
-    uint64_t memory_max;          /* whole process: bytes in buffers */
-    uint64_t value_max;           /* one bulk string */
-    uint32_t elements_max;        /* of one message */
-    uint64_t split_request_max;   /* bytes of a request that has to be gathered before it is sent:
-                                     one that is split, or whose key does not come first */
-    uint64_t fanout_reply_max;    /* bytes that all nodes together may answer to one request */
-    uint64_t bulk_above;          /* bytes; a longer request or reply takes a bulk upstream */
-    uint32_t bulk_max;            /* bulk upstreams per worker, node and RESP version */
-    uint64_t client_min_rate;     /* bytes/s; who is slower loses the bulk upstream that others wait
-                                     for; 0: nobody does */
-    uint32_t node_requests_max;   /* whole process: in flight to one node */
-    struct policy policy;         /* per prefix of keys */
-    uint64_t node_bytes_max;      /* whole process: of requests in flight to one node */
+    struct addr_range balancers[BALANCERS_MAX]; /* from there a connection begins with a header of
+                                                   the PROXY protocol */
+    uint32_t balancer_count;
+    uint64_t header_timeout;     /* for that to come */
+    uint32_t clients_max;        /* whole process */
+    uint32_t client_pending_max; /* requests of one client under way; then it is not read */
+    uint32_t roll_calls_max;     /* CLIENT LIST, KILL, PAUSE that a worker has under way */
+    uint64_t client_output_max;  /* bytes owed to one client; above, it is closed */
+    uint64_t memory_max;         /* whole process: bytes in buffers */
+    uint64_t value_max;          /* one bulk string */
+    uint32_t elements_max;       /* of one message */
+    uint64_t split_request_max;  /* bytes of a request that has to be gathered before it is sent:
+                                    one that is split, or whose key does not come first */
+    uint64_t fanout_reply_max;   /* bytes that all nodes together may answer to one request */
+    uint64_t bulk_above;         /* bytes; a longer request or reply takes a bulk upstream */
+    uint32_t bulk_max;           /* bulk upstreams per worker, node and RESP version */
+    uint64_t client_min_rate;    /* bytes/s; who is slower loses the bulk upstream that others wait
+                                    for; 0: nobody does */
+    uint32_t node_requests_max;  /* whole process: in flight to one node */
+    struct policy policy;        /* per prefix of keys */
+    uint64_t node_bytes_max;     /* whole process: of requests in flight to one node */
 };
 
 /* The defaults of docs/operations.md. */

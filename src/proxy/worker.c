@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "os/process.h"
+#include "proxy/client_header.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/worker_internal.h"
@@ -126,6 +127,19 @@ int worker_listen(struct worker *w, const struct addr *at)
         return -E2BIG;
     int err = listener_open(&w->listeners[w->listener_count], &w->loop, at, &w->client_options,
                             &LISTENER_EVENTS, w);
+    if (!err)
+        w->listener_count++;
+    return err;
+}
+
+int worker_adopt_listener(struct worker *w, int handle, const struct addr *at)
+{
+    if (w->listener_count == WORKER_LISTENERS_MAX) {
+        w->loop.io->ops->close(w->loop.io->ctx, handle);
+        return -E2BIG;
+    }
+    int err = listener_adopt(&w->listeners[w->listener_count], &w->loop, handle, at,
+                             &w->client_options, &LISTENER_EVENTS, w);
     if (!err)
         w->listener_count++;
     return err;
@@ -312,6 +326,9 @@ static uint64_t next_due(const struct worker *w)
     if (!list_empty(&w->blocked))
         due = nsec_min(due, list_first(&w->blocked, struct client, blocked_link)->blocked_since +
                                 w->settings->client_stall_timeout);
+    if (!list_empty(&w->headers))
+        due = nsec_min(due, list_first(&w->headers, struct client, header_link)->since +
+                                w->settings->header_timeout);
     if (!list_empty(&w->idle))
         due = nsec_min(due, list_first(&w->idle, struct client, idle_link)->last_active +
                                 w->settings->client_idle_timeout);
@@ -376,6 +393,7 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     expire_deadlines(w);
     close_stalled(w);
     close_idle(w);
+    client_header_expire(w);
     if (w->retry_due)
         retry_run(w);
     lanes_run(w);
@@ -486,6 +504,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->clients);
     list_init(&w->idle);
     list_init(&w->blocked);
+    list_init(&w->headers);
     list_init(&w->reviewed);
     list_init(&w->changed_nodes);
     list_init(&w->retries);

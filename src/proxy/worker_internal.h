@@ -61,6 +61,7 @@ struct worker {
 
     struct list clients;
     struct list idle;          /* clients, by last_active; only if there is an idle time-out */
+    struct list headers;       /* clients, by header_link */
     struct list reviewed;      /* clients, by review_link: see lanes.h */
     struct list changed_nodes; /* nodes, by changed_link: see lanes.h */
     struct list blocked;       /* clients that take no bytes, by blocked_since */
