@@ -87,12 +87,42 @@ static int at_row(const struct config *c, const char *setting, struct config_err
     return -EINVAL;
 }
 
+const struct config_login *config_login_of(const struct config *c, const char *source)
+{
+    for (uint32_t i = 0; i < c->login_count; i++) {
+        char with_port[CONFIG_USER_MAX + 8];
+        snprintf(with_port, sizeof(with_port), "%s:%d", c->logins[i].source, CONFIG_PORT);
+        if (strcmp(c->logins[i].source, source) == 0 || strcmp(with_port, source) == 0)
+            return &c->logins[i];
+    }
+    return NULL;
+}
+
 static bool is_loopback(const struct addr *a)
 {
     static const uint8_t V6[16] = {[15] = 1};
     if (a->family == ADDR_UNIX)
         return true;
     return a->family == ADDR_V4 ? a->ip[0] == 127 : memcmp(a->ip, V6, sizeof(V6)) == 0;
+}
+
+/* A login of a source that is not there is a mistake in its name. */
+static int check_logins(const struct config *c, struct config_error *ret_error)
+{
+    for (uint32_t i = 0; i < c->login_count; i++) {
+        bool found = false;
+        for (uint32_t k = 0; k < c->node_count; k++)
+            found = found || config_login_of(c, c->nodes[k].name) == &c->logins[i];
+        for (uint32_t k = 0; k < c->node_names.count; k++)
+            found = found || config_login_of(c, c->node_names.names[k]) == &c->logins[i];
+        for (uint32_t k = 0; k < c->node_services.count; k++)
+            found = found || config_login_of(c, c->node_services.names[k]) == &c->logins[i];
+        if (!found)
+            return at_row(c, "nodes.logins", ret_error,
+                          "nodes.logins: expected sources that nodes.static, nodes.dns or "
+                          "nodes.srv name, each once");
+    }
+    return 0;
 }
 
 static int check_auth(const struct config *c, struct config_error *ret_error)
@@ -135,6 +165,8 @@ int config_check(const struct config *c, struct config_error *ret_error)
         return at_row(c, "nodes.static", ret_error,
                       "nodes.static and local.nodes together are more than the ring holds");
     int err = check_auth(c, ret_error);
+    if (!err)
+        err = check_logins(c, ret_error);
     if (err)
         return err;
     if (p->backoff_min > p->backoff_max)

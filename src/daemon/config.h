@@ -25,6 +25,7 @@ enum {
     CONFIG_FILE_MAX = 1 << 20, /* bytes of a file; 4096 nodes with long names fit */
     CONFIG_LISTEN_MAX = 16,
     CONFIG_WORKERS_MAX = 256,
+    CONFIG_LOGINS_MAX = 16,
     CONFIG_SOCKET_MAX = 108, /* the path of a Unix socket, with its NUL: as the kernel has it */
     CONFIG_LOCAL_NODES_MAX = 64,
     CONFIG_PORT = 6379, /* where none is given: Redis's own */
@@ -91,6 +92,8 @@ struct config {
     struct policy_rule *rules;         /* owned; proxy.policy is a loan of them */
     char node_user[CONFIG_WORD_MAX];
     char node_password_file[CONFIG_WORD_MAX];
+    struct config_login logins[CONFIG_LOGINS_MAX]; /* nodes.logins */
+    uint32_t login_count;
     char node_password[CONFIG_WORD_MAX]; /* "${NAME}"; empty: none */
     struct config_users *users;          /* owned; NULL: none */
     char auth_password_file[CONFIG_WORD_MAX], auth_password[CONFIG_WORD_MAX];
@@ -120,6 +123,9 @@ int config_set(struct config *c, const char *setting, struct str value, bool add
 /* What no single setting shows: is there a node, do the settings fit each other? 0 or -EINVAL with
  * *ret_error. */
 int config_check(const struct config *c, struct config_error *ret_error) MUST_CHECK;
+
+/* Of nodes.logins, by the name of a source; NULL: it has none of its own. */
+const struct config_login *config_login_of(const struct config *c, const char *source);
 
 bool config_is_given(const struct config *c, const char *setting); /* by the file or a flag */
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Long: a table of settings, and one small function for each kind of them. */
 #include "daemon/config_rows.h"
 
 #include "base/must.h"
@@ -49,6 +50,8 @@ const struct config_row CONFIG_ROWS[] = {
      NULL, "the file whose first line is our password at the nodes; none: no AUTH"},
     {"nodes", "password", CONFIG_SECRET, false, AT(node_password), 0, 0, NULL,
      "the same from a variable of the environment"},
+    {"nodes", "logins", CONFIG_LOGINS, false, 0, 0, CONFIG_LOGINS_MAX, NULL,
+     "who we are at the nodes of one source (an item of static, dns or srv), if not that"},
     {NULL, "protected_mode", CONFIG_SWITCH, false, AT(protected_mode), 0, 0, NULL,
      "without a password sumcache listens on loopback only"},
     {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
@@ -324,6 +327,9 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
         snprintf(to, CONFIG_TEXT_MAX,
                  "%.8s to %.8s of NAME RIGHT... ~PREFIX*... password_file=", min, max);
         break;
+    case CONFIG_LOGINS:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of SOURCE [user=] password_file=", min, max);
+        break;
     case CONFIG_RANGES:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS[/BITS]", min, max);
         break;
@@ -398,6 +404,7 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_RULES:
     case CONFIG_USERS:
     case CONFIG_RANGES:
+    case CONFIG_LOGINS:
         break;
     }
     unreachable();
@@ -434,6 +441,9 @@ const char *config_row_item(const struct config_row *row, const struct config *c
         return index < c->proxy.policy.count
                    ? config_policy_print(&c->rules[index], to, CONFIG_ITEM_MAX)
                    : NULL;
+    case CONFIG_LOGINS:
+        return index < c->login_count ? config_login_print(&c->logins[index], to, CONFIG_ITEM_MAX)
+                                      : NULL;
     case CONFIG_RANGES:
         return index < c->proxy.balancer_count ? addr_range_print(&c->proxy.balancers[index], to)
                                                : NULL;
@@ -750,6 +760,19 @@ static int add_user(const struct config_row *row, struct config *c, struct str v
     return err;
 }
 
+static int add_login(const struct config_row *row, struct config *c, struct str value,
+                     char error[CONFIG_ERROR_MAX])
+{
+    char name[CONFIG_TEXT_MAX], why[CONFIG_USERS_WHY_MAX] = "expected at most 16 sources";
+    if (c->login_count < CONFIG_LOGINS_MAX &&
+        config_login_read(value, &c->logins[c->login_count], why) == 0) {
+        c->login_count++;
+        return 0;
+    }
+    snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config_row_name(row, name), why);
+    return -EINVAL;
+}
+
 static int set_secret(const struct config_row *row, struct config *c, struct str value,
                       char error[CONFIG_ERROR_MAX])
 {
@@ -783,6 +806,8 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_server(row, c, value, error);
     case CONFIG_RULES:
         return add_rule(row, c, value, error);
+    case CONFIG_LOGINS:
+        return add_login(row, c, value, error);
     case CONFIG_RANGES:
         return add_range(row, c, value, error);
     case CONFIG_USERS:
@@ -836,6 +861,8 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         c->dns.server_count = 0;
     else if (row->kind == CONFIG_RULES)
         c->proxy.policy.count = 0;
+    else if (row->kind == CONFIG_LOGINS)
+        c->login_count = 0;
     else if (row->kind == CONFIG_RANGES)
         c->proxy.balancer_count = 0;
     else if (row->kind == CONFIG_USERS)

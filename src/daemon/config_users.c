@@ -119,3 +119,47 @@ int config_users_add(struct config_users **users, struct str line, char why[CONF
     all->access.count++;
     return 0;
 }
+
+static bool is_plain(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~' || s.p[i] == '"' || s.p[i] == '\\')
+            return false;
+    return true;
+}
+
+int config_login_read(struct str line, struct config_login *ret, char why[CONFIG_USERS_WHY_MAX])
+{
+    struct config_login l = {0};
+    struct config_user from = {0};
+    struct str text = line, value, source = take_word(&text);
+    bool good = source.len > 0 && source.len < sizeof(l.source) && is_plain(source);
+    str_fill(l.source, sizeof(l.source), source);
+    for (struct str word = take_word(&text); good && word.len > 0; word = take_word(&text)) {
+        int err = is_plain(word) ? take_source(&from, word) : -EINVAL;
+        if (err == 1)
+            continue;
+        good = !err && is_given(word, STR("user="), &value) && value.len < sizeof(l.user);
+        if (good)
+            str_fill(l.user, sizeof(l.user), value);
+    }
+    if (!good || !(from.password_file[0] || from.password[0]) ||
+        (from.password_file[0] && from.password[0])) {
+        snprintf(why, CONFIG_USERS_WHY_MAX,
+                 "expected SOURCE [user=NAME] password_file=PATH, or password=${NAME}; a password "
+                 "itself has no place here");
+        return -EINVAL;
+    }
+    memcpy(l.password_file, from.password_file, sizeof(l.password_file));
+    memcpy(l.password, from.password, sizeof(l.password));
+    *ret = l;
+    return 0;
+}
+
+char *config_login_print(const struct config_login *l, char *to, size_t size)
+{
+    snprintf(to, size, "%s%s%s %s%s", l->source, l->user[0] ? " user=" : "", l->user,
+             l->password_file[0] ? "password_file=" : "password=",
+             l->password_file[0] ? l->password_file : l->password);
+    return to;
+}

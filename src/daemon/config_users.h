@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "proxy/access.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -28,6 +30,19 @@ struct config_users {
     struct config_user of[ACCESS_USERS_MAX];
     struct access access; /* without the passwords */
 };
+
+/* Of nodes.logins: who we are at the nodes of one source. */
+struct config_login {
+    char source[CONFIG_USER_MAX]; /* as nodes.static, dns or srv have it, with its port */
+    char user[CONFIG_SOURCE_MAX]; /* "": their default user */
+    char password_file[CONFIG_SOURCE_MAX], password[CONFIG_SOURCE_MAX]; /* as of a config_user */
+};
+
+/* Reads "SOURCE [user=NAME] password_file=PATH" or "… password=${NAME}". As config_users_add(). */
+int config_login_read(struct str line, struct config_login *ret,
+                      char why[CONFIG_USERS_WHY_MAX]) MUST_CHECK;
+/* As it stands in a file. Returns `to`. */
+char *config_login_print(const struct config_login *l, char *to, size_t size);
 
 /* Is it "${NAME}" with a name that a variable may have? */
 bool config_secret_is_reference(struct str text);

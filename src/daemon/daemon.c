@@ -50,10 +50,11 @@ struct daemon {
     char password[CONFIG_PASSWORD_MAX];
     FILE *out, *err;
     struct log log;
-    struct thread_lock log_lock; /* one line at a time; guards log_lost */
-    uint64_t log_lost;           /* lines that standard error would not take */
-    struct access *access;       /* owned; NULL: clients need no password */
-    struct peers *peers;         /* owned; what workers count by address */
+    struct thread_lock log_lock;  /* one line at a time; guards log_lost */
+    uint64_t log_lost;            /* lines that standard error would not take */
+    struct secrets_logins logins; /* of nodes.logins */
+    struct access *access;        /* owned; NULL: clients need no password */
+    struct peers *peers;          /* owned; what workers count by address */
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
@@ -285,7 +286,7 @@ static int read_secrets(struct daemon *d)
     d->proxy.node_user = str_of(c->node_user);
     if (secrets_read("nodes.password", c->node_password_file, c->node_password, d->password,
                      sizeof(d->password), error) != 0 ||
-        secrets_access(c, &d->access, error) != 0)
+        secrets_logins(c, &d->logins, error) != 0 || secrets_access(c, &d->access, error) != 0)
         return fail(d, "%s", error);
     d->proxy.node_password = str_of(d->password);
     d->proxy.access = d->access;
@@ -295,8 +296,8 @@ static int read_secrets(struct daemon *d)
 
 static int new_control(struct daemon *d)
 {
-    int err =
-        control_thread_new(d->config, &d->proxy, &d->log, d->worker_count, publish, d, &d->control);
+    int err = control_thread_new(d->config, &d->proxy, d->logins.of, &d->log, d->worker_count,
+                                 publish, d, &d->control);
     return err ? fail(d, "cannot start the control plane: %s", strerror(-err)) : 0;
 }
 
@@ -481,6 +482,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     secrets_access_free(d.access);
     peers_free(d.peers);
     secret_wipe(d.password, sizeof(d.password));
+    secret_wipe(&d.logins, sizeof(d.logins));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
     process_events_free(d.events);

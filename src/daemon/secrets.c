@@ -78,6 +78,22 @@ int secrets_read(const char *setting, const char *file, const char *reference, c
     return err;
 }
 
+int secrets_logins(const struct config *c, struct secrets_logins *ret,
+                   char error[SECRETS_ERROR_MAX])
+{
+    for (uint32_t i = 0; i < c->login_count; i++) {
+        const struct config_login *l = &c->logins[i];
+        char setting[CONFIG_USER_MAX + 32];
+        snprintf(setting, sizeof(setting), "nodes.logins: %s: password", l->source);
+        int err = secrets_read(setting, l->password_file, l->password, ret->passwords[i],
+                               sizeof(ret->passwords[i]), error);
+        if (err)
+            return err;
+        ret->of[i] = (struct node_login){str_of(l->user), str_of(ret->passwords[i])};
+    }
+    return 0;
+}
+
 /* Each line is a password, or "#" and the SHA-256 of one, as Redis's ACL files have it. */
 static int read_passwords(struct access_user *u, const char *file, const char *reference,
                           char error[SECRETS_ERROR_MAX])

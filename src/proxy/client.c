@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Long: one object, of which each part has the state of the others in mind.
+ *
  * Bytes are read into the worker's scratch and made into requests right there. What is left over
  * (the beginning of a request, or requests that have to wait) is kept in c->in:
  *

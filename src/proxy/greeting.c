@@ -9,15 +9,17 @@
 static int append_auth(struct upstream *u)
 {
     const struct proxy_settings *s = u->worker->settings;
-    const struct str words[] = {STR("AUTH"), s->node_user, s->node_password};
+    const struct node_login all = {s->node_user, s->node_password};
+    const struct node_login *login = u->node->login ? u->node->login : &all;
+    const struct str words[] = {STR("AUTH"), login->user, login->password};
     char head[32];
-    if (s->node_password.len == 0)
+    if (login->password.len == 0)
         return 0;
     u->greetings_left++;
-    int n = snprintf(head, sizeof(head), "*%u\r\n", s->node_user.len > 0 ? 3U : 2U);
+    int n = snprintf(head, sizeof(head), "*%u\r\n", login->user.len > 0 ? 3U : 2U);
     int err = buf_append_urgent(&u->conn.out, &u->worker->chunks, head, (size_t)n);
     for (unsigned i = 0; i < 3 && !err; i++) {
-        if (i == 1 && s->node_user.len == 0)
+        if (i == 1 && login->user.len == 0)
             continue;
         n = snprintf(head, sizeof(head), "$%zu\r\n", words[i].len);
         err = buf_append_urgent(&u->conn.out, &u->worker->chunks, head, (size_t)n);

@@ -22,9 +22,10 @@ struct upstream_node {
     struct worker *worker; /* loan */
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
-    struct pulse *pulse; /* one reference; NULL: nobody looks at it */
-    bool out;            /* ejected: nothing is sent to it */
-    bool refused;        /* nobody was there, and the control plane was told: it will be out soon */
+    const struct node_login *login; /* loan; NULL: as at all nodes */
+    struct pulse *pulse;            /* one reference; NULL: nobody looks at it */
+    bool out;                       /* ejected: nothing is sent to it */
+    bool refused; /* nobody was there, and the control plane was told: it will be out soon */
     struct upstream *shared[LANE_COUNT]; /* owned; NULL: not needed yet */
     struct list bulk[LANE_COUNT];        /* owned upstreams, by upstream.pool */
     uint32_t bulk_count[LANE_COUNT];

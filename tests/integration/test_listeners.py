@@ -19,7 +19,8 @@ V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack(">H4s4sHH", 12, b"\xc0\0\2\7"
 @pytest.fixture
 def balanced(start, nodes):
     def make(**limits):
-        settings = {"proxy_protocol": {"from": ["127.0.0.0/8"], "timeout": "300ms"}, "limits": {"clients": 100, **limits}}
+        settings = {"proxy_protocol": {"from": ["127.0.0.0/8"], "timeout": "300ms"}, "limits": {"clients": 100, **limits},
+                    "timeouts": {"request": "10s"}}
         return start.proxy(nodes, settings)
     return make
 
@@ -117,7 +118,7 @@ class Unix:
 def local(start, nodes, tmp_path):
     def make(path=tmp_path / "s", workers=2, **more):
         port = processes.free_port()
-        listen = {"listen": [f"127.0.0.1:{port}", f'"unix:{path} mode=0660"'], **more}
+        listen = {"listen": [f"127.0.0.1:{port}", f'"unix:{path} mode=0660"'], "timeouts": {"request": "10s"}, **more}
         return start.proxy(nodes, listen, port=port, workers=workers), path
     return make
 
