@@ -26,7 +26,9 @@ fail(char error[SECRETS_ERROR_MAX], const char *text, ...)
 
 static struct str take_line(struct str *text)
 {
-    const char *eol = text->len > 0 ? memchr(text->p, '\n', text->len) : NULL;
+    if (!text->p || text->len == 0)
+        return STR("");
+    const char *eol = memchr(text->p, '\n', text->len);
     struct str line = {text->p, eol ? (size_t)(eol - text->p) : text->len};
     size_t used = line.len + (eol ? 1 : 0);
     *text = (struct str){text->p + used, text->len - used};

@@ -250,7 +250,7 @@ bool access_has_key(const struct access_user *u, struct str key)
 bool access_has_pattern(const struct access_user *u, struct str pattern)
 {
     size_t len = 0;
-    while (len < pattern.len && !memchr("*?[\\", pattern.p[len], 4))
+    while (len < pattern.len && (!pattern.p[len] || !strchr("*?[\\", pattern.p[len])))
         len++;
     if (u->all_keys)
         return true;
