@@ -202,9 +202,10 @@ void sources_dropped(struct sources *s, const char *name)
 static void begin_discovery(struct sources *s)
 {
     static const struct discovery_source SOURCES[SOURCES_KINDS][NAMES] = {
-        [SOURCES_DNS] = {{DISCOVERY_DNS, "nodes.sim:7000", 0}},
-        [SOURCES_TWO] = {{DISCOVERY_DNS, "nodes.sim:7000", 0}, {DISCOVERY_DNS, "more.sim:7000", 0}},
-        [SOURCES_SRV] = {{DISCOVERY_SRV, SERVICE, 0}},
+        [SOURCES_DNS] = {{DISCOVERY_DNS, "nodes.sim:7000", 0, NULL}},
+        [SOURCES_TWO] = {{DISCOVERY_DNS, "nodes.sim:7000", 0, NULL},
+                         {DISCOVERY_DNS, "more.sim:7000", 0, NULL}},
+        [SOURCES_SRV] = {{DISCOVERY_SRV, SERVICE, 0, NULL}},
     };
     static const struct discovery_events EVENTS = {.changed = members_changed};
     struct discovery_config config = {.sources = SOURCES[s->options->sources],

@@ -120,6 +120,10 @@ char *addr_print(const struct addr *a, char to[ADDR_TEXT_MAX])
         snprintf(to, ADDR_TEXT_MAX, "unresolved");
         return to;
     }
+    if (a->family == ADDR_UNIX) { /* which has no address */
+        snprintf(to, ADDR_TEXT_MAX, "unix:0");
+        return to;
+    }
     bool v6 = a->family == ADDR_V6;
     must(inet_ntop(v6 ? AF_INET6 : AF_INET, a->ip, ip, sizeof(ip)));
     snprintf(to, ADDR_TEXT_MAX, v6 ? "[%s]:%u" : "%s:%u", ip, (unsigned)a->port);

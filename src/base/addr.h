@@ -9,7 +9,7 @@
 
 enum { ADDR_TEXT_MAX = 64 }; /* "[" IPv6 with scope "]:65535" and NUL */
 
-enum addr_family { ADDR_NONE, ADDR_V4, ADDR_V6 };
+enum addr_family { ADDR_NONE, ADDR_V4, ADDR_V6, ADDR_UNIX /* a socket of this host */ };
 
 struct addr {
     uint8_t family; /* enum addr_family */
@@ -27,7 +27,7 @@ int addr_parse(struct str text, uint16_t default_port, struct addr *ret) MUST_CH
  * letters, digits, '.', '-' and '_' (IPv4 and DNS names), at most 254. 0 or -EINVAL. */
 int addr_split_host_port(struct str text, struct str *ret_host, uint16_t *ret_port) MUST_CHECK;
 
-/* As addr_parse() reads it; "unresolved" for ADDR_NONE. Returns `to`. */
+/* As addr_parse() reads it; "unresolved" for ADDR_NONE, "unix:0" for ADDR_UNIX. Returns `to`. */
 char *addr_print(const struct addr *a, char to[ADDR_TEXT_MAX]);
 
 bool addr_eq(const struct addr *a, const struct addr *b);

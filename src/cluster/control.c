@@ -91,6 +91,15 @@ static int make_timers(struct control_node *n, struct timers *timers)
     return 0;
 }
 
+/* For its next connection. */
+static void set_login(struct control_node *n)
+{
+    const struct control_settings *s = n->control->settings;
+    const struct node_login *own = n->member.login;
+    n->probe.user = own ? own->user : s->user;
+    n->probe.password = own ? own->password : s->password;
+}
+
 /* Takes `pulse`, which may be NULL: no memory. */
 static struct control_node *node_new(struct control *c, uint32_t number, const struct member *m,
                                      struct pulse *pulse)
@@ -115,8 +124,7 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     n->pulse = pulse;
     cleaner_init(n);
     n->probe.timeout = c->settings->timeout;
-    n->probe.user = c->settings->user;
-    n->probe.password = c->settings->password;
+    set_login(n);
     list_init(&n->ghosts);
     list_init(&n->kill_call.link);
     list_init(&n->join_call.link);
@@ -326,6 +334,7 @@ static bool update_node(struct control_node *n, const struct member *m, bool *re
     if ((n->member.gone_since != 0) != (m->gone_since != 0))
         mover_publish_soon(c); /* views say so of a node */
     n->member = *m;
+    set_login(n);
     if (back)
         n->leaving = false;
     return weight || back;

@@ -44,6 +44,7 @@ struct origin {
     uint32_t index;
     enum discovery_kind kind;
     char *name; /* owned */
+    const struct node_login *login;
     uint32_t weight;
     uint16_t port;
     struct lookup lookup; /* of the source's own name; unless DISCOVERY_STATIC */
@@ -222,6 +223,7 @@ static struct record *record_new(struct origin *s, const struct find *f, uint16_
     memcpy(r->member.name, f->name, sizeof(r->member.name));
     r->member.addr = f->addr;
     r->member.weight = f->weight;
+    r->member.login = s->login;
     r->origin = s;
     r->port = port;
     r->find = f;
@@ -532,6 +534,7 @@ static int origin_init(struct origin *s, const struct discovery_source *config)
     struct addr numeric = {0};
     s->kind = config->kind;
     s->weight = config->weight;
+    s->login = config->login;
     s->name = strdup(config->name);
     if (!s->name)
         return -ENOMEM;

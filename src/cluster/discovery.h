@@ -41,6 +41,8 @@ struct discovery_source {
     enum discovery_kind kind;
     const char *name; /* "host:port", "[ipv6]:port"; of SRV a name. A loan for the call */
     uint32_t weight;  /* DISCOVERY_STATIC only */
+    const struct node_login *login; /* of its nodes: loan that outlives the discovery; NULL: none
+                                       of their own */
 };
 
 struct discovery_config {

@@ -116,6 +116,7 @@ static uint32_t list_nodes(const struct control *c, struct view_node *nodes, uin
         memcpy(v->name, n->member.name, sizeof(v->name));
         v->addr = n->member.addr;
         v->weight = n->member.weight;
+        v->login = n->member.login;
         v->out = n->state >= NODE_OUT;
         v->state = n->leaving || n->member.gone_since != 0 ? VIEW_LEAVING : n->state;
         v->since = n->since;

@@ -7,6 +7,7 @@
 #pragma once
 #include "base/addr.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "cluster/pulse.h"
 #include "ring/maglev.h"
 
@@ -29,6 +30,11 @@ enum view_state { VIEW_NEW, VIEW_UP, VIEW_OUT, VIEW_JOINING, VIEW_LEAVING };
 
 enum { VIEW_WHY_MAX = 120 };
 
+/* Who we are at a node, where it is not what the settings say of all. */
+struct node_login {
+    struct str user, password; /* loans; empty: none */
+};
+
 struct view_node {
     char name[VIEW_NODE_NAME_MAX]; /* identity in the ring, and what logs and errors say */
     struct addr addr;              /* family ADDR_NONE: not resolved yet; nothing can be sent */
@@ -38,7 +44,8 @@ struct view_node {
     uint64_t since; /* ns, of the control plane's clock */
     uint32_t slots; /* that it owns */
     char why[VIEW_WHY_MAX];
-    struct pulse *pulse; /* a reference of the view's; NULL: nobody looks at it */
+    const struct node_login *login; /* loan that outlives all views; NULL: as at all nodes */
+    struct pulse *pulse;            /* a reference of the view's; NULL: nobody looks at it */
 };
 
 struct view {

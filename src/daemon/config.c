@@ -35,6 +35,7 @@ void config_init(struct config *c)
                 .retry_max = 10 * NSEC_S},
         .listen = {{.family = ADDR_V4, .port = CONFIG_PORT, .ip = {127, 0, 0, 1}}},
         .listen_count = 1,
+        .protected_mode = true,
     };
 }
 
@@ -42,6 +43,7 @@ void config_fini(struct config *c)
 {
     free(c->nodes);
     free(c->rules);
+    free(c->users);
     command_rules_fini(&c->proxy.commands);
     *c = (struct config){0};
 }
@@ -85,6 +87,71 @@ static int at_row(const struct config *c, const char *setting, struct config_err
     return -EINVAL;
 }
 
+const struct config_login *config_login_of(const struct config *c, const char *source)
+{
+    for (uint32_t i = 0; i < c->login_count; i++) {
+        char with_port[CONFIG_USER_MAX + 8];
+        snprintf(with_port, sizeof(with_port), "%s:%d", c->logins[i].source, CONFIG_PORT);
+        if (strcmp(c->logins[i].source, source) == 0 || strcmp(with_port, source) == 0)
+            return &c->logins[i];
+    }
+    return NULL;
+}
+
+static bool is_loopback(const struct addr *a)
+{
+    static const uint8_t V6[16] = {[15] = 1};
+    if (a->family == ADDR_UNIX)
+        return true;
+    return a->family == ADDR_V4 ? a->ip[0] == 127 : memcmp(a->ip, V6, sizeof(V6)) == 0;
+}
+
+/* A login of a source that is not there is a mistake in its name. */
+static int check_logins(const struct config *c, struct config_error *ret_error)
+{
+    for (uint32_t i = 0; i < c->login_count; i++) {
+        bool found = false;
+        for (uint32_t k = 0; k < c->node_count; k++)
+            found = found || config_login_of(c, c->nodes[k].name) == &c->logins[i];
+        for (uint32_t k = 0; k < c->node_names.count; k++)
+            found = found || config_login_of(c, c->node_names.names[k]) == &c->logins[i];
+        for (uint32_t k = 0; k < c->node_services.count; k++)
+            found = found || config_login_of(c, c->node_services.names[k]) == &c->logins[i];
+        if (!found)
+            return at_row(c, "nodes.logins", ret_error,
+                          "nodes.logins: expected sources that nodes.static, nodes.dns or "
+                          "nodes.srv name, each once");
+    }
+    return 0;
+}
+
+static int check_auth(const struct config *c, struct config_error *ret_error)
+{
+    const struct access *a = c->users ? &c->users->access : NULL;
+    const struct access_user *by_default = a ? access_find(a, STR("default")) : NULL;
+    bool has_password = c->auth_password_file[0] || c->auth_password[0];
+    if (c->auth_password_file[0] && c->auth_password[0])
+        return at_row(c, "auth.password", ret_error,
+                      "auth.password and auth.password_file: expected one of them");
+    if (c->node_password_file[0] && c->node_password[0])
+        return at_row(c, "nodes.password", ret_error,
+                      "nodes.password and nodes.password_file: expected one of them");
+    if (has_password && by_default)
+        return at_row(c, "auth.users", ret_error,
+                      "auth.users: the user default has its password by auth.password already");
+    if (has_password && a && a->count == ACCESS_USERS_MAX)
+        return at_row(c, "auth.users", ret_error,
+                      "auth.users: expected at most 63 users beside "
+                      "auth.password");
+    bool is_open = !has_password && (!a || (by_default && by_default->nopass && !by_default->off));
+    for (uint32_t i = 0; is_open && c->protected_mode && i < c->listen_count; i++)
+        if (!is_loopback(&c->listen[i]))
+            return at_row(c, "listen", ret_error,
+                          "listen: other hosts could connect, and no password is asked for: set "
+                          "auth.password_file or auth.users, or say protected_mode: off");
+    return 0;
+}
+
 int config_check(const struct config *c, struct config_error *ret_error)
 {
     const struct proxy_settings *p = &c->proxy;
@@ -97,6 +164,11 @@ int config_check(const struct config *c, struct config_error *ret_error)
     if (c->node_count + c->local_nodes > MAGLEV_NODES_MAX)
         return at_row(c, "nodes.static", ret_error,
                       "nodes.static and local.nodes together are more than the ring holds");
+    int err = check_auth(c, ret_error);
+    if (!err)
+        err = check_logins(c, ret_error);
+    if (err)
+        return err;
     if (p->backoff_min > p->backoff_max)
         return at_row(c, "timeouts.backoff_min", ret_error,
                       "timeouts.backoff_min is more than timeouts.backoff_max");

@@ -14,6 +14,7 @@
 #include "cluster/lookup.h"
 #include "cluster/view.h"
 #include "daemon/config_commands.h"
+#include "daemon/config_users.h"
 #include "proxy/settings.h"
 
 #include <stdbool.h>
@@ -24,9 +25,11 @@ enum {
     CONFIG_FILE_MAX = 1 << 20, /* bytes of a file; 4096 nodes with long names fit */
     CONFIG_LISTEN_MAX = 16,
     CONFIG_WORKERS_MAX = 256,
+    CONFIG_LOGINS_MAX = 16,
+    CONFIG_SOCKET_MAX = 108, /* the path of a Unix socket, with its NUL: as the kernel has it */
     CONFIG_LOCAL_NODES_MAX = 64,
     CONFIG_PORT = 6379, /* where none is given: Redis's own */
-    CONFIG_ROWS_MAX = 80,
+    CONFIG_ROWS_MAX = 128,
     CONFIG_NAMES_MAX = 32, /* names to look nodes up by; of each kind */
     CONFIG_SERVERS_MAX = 8,
     CONFIG_DNS_PORT = 53,
@@ -42,6 +45,12 @@ struct config_error {
 
 struct config_mark {
     unsigned line, column; /* from 1; 0: not from the file */
+};
+
+/* Where a Unix socket is; of listen[] with ADDR_UNIX. */
+struct config_socket {
+    char path[CONFIG_SOCKET_MAX];
+    uint32_t mode;
 };
 
 struct config_node {
@@ -73,6 +82,7 @@ struct config {
     uint32_t local_nodes;
     uint64_t local_memory; /* bytes, each */
     struct addr listen[CONFIG_LISTEN_MAX];
+    struct config_socket sockets[CONFIG_LISTEN_MAX]; /* by the same index */
     uint32_t listen_count;
     struct config_node *nodes; /* owned */
     uint32_t node_count, node_room;
@@ -82,6 +92,12 @@ struct config {
     struct policy_rule *rules;         /* owned; proxy.policy is a loan of them */
     char node_user[CONFIG_WORD_MAX];
     char node_password_file[CONFIG_WORD_MAX];
+    struct config_login logins[CONFIG_LOGINS_MAX]; /* nodes.logins */
+    uint32_t login_count;
+    char node_password[CONFIG_WORD_MAX]; /* "${NAME}"; empty: none */
+    struct config_users *users;          /* owned; NULL: none */
+    char auth_password_file[CONFIG_WORD_MAX], auth_password[CONFIG_WORD_MAX];
+    bool protected_mode;
     struct config_dns dns;
     struct config_commands commands; /* as given; proxy.commands follows from them */
     /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */
@@ -107,6 +123,9 @@ int config_set(struct config *c, const char *setting, struct str value, bool add
 /* What no single setting shows: is there a node, do the settings fit each other? 0 or -EINVAL with
  * *ret_error. */
 int config_check(const struct config *c, struct config_error *ret_error) MUST_CHECK;
+
+/* Of nodes.logins, by the name of a source; NULL: it has none of its own. */
+const struct config_login *config_login_of(const struct config *c, const char *source);
 
 bool config_is_given(const struct config *c, const char *setting); /* by the file or a flag */
 

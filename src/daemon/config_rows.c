@@ -49,6 +49,12 @@ const struct config_row CONFIG_ROWS[] = {
      "who we are at the nodes (AUTH); none: their default user"},
     {"nodes", "password_file", CONFIG_WORD, false, AT(node_password_file), 0, CONFIG_WORD_MAX - 1,
      NULL, "the file whose first line is our password at the nodes; none: no AUTH"},
+    {"nodes", "password", CONFIG_SECRET, false, AT(node_password), 0, 0, NULL,
+     "the same from a variable of the environment"},
+    {"nodes", "logins", CONFIG_LOGINS, false, 0, 0, CONFIG_LOGINS_MAX, NULL,
+     "who we are at the nodes of one source (an item of static, dns or srv), if not that"},
+    {NULL, "protected_mode", CONFIG_SWITCH, false, AT(protected_mode), 0, 0, NULL,
+     "without a password sumcache listens on loopback only"},
     {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
      "threads that serve clients; auto: one per CPU this process may use"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
@@ -133,6 +139,10 @@ const struct config_row CONFIG_ROWS[] = {
      "bytes of scripts and functions that are kept, for nodes that come later"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
+    {"limits", "clients_per_address", CONFIG_COUNT, true, PROXY(address_clients_max), 1, 1000000,
+     NULL, "clients of one address (IPv6: of 64 bits of it); 0: no limit"},
+    {"limits", "client_rate", CONFIG_COUNT, true, PROXY(client_rate_max), 1, ACCESS_RATE_MAX, NULL,
+     "requests a second of one client, and as many at once; 0: no limit"},
     {"limits", "client_pending", CONFIG_COUNT, false, PROXY(client_pending_max), 1, 1000000, NULL,
      "requests of one client under way; at the limit it is not read"},
     {"limits", "roll_calls", CONFIG_COUNT, false, PROXY(roll_calls_max), 1, 1000, NULL,
@@ -186,6 +196,20 @@ const struct config_row CONFIG_ROWS[] = {
      "pause after a question that failed"},
     {"dns", "retry_max", CONFIG_DURATION, false, AT(dns.retry_max), 10 * NSEC_MS, 60 * MINUTE, NULL,
      "the pause doubles up to this"},
+
+    {"auth", "password", CONFIG_SECRET, false, AT(auth_password), 0, 0, NULL,
+     "of clients, as user default, which may do everything; from a variable"},
+    {"auth", "password_file", CONFIG_WORD, false, AT(auth_password_file), 0, CONFIG_WORD_MAX - 1,
+     NULL, "the same from a file: each line a password, or # and its SHA-256"},
+    {"auth", "users", CONFIG_USERS, false, 0, 0, ACCESS_USERS_MAX, NULL,
+     "who else may enter, and what they may do there: see Who may do what"},
+    {"auth", "failures_per_minute", CONFIG_COUNT, true, PROXY(auth_failures_max), 1, 1000000, NULL,
+     "an address that fails more often to log in has to wait; 0: it need not"},
+
+    {"proxy_protocol", "from", CONFIG_RANGES, false, 0, 0, BALANCERS_MAX, NULL,
+     "TCP balancers: connections from there begin with a header that says who the client is"},
+    {"proxy_protocol", "timeout", CONFIG_DURATION, false, PROXY(header_timeout), 10 * NSEC_MS,
+     MINUTE, NULL, "for that header to come"},
 
     {"policy", "rules", CONFIG_RULES, false, 0, 0, POLICY_RULES_MAX, NULL,
      "what keys of a prefix may do; of several that fit the longest prefix counts"},
@@ -255,13 +279,14 @@ static bool *member_bool(const struct config_row *row, const struct config *c)
 
 bool config_row_is_list(const struct config_row *row)
 {
-    return row->kind <= CONFIG_RULES;
+    return row->kind <= CONFIG_USERS;
 }
 
 bool config_row_takes_one(const struct config_row *row)
 {
     return row->kind == CONFIG_NAMES || row->kind == CONFIG_SERVICES ||
-           row->kind == CONFIG_SERVERS || row->kind == CONFIG_COMMAND_LIST;
+           row->kind == CONFIG_SERVERS || row->kind == CONFIG_RANGES ||
+           row->kind == CONFIG_COMMAND_LIST;
 }
 
 char *config_row_name(const struct config_row *row, char to[CONFIG_TEXT_MAX])
@@ -298,6 +323,9 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     print_number(row, row->max, max);
     switch (row->kind) {
     case CONFIG_LISTEN:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT or unix:/PATH [mode=0700]", min,
+                 max);
+        break;
     case CONFIG_SERVERS:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);
         break;
@@ -314,6 +342,19 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     case CONFIG_RULES:
         snprintf(to, CONFIG_TEXT_MAX,
                  "%.8s to %.8s of PREFIX* [default_ttl=] [max_ttl=] [max_value=] [deny]", min, max);
+        break;
+    case CONFIG_USERS:
+        snprintf(to, CONFIG_TEXT_MAX,
+                 "%.8s to %.8s of NAME RIGHT... ~PREFIX*... password_file=", min, max);
+        break;
+    case CONFIG_LOGINS:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of SOURCE [user=] password_file=", min, max);
+        break;
+    case CONFIG_RANGES:
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS[/BITS]", min, max);
+        break;
+    case CONFIG_SECRET:
+        snprintf(to, CONFIG_TEXT_MAX, "${NAME}");
         break;
     case CONFIG_COMMAND_LIST:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of COMMAND", min, max);
@@ -355,6 +396,9 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_CHOICE:
         snprintf(to, CONFIG_TEXT_MAX, "%s", row->choices[*member32(row, c)]);
         return to;
+    case CONFIG_SECRET:
+        snprintf(to, CONFIG_TEXT_MAX, "\"%s\"", member_word(row, c));
+        return to;
     case CONFIG_WORD:
         snprintf(to, CONFIG_TEXT_MAX, "%s%s%s", *member_word(row, c) ? "" : "\"",
                  member_word(row, c), *member_word(row, c) ? "" : "\"");
@@ -378,6 +422,9 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     case CONFIG_COMMAND_MAP:
     case CONFIG_SERVERS:
     case CONFIG_RULES:
+    case CONFIG_USERS:
+    case CONFIG_RANGES:
+    case CONFIG_LOGINS:
         break;
     }
     unreachable();
@@ -396,7 +443,13 @@ const char *config_row_item(const struct config_row *row, const struct config *c
 {
     switch (row->kind) {
     case CONFIG_LISTEN:
-        return index < c->listen_count ? addr_print(&c->listen[index], to) : NULL;
+        if (index >= c->listen_count)
+            return NULL;
+        if (c->listen[index].family != ADDR_UNIX)
+            return addr_print(&c->listen[index], to);
+        snprintf(to, CONFIG_ITEM_MAX, "unix:%s mode=%04o", c->sockets[index].path,
+                 (unsigned)c->sockets[index].mode);
+        return to;
     case CONFIG_SERVERS:
         return index < c->dns.server_count ? addr_print(&c->dns.servers[index], to) : NULL;
     case CONFIG_NODES:
@@ -408,6 +461,14 @@ const char *config_row_item(const struct config_row *row, const struct config *c
         return index < c->proxy.policy.count
                    ? config_policy_print(&c->rules[index], to, CONFIG_ITEM_MAX)
                    : NULL;
+    case CONFIG_LOGINS:
+        return index < c->login_count ? config_login_print(&c->logins[index], to, CONFIG_ITEM_MAX)
+                                      : NULL;
+    case CONFIG_RANGES:
+        return index < c->proxy.balancer_count ? addr_range_print(&c->proxy.balancers[index], to)
+                                               : NULL;
+    case CONFIG_USERS:
+        return c->users && index < c->users->access.count ? c->users->of[index].text : NULL;
     case CONFIG_COMMAND_LIST:
     case CONFIG_COMMAND_MAP:
         return config_commands_item(&c->commands, (enum config_commands_list)row->offset, index, to,
@@ -464,18 +525,61 @@ static int read_number(const struct config_row *row, struct str value, uint64_t 
     return 0;
 }
 
+enum { CONFIG_SOCKET_MODE = 0700 }; /* unless given: whoever runs us */
+
+/* "unix:/PATH" or "unix:/PATH mode=0770". */
+static int add_socket(const struct config_row *row, struct config *c, struct str value,
+                      char error[CONFIG_ERROR_MAX])
+{
+    static const char BEGIN[] = "unix:", MODE[] = " mode=";
+    struct str path = {value.p + sizeof(BEGIN) - 1, value.len - (sizeof(BEGIN) - 1)};
+    const char *blank = path.len > 0 ? memchr(path.p, ' ', path.len) : NULL;
+    size_t path_len = blank ? (size_t)(blank - path.p) : path.len;
+    struct str mode = {path.p + path_len, path.len - path_len};
+    uint32_t bits = blank ? 0 : CONFIG_SOCKET_MODE;
+    path.len = path_len;
+    bool good = path.len > 1 && path.len < CONFIG_SOCKET_MAX && path.p[0] == '/' &&
+                !memchr(path.p, '"', path.len) && !memchr(path.p, '\\', path.len);
+    if (good && blank) {
+        size_t begin = sizeof(MODE) - 1;
+        good = mode.len > begin && mode.len <= begin + 4 && memcmp(mode.p, MODE, begin) == 0;
+        for (size_t i = begin; good && i < mode.len; i++) {
+            good = mode.p[i] >= '0' && mode.p[i] <= '7';
+            bits = bits * 8 + (uint32_t)(mode.p[i] - '0');
+        }
+        good = good && bits <= 0777;
+    }
+    if (!good)
+        return refuse(row, value, error,
+                      "expected unix:/PATH [mode=0770], the path at most %d bytes",
+                      CONFIG_SOCKET_MAX - 1);
+    uint32_t at = c->listen_count;
+    if (at == CONFIG_LISTEN_MAX)
+        return refuse(row, value, error, "expected at most %d addresses", CONFIG_LISTEN_MAX);
+    for (uint32_t i = 0; i < at; i++)
+        if (c->listen[i].family == ADDR_UNIX && str_eq(str_of(c->sockets[i].path), path))
+            return refuse(row, value, error, "expected a path that is not listed twice");
+    str_fill(c->sockets[at].path, CONFIG_SOCKET_MAX, path);
+    c->sockets[at].mode = bits;
+    c->listen[c->listen_count++] = (struct addr){.family = ADDR_UNIX};
+    return 0;
+}
+
 static int add_listen(const struct config_row *row, struct config *c, struct str value,
                       char error[CONFIG_ERROR_MAX])
 {
     struct addr a = {.family = ADDR_V4, .ip = {127, 0, 0, 1}};
     int64_t port;
+    if (value.len >= 5 && memcmp(value.p, "unix:", 5) == 0)
+        return add_socket(row, c, value, error);
     if (str_to_i64(value, &port) == 0) { /* a bare port means this machine only */
         if (port < 1 || port > UINT16_MAX)
             return refuse(row, value, error, "expected a port from 1 to 65535");
         a.port = (uint16_t)port;
     } else if (addr_parse(value, CONFIG_PORT, &a) != 0 || a.port == 0) {
-        return refuse(row, value, error,
-                      "expected PORT, ADDRESS or ADDRESS:PORT with an IPv4 or [IPv6] address");
+        return refuse(
+            row, value, error,
+            "expected PORT, ADDRESS, ADDRESS:PORT with an IPv4 or [IPv6] address, or unix:/PATH");
     }
     for (uint32_t i = 0; i < c->listen_count; i++)
         if (addr_eq(&c->listen[i], &a))
@@ -653,6 +757,57 @@ static int set_word(const struct config_row *row, struct config *c, struct str v
     return 0;
 }
 
+static int add_range(const struct config_row *row, struct config *c, struct str value,
+                     char error[CONFIG_ERROR_MAX])
+{
+    struct proxy_settings *p = &c->proxy;
+    if (p->balancer_count == BALANCERS_MAX)
+        return refuse(row, value, error, "expected at most %d ranges", BALANCERS_MAX);
+    if (addr_range_parse(value, &p->balancers[p->balancer_count]) != 0)
+        return refuse(row, value, error, "expected ADDRESS or ADDRESS/BITS, as in 10.0.0.0/8");
+    p->balancer_count++;
+    return 0;
+}
+
+/* Neither repeats its value: it may be a password in the wrong place. */
+static int add_user(const struct config_row *row, struct config *c, struct str value,
+                    char error[CONFIG_ERROR_MAX])
+{
+    char name[CONFIG_TEXT_MAX], why[CONFIG_USERS_WHY_MAX];
+    int err = config_users_add(&c->users, value, why);
+    if (err == -EINVAL)
+        snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config_row_name(row, name), why);
+    return err;
+}
+
+static int add_login(const struct config_row *row, struct config *c, struct str value,
+                     char error[CONFIG_ERROR_MAX])
+{
+    char name[CONFIG_TEXT_MAX], why[CONFIG_USERS_WHY_MAX] = "expected at most 16 sources";
+    if (c->login_count < CONFIG_LOGINS_MAX &&
+        config_login_read(value, &c->logins[c->login_count], why) == 0) {
+        c->login_count++;
+        return 0;
+    }
+    snprintf(error, CONFIG_ERROR_MAX, "%s: %s", config_row_name(row, name), why);
+    return -EINVAL;
+}
+
+static int set_secret(const struct config_row *row, struct config *c, struct str value,
+                      char error[CONFIG_ERROR_MAX])
+{
+    char name[CONFIG_TEXT_MAX];
+    if (value.len > 0 && !config_secret_is_reference(value)) {
+        snprintf(error, CONFIG_ERROR_MAX,
+                 "%s: expected ${NAME}, a variable of the environment; a password itself has no "
+                 "place here",
+                 config_row_name(row, name));
+        return -EINVAL;
+    }
+    str_fill(member_word(row, c), CONFIG_WORD_MAX, value);
+    return 0;
+}
+
 int config_row_set(const struct config_row *row, struct config *c, struct str value,
                    char error[CONFIG_ERROR_MAX])
 {
@@ -671,6 +826,14 @@ int config_row_set(const struct config_row *row, struct config *c, struct str va
         return add_server(row, c, value, error);
     case CONFIG_RULES:
         return add_rule(row, c, value, error);
+    case CONFIG_LOGINS:
+        return add_login(row, c, value, error);
+    case CONFIG_RANGES:
+        return add_range(row, c, value, error);
+    case CONFIG_USERS:
+        return add_user(row, c, value, error);
+    case CONFIG_SECRET:
+        return set_secret(row, c, value, error);
     case CONFIG_COMMAND_LIST:
     case CONFIG_COMMAND_MAP:
         return add_command(row, c, value, error);
@@ -718,6 +881,12 @@ void config_row_begin(const struct config_row *row, struct config *c, struct con
         c->dns.server_count = 0;
     else if (row->kind == CONFIG_RULES)
         c->proxy.policy.count = 0;
+    else if (row->kind == CONFIG_LOGINS)
+        c->login_count = 0;
+    else if (row->kind == CONFIG_RANGES)
+        c->proxy.balancer_count = 0;
+    else if (row->kind == CONFIG_USERS)
+        free(take_ptr(c->users));
     else if (row->kind == CONFIG_COMMAND_LIST || row->kind == CONFIG_COMMAND_MAP)
         config_commands_clear(&c->commands, (enum config_commands_list)row->offset);
     c->mark[row - CONFIG_ROWS] = mark;

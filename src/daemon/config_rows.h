@@ -18,12 +18,16 @@ enum config_kind {
     CONFIG_COMMAND_MAP,  /* the same, each with a value */
     CONFIG_SERVERS,      /* a list of addresses of DNS servers */
     CONFIG_RULES,        /* a list of rules for prefixes of keys */
+    CONFIG_LOGINS,       /* a list of sources of nodes and who we are there */
+    CONFIG_RANGES,       /* a list of ranges of addresses: of balancers */
+    CONFIG_USERS,        /* a list of users: config_users.h */
     CONFIG_COUNT,        /* uint32_t */
     CONFIG_AUTO,         /* uint32_t, 0 is written `auto` */
     CONFIG_DURATION,     /* uint64_t, ns */
     CONFIG_SIZE,         /* uint64_t, bytes */
     CONFIG_SWITCH,       /* bool, `off` and `on` */
     CONFIG_CHOICE,       /* uint32_t or an enum: index into `choices` */
+    CONFIG_SECRET,       /* char[CONFIG_WORD_MAX]: "${NAME}", a variable; empty: none */
     CONFIG_WORD,         /* char[CONFIG_WORD_MAX]; empty: none */
 };
 
@@ -44,7 +48,7 @@ extern const unsigned CONFIG_ROW_COUNT;
 
 enum {
     CONFIG_TEXT_MAX = 160,
-    CONFIG_ITEM_MAX = VIEW_NODE_NAME_MAX + 24, /* " weight=256" */
+    CONFIG_ITEM_MAX = 640, /* the longest: a source, a user, the path of a file */
 };
 
 /* By section (NULL: the top) and name; NULL: there is none. */

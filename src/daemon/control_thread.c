@@ -17,6 +17,7 @@
 
 struct control_thread {
     const struct config *config;
+    const struct node_login *logins;  /* loan; of config->logins, by the same index */
     struct control_settings settings; /* with what the data plane's say too */
     struct log *log;
     struct io io;
@@ -70,7 +71,7 @@ static void on_count_time(struct timer *timer)
 }
 
 int control_thread_new(const struct config *config, const struct proxy_settings *proxy,
-                       struct log *log, unsigned worker_count,
+                       const struct node_login *logins, struct log *log, unsigned worker_count,
                        int (*publish)(void *owner, struct view *v), void *owner,
                        struct control_thread **ret)
 {
@@ -79,6 +80,7 @@ int control_thread_new(const struct config *config, const struct proxy_settings 
         return -ENOMEM;
     t->config = config;
     t->log = log;
+    t->logins = logins;
     int err = io_epoll_new(&t->io);
     if (err) {
         free(t);
@@ -111,20 +113,27 @@ struct control *control_thread_control(struct control_thread *t)
 }
 
 /* In the order in which they count, should two name the same node. */
-static uint32_t list_sources(const struct config *c, const struct local_nodes *local,
-                             struct discovery_source *sources, char (*names)[ADDR_TEXT_MAX])
+static uint32_t list_sources(const struct config *c, const struct node_login *logins,
+                             const struct local_nodes *local, struct discovery_source *sources,
+                             char (*names)[ADDR_TEXT_MAX])
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->node_count; i++)
         sources[count++] =
-            (struct discovery_source){DISCOVERY_STATIC, c->nodes[i].name, c->nodes[i].weight};
+            (struct discovery_source){DISCOVERY_STATIC, c->nodes[i].name, c->nodes[i].weight, NULL};
     for (uint32_t i = 0; local && i < local_nodes_count(local); i++)
         sources[count++] = (struct discovery_source){
-            DISCOVERY_STATIC, addr_print(local_nodes_addr(local, i), names[i]), 1};
+            DISCOVERY_STATIC, addr_print(local_nodes_addr(local, i), names[i]), 1, NULL};
     for (uint32_t i = 0; i < c->node_names.count; i++)
-        sources[count++] = (struct discovery_source){DISCOVERY_DNS, c->node_names.names[i], 0};
+        sources[count++] =
+            (struct discovery_source){DISCOVERY_DNS, c->node_names.names[i], 0, NULL};
     for (uint32_t i = 0; i < c->node_services.count; i++)
-        sources[count++] = (struct discovery_source){DISCOVERY_SRV, c->node_services.names[i], 0};
+        sources[count++] =
+            (struct discovery_source){DISCOVERY_SRV, c->node_services.names[i], 0, NULL};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct config_login *l = config_login_of(c, sources[i].name);
+        sources[i].login = l ? &logins[l - c->logins] : NULL;
+    }
     return count;
 }
 
@@ -139,7 +148,7 @@ static int begin_discovery(struct control_thread *t, const struct local_nodes *l
         return -ENOMEM;
     struct discovery_config config = {
         .sources = sources,
-        .source_count = list_sources(c, local, sources, names),
+        .source_count = list_sources(c, t->logins, local, sources, names),
         .lookup = {.family = (enum lookup_family)c->node_family,
                    .refresh_min = c->dns.min_refresh,
                    .refresh_max = c->dns.max_refresh,

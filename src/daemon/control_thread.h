@@ -12,11 +12,12 @@
 
 struct control_thread; /* opaque */
 
-/* `config`, `proxy` (for what both planes have to agree on) and `log` are loans that outlive it.
+/* `config`, `proxy` (for what both planes have to agree on), `logins` (of config->logins, by the
+ * same index) and `log` are loans that outlive it.
  * `publish` is called with `owner`, by whoever calls control_thread_begin() and then by its own
  * thread. -errno. */
 int control_thread_new(const struct config *config, const struct proxy_settings *proxy,
-                       struct log *log, unsigned worker_count,
+                       const struct node_login *logins, struct log *log, unsigned worker_count,
                        int (*publish)(void *owner, struct view *v), void *owner,
                        struct control_thread **ret) MUST_CHECK;
 

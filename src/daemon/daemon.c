@@ -8,13 +8,15 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "base/nsec.h"
+#include "base/secret.h"
 #include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
-#include "os/file.h"
+#include "daemon/secrets.h"
 #include "os/host.h"
 #include "os/io_epoll.h"
 #include "os/process.h"
 #include "os/thread.h"
+#include "proxy/peers.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
@@ -48,11 +50,15 @@ struct daemon {
     char password[CONFIG_PASSWORD_MAX];
     FILE *out, *err;
     struct log log;
-    struct thread_lock log_lock; /* one line at a time; guards log_lost */
-    uint64_t log_lost;           /* lines that standard error would not take */
+    struct thread_lock log_lock;  /* one line at a time; guards log_lost */
+    uint64_t log_lost;            /* lines that standard error would not take */
+    struct secrets_logins logins; /* of nodes.logins */
+    struct access *access;        /* owned; NULL: clients need no password */
+    struct peers *peers;          /* owned; what workers count by address */
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
+    bool unix_opened[CONFIG_LISTEN_MAX]; /* the path is ours, to be removed */
     struct local_nodes *local;
     struct control_thread *control;
     unsigned worker_count;
@@ -117,10 +123,19 @@ static int raise_file_limit(struct daemon *d)
     return err ? fail(d, "cannot read the limit of open files: %s", strerror(-err)) : 0;
 }
 
-static int cannot_listen(struct daemon *d, const struct addr *at, int err)
+static const char *listen_text(const struct daemon *d, uint32_t index,
+                               char to[CONFIG_SOCKET_MAX + 8])
 {
-    char text[ADDR_TEXT_MAX];
-    return fail(d, "cannot listen on %s: %s", addr_print(at, text), strerror(-err));
+    if (d->listen[index].family != ADDR_UNIX)
+        return addr_print(&d->listen[index], to);
+    snprintf(to, CONFIG_SOCKET_MAX + 8, "unix:%s", d->config->sockets[index].path);
+    return to;
+}
+
+static int cannot_listen(struct daemon *d, uint32_t index, int err)
+{
+    char text[CONFIG_SOCKET_MAX + 8];
+    return fail(d, "cannot listen on %s: %s", listen_text(d, index, text), strerror(-err));
 }
 
 /* `--local` without an address of its own is somebody trying it out: any port will do. */
@@ -146,12 +161,13 @@ static int choose_listen(struct daemon *d)
     d->listen_count = d->config->listen_count;
     memcpy(d->listen, d->config->listen, d->listen_count * sizeof(d->listen[0]));
     for (uint32_t i = 0; i < d->listen_count; i++) {
-        int err = host_can_listen(&d->listen[i]);
+        bool is_unix = d->listen[i].family == ADDR_UNIX; /* tried when it is opened */
+        int err = is_unix ? 0 : host_can_listen(&d->listen[i]);
         if (err == -EADDRINUSE && d->config->local_nodes > 0 &&
             !config_is_given(d->config, "listen"))
             return choose_local_port(d);
         if (err)
-            return cannot_listen(d, &d->listen[i], err);
+            return cannot_listen(d, i, err);
     }
     return 0;
 }
@@ -167,6 +183,23 @@ static int start_local_nodes(struct daemon *d)
     return 0;
 }
 
+static int listen_unix(struct daemon *d, uint32_t index)
+{
+    const struct config_socket *s = &d->config->sockets[index];
+    int handle = host_listen_unix(s->path, s->mode);
+    if (handle < 0)
+        return handle;
+    d->unix_opened[index] = true;
+    return worker_adopt_listener(d->workers[0].worker, handle, &d->listen[index]);
+}
+
+static void remove_sockets(struct daemon *d)
+{
+    for (uint32_t i = 0; i < d->listen_count; i++)
+        if (d->unix_opened[i])
+            host_remove_unix(d->config->sockets[i].path);
+}
+
 static int new_worker(struct daemon *d, unsigned index)
 {
     struct daemon_worker *w = &d->workers[index];
@@ -174,6 +207,7 @@ static int new_worker(struct daemon *d, unsigned index)
                                    .log = &d->log,
                                    .index = index,
                                    .count = d->worker_count,
+                                   .peers = d->peers,
                                    .control = control_thread_control(d->control)};
     w->daemon = d;
     int err = io_epoll_new(&w->io);
@@ -185,9 +219,12 @@ static int new_worker(struct daemon *d, unsigned index)
         return fail(d, "cannot start worker %u: %s", index, strerror(-err));
     d->all[index] = w->worker;
     for (uint32_t i = 0; i < d->listen_count; i++) {
-        err = worker_listen(w->worker, &d->listen[i]);
+        if (d->listen[i].family != ADDR_UNIX)
+            err = worker_listen(w->worker, &d->listen[i]);
+        else if (index == 0) /* it has no port that workers could share: the first one deals out */
+            err = listen_unix(d, i);
         if (err)
-            return cannot_listen(d, &d->listen[i], err);
+            return cannot_listen(d, i, err);
     }
     return 0;
 }
@@ -241,33 +278,27 @@ static int publish(void *owner, struct view *v)
     return 0;
 }
 
-/* Once, at the start: a password has no business in the settings, which are printed. */
-static int read_password(struct daemon *d)
+/* Passwords have no business in the settings, which are printed. */
+static int read_secrets(struct daemon *d)
 {
-    const char *path = d->config->node_password_file;
-    char *bytes CLEANUP(freep) = NULL;
-    size_t len = 0;
-    d->proxy = d->config->proxy;
-    d->proxy.node_user = str_of(d->config->node_user);
-    if (path[0] == '\0')
-        return 0;
-    int err = file_read(path, CONFIG_PASSWORD_MAX - 1, &bytes, &len);
-    if (err)
-        return fail(d, "cannot read nodes.password_file %s: %s", path, strerror(-err));
-    const char *eol = memchr(bytes, '\n', len);
-    str_fill(d->password, sizeof(d->password),
-             (struct str){bytes, eol ? (size_t)(eol - bytes) : len});
-    memset(bytes, 0, len);
-    if (d->password[0] == '\0')
-        return fail(d, "nodes.password_file %s: its first line is empty", path);
+    const struct config *c = d->config;
+    char error[SECRETS_ERROR_MAX];
+    d->proxy = c->proxy;
+    d->proxy.node_user = str_of(c->node_user);
+    if (secrets_read("nodes.password", c->node_password_file, c->node_password, d->password,
+                     sizeof(d->password), error) != 0 ||
+        secrets_logins(c, &d->logins, error) != 0 || secrets_access(c, &d->access, error) != 0)
+        return fail(d, "%s", error);
     d->proxy.node_password = str_of(d->password);
-    return 0;
+    d->proxy.access = d->access;
+    d->peers = peers_new(process_random());
+    return d->peers ? 0 : fail(d, "out of memory");
 }
 
 static int new_control(struct daemon *d)
 {
-    int err =
-        control_thread_new(d->config, &d->proxy, &d->log, d->worker_count, publish, d, &d->control);
+    int err = control_thread_new(d->config, &d->proxy, d->logins.of, &d->log, d->worker_count,
+                                 publish, d, &d->control);
     return err ? fail(d, "cannot start the control plane: %s", strerror(-err)) : 0;
 }
 
@@ -306,11 +337,12 @@ static int start_threads(struct daemon *d)
 static void greet(struct daemon *d)
 {
     const struct addr *at = &d->listen[0];
-    char address[ADDR_TEXT_MAX], memory[24], host[ADDR_TEXT_MAX] = "";
+    char address[CONFIG_SOCKET_MAX + 8], memory[24], host[ADDR_TEXT_MAX] = "";
     const struct addr any = {.family = at->family, .port = at->port};
     const struct addr loopback = {ADDR_V4, at->port, {127, 0, 0, 1}};
-    addr_print(at, address);
-    if (!addr_eq(at, &loopback) && !(at->family == ADDR_V4 && addr_eq(at, &any))) {
+    listen_text(d, 0, address);
+    if (at->family != ADDR_UNIX && !addr_eq(at, &loopback) &&
+        !(at->family == ADDR_V4 && addr_eq(at, &any))) {
         bool v6 = at->family == ADDR_V6;
         int len = (int)(strrchr(address, ':') - address); /* without the port */
         snprintf(host, sizeof(host), " -h %.*s", v6 ? len - 2 : len, address + (v6 ? 1 : 0));
@@ -325,16 +357,19 @@ static void greet(struct daemon *d)
     }
     for (uint32_t i = 0; i < d->config->node_count; i++)
         fprintf(d->out, "  node     %s\n", d->config->nodes[i].name);
-    fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
+    if (at->family == ADDR_UNIX)
+        fprintf(d->out, "  connect  redis-cli -s %s\n", d->config->sockets[0].path);
+    else
+        fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
     fprintf(d->out, "  stop     Ctrl-C stops everything\n\n");
     fflush(d->out);
 }
 
 static void announce(struct daemon *d)
 {
-    char text[ADDR_TEXT_MAX];
+    char text[CONFIG_SOCKET_MAX + 8];
     for (uint32_t i = 0; i < d->listen_count; i++)
-        log_event(&d->log, LOG_INFO, "listening", "address=%s", addr_print(&d->listen[i], text));
+        log_event(&d->log, LOG_INFO, "listening", "address=%s", listen_text(d, i, text));
     log_event(&d->log, LOG_INFO, "ready", "workers=%u nodes=%" PRIu32, d->worker_count,
               node_count(d));
     if (d->local)
@@ -348,7 +383,7 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_password(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
+    if ((err = read_secrets(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
         (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)))
         return err;
     if (wait_for_local_nodes(d))
@@ -432,6 +467,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopping", "drain_ms=%" PRIu64,
                   config->proxy.drain_timeout / NSEC_MS);
+    remove_sockets(&d);
     enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
     if (!drain(&d)) {
         /* Their memory is still in use, so nothing is freed. */
@@ -444,6 +480,10 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     free_workers(&d);
     control_thread_free(d.control);
     local_nodes_stop(d.local, false);
+    secrets_access_free(d.access);
+    peers_free(d.peers);
+    secret_wipe(d.password, sizeof(d.password));
+    secret_wipe(&d.logins, sizeof(d.logins));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
     process_events_free(d.events);

@@ -22,6 +22,8 @@ static const struct options_flag FLAGS[] = {
      "machine only; may be repeated (default 127.0.0.1:6379)"},
     {"nodes", "HOST:PORT,...", "nodes.static", OPTIONS_RUN, true,
      "the Redis servers to sum; without :PORT it is 6379; may be repeated"},
+    {"protected-mode", "on|off", "protected_mode", OPTIONS_RUN, false,
+     "off: listen for other hosts even if no password is asked for"},
     {"workers", "N", "workers", OPTIONS_RUN, false,
      "threads that serve clients (default: the CPUs this process may use)"},
     {"local", "N", "local.nodes", OPTIONS_RUN, false,

@@ -9,7 +9,11 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+enum { UNIX_BACKLOG = 1024 /* the kernel cuts it to net.core.somaxconn */ };
 
 union host_sockaddr {
     struct sockaddr any;
@@ -59,6 +63,64 @@ int host_can_listen(const struct addr *at)
         return fd;
     close(fd);
     return 0;
+}
+
+static int open_unix(const char *path, struct sockaddr_un *ret)
+{
+    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    if (len >= sizeof(ret->sun_path))
+        return -ENAMETOOLONG;
+    memcpy(ret->sun_path, path, len);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+/* 0: nothing is there (any more). */
+static int clear_unix(const char *path)
+{
+    struct stat st;
+    struct sockaddr_un at;
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    int fd = open_unix(path, &at);
+    if (fd < 0)
+        return fd;
+    bool is_dead = connect(fd, (struct sockaddr *)&at, sizeof(at)) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    if (!is_dead)
+        return -EADDRINUSE;
+    return unlink(path) == 0 ? 0 : -errno;
+}
+
+int host_listen_unix(const char *path, unsigned mode)
+{
+    struct sockaddr_un at;
+    int err = clear_unix(path);
+    int fd = err ? err : open_unix(path, &at);
+    if (fd < 0)
+        return fd;
+    /* Before it has a name, so that at no moment more may connect than should; the umask takes
+     * some of it away, which is given back then. */
+    if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0) {
+        err = -errno;
+        close(fd);
+        return err;
+    }
+    if (chmod(path, mode) != 0 || listen(fd, UNIX_BACKLOG) != 0) {
+        err = -errno;
+        close(fd);
+        unlink(path);
+        return err;
+    }
+    return fd;
+}
+
+void host_remove_unix(const char *path)
+{
+    (void)unlink(path);
 }
 
 int host_free_port(uint16_t first, uint16_t last, uint16_t *ret_port)

@@ -18,6 +18,13 @@
  */
 int host_can_listen(const struct addr *at) MUST_CHECK;
 
+/* A Unix socket at `path`, with these permissions, that listens. What a process that is gone has
+ * left there is replaced; -EADDRINUSE: somebody listens; -EEXIST: it is no socket; or another
+ * -errno. → descriptor */
+int host_listen_unix(const char *path, unsigned mode) MUST_CHECK;
+/* Removes it. */
+void host_remove_unix(const char *path);
+
 /* The first port from `first` to `last` on which 127.0.0.1 could be listened on at this moment.
  * -EADDRINUSE: there is none; or another -errno. */
 int host_free_port(uint16_t first, uint16_t last, uint16_t *ret_port) MUST_CHECK;

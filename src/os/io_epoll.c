@@ -89,6 +89,8 @@ static void from_sockaddr(const struct sockaddr_storage *ss, struct addr *ret)
         ret->family = ADDR_V6;
         ret->port = ntohs(in6->sin6_port);
         memcpy(ret->ip, &in6->sin6_addr, 16);
+    } else if (ss->ss_family == AF_UNIX) {
+        ret->family = ADDR_UNIX;
     }
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -134,6 +135,19 @@ void process_sleep_ns(uint64_t ns)
     struct timespec t = {.tv_sec = (time_t)(ns / NSEC_S), .tv_nsec = (long)(ns % NSEC_S)};
     while (nanosleep(&t, &t) && errno == EINTR)
         ;
+}
+
+const char *process_env(const char *name)
+{
+    return getenv(name);
+}
+
+uint64_t process_random(void)
+{
+    uint64_t v;
+    if (getrandom(&v, sizeof(v), 0) != (ssize_t)sizeof(v))
+        v = process_now_ns(); /* before the kernel has any, which is at boot */
+    return v;
 }
 
 unsigned process_cpu_count(void)

@@ -40,6 +40,10 @@ void process_sleep_ns(uint64_t ns);
 
 /* CPUs the scheduler may run this process on, at least 1. */
 unsigned process_cpu_count(void);
+/* Of the kernel, for what others must not guess. */
+uint64_t process_random(void);
+/* A variable of the environment: a loan; NULL: it is not set. */
+const char *process_env(const char *name);
 
 /*
  * Tells malloc that memory of `bytes` or more at a time goes back to the system as soon as it is

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Long: one object, of which each part has the state of the others in mind.
+ *
  * Bytes are read into the worker's scratch and made into requests right there. What is left over
  * (the beginning of a request, or requests that have to wait) is kept in c->in:
  *
@@ -12,7 +14,10 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/client_header.h"
+#include "proxy/guard.h"
 #include "proxy/lanes.h"
+#include "proxy/peers.h"
 #include "proxy/retry.h"
 #include "proxy/router.h"
 #include "proxy/session.h"
@@ -487,7 +492,7 @@ static void feed(struct client *c, const uint8_t *bytes, size_t len)
             }
             return;
         }
-        size_t used = c->frame.len == 0 ? args_try(&w->args, bytes, len, &w->request_limits) : 0;
+        size_t used = c->frame.len == 0 ? args_try(&w->args, bytes, len, c->frame.limits) : 0;
         if (used > 0) {
             metric_add(&w->metrics.requests, 1);
             router_route(c, NULL);
@@ -558,9 +563,31 @@ static void end_of_input(struct client *c)
     end_if_over(c);
 }
 
+/* True: it has come. What came behind it lies in c->in. */
+static bool read_header(struct client *c)
+{
+    struct worker *w = c->worker;
+    ssize_t n = conn_read(&c->conn, w->client_scratch, CLIENT_READ_BYTES);
+    if (n == -EAGAIN || n == -EINTR) {
+        c->readable = false;
+        return false;
+    }
+    if (n == 0)
+        end_of_input(c);
+    else if (n < 0)
+        client_close(c);
+    if (n <= 0)
+        return false;
+    c->readable = n == CLIENT_READ_BYTES || c->hung_up;
+    c->last_active = worker_now(w);
+    return client_header_take(c, w->client_scratch, (size_t)n);
+}
+
 static void read_client(struct client *c)
 {
     struct worker *w = c->worker;
+    if (c->header_due && !read_header(c))
+        return;
     c->may_owe = client_owed(c) + CLIENT_OUTPUT_PAUSE;
     feed_kept(c);
     if (c->conn.source.dead || c->in.len > c->in_fed || !c->readable || must_wait(c))
@@ -618,6 +645,25 @@ static void on_ready(struct source *s, unsigned ready)
 
 /* ---- life ---- */
 
+/* Counts it for its address, now that this is known. Whoever is one too many is told as
+ * redis-server tells it, and closed. */
+void client_enter(struct client *c)
+{
+    struct worker *w = c->worker;
+    if (!w->peers || c->peer.family == ADDR_NONE || c->peer.family == ADDR_UNIX)
+        return;
+    c->counted = peers_enter(w->peers, &c->peer, w->settings->address_clients_max);
+    if (c->counted)
+        return;
+    metric_add(&w->metrics.clients_address_limit, 1);
+    struct request *r;
+    struct reply_out o = client_reply_begin(c, &r);
+    reply_error(&o, "ERR max number of clients reached");
+    client_reply_end(c, r, &o);
+    if (!c->conn.source.dead)
+        client_close_after_replies(c);
+}
+
 struct client *client_new(struct worker *w, int handle, const struct addr *peer)
 {
     struct client *c = pool_take(&w->clients_pool);
@@ -638,7 +684,9 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     c->id = ++w->last_client_id * w->count + w->index;
     c->since = c->last_active = worker_now(w);
     frame_init(&c->frame, FRAME_REQUEST, &w->request_limits);
+    guard_begin(c);
     list_init(&c->blocked_link);
+    list_init(&c->header_link);
     list_init(&c->idle_link);
     list_init(&c->review_link);
     list_init(&c->requests);
@@ -647,6 +695,10 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     if (w->settings->client_idle_timeout > 0)
         list_push_tail(&w->idle, &c->idle_link);
     metric_add(&w->metrics.clients, 1);
+    if (client_header_is_due(c))
+        client_header_begin(c);
+    else
+        client_enter(c);
     return c;
 }
 
@@ -690,6 +742,8 @@ void client_close(struct client *c)
     if (c->conn.source.dead)
         return;
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
+    if (c->counted)
+        peers_leave(w->peers, &c->peer);
     drop_parts(c);
     subscriber_free(c);
     buf_clear(&c->in, &w->chunks);
@@ -699,6 +753,7 @@ void client_close(struct client *c)
     free(take_ptr(c->lib_ver));
     list_remove(&c->link);
     list_remove(&c->idle_link);
+    list_remove(&c->header_link);
     list_remove(&c->review_link);
     list_remove(&c->blocked_link);
     metric_set(&w->metrics.clients, metric_get(&w->metrics.clients) - 1);

@@ -22,6 +22,7 @@ struct client {
     struct list link;         /* in worker.clients */
     struct list idle_link;    /* in worker.idle, least recently active first */
     struct list blocked_link; /* in worker.blocked while conn.blocked, longest first */
+    struct list header_link;  /* in worker.headers while that is due, the oldest first */
     struct list review_link;  /* in worker.reviewed: see lanes.h */
     uint64_t id;              /* as CLIENT ID; unique in the process */
     struct addr peer;
@@ -29,6 +30,8 @@ struct client {
     char *lib_name, *lib_ver;           /* owned; CLIENT SETINFO; NULL: none */
     uint64_t since;                     /* ns: when it came */
     const struct command *last_command; /* NULL: none yet */
+    const struct access_user *user;     /* loan; NULL: nobody, or there are no users */
+    uint64_t rate_due;                  /* ns: see rate.h */
 
     struct buf in;          /* bytes not yet made into requests … */
     size_t in_fed;          /* … of which the frame has seen so many */
@@ -67,6 +70,9 @@ struct client {
     bool postponed;     /* CLIENT PAUSE: its next request waits in `in` */
     uint8_t mute;       /* enum client_mute */
     uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
+    uint8_t guards;     /* GUARD_…: what its requests have to pass (guard.h) */
+    bool counted;       /* in worker.peers */
+    bool header_due;    /* it begins with a header of the PROXY protocol: see client_header.h */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
     struct frame frame;
@@ -82,6 +88,10 @@ static inline size_t client_bytes(void)
 struct client *client_new(struct worker *w, int handle, const struct addr *peer);
 /* Closes it at once and buries it at the end of the turn. */
 void client_close(struct client *c);
+
+/* Its address is known, or has turned out to be this one: counts it. It may be one too many, and
+ * closed then. */
+void client_enter(struct client *c);
 
 /* Writing a reply that is ready now: it goes out behind what is still pending. */
 struct reply_out client_reply_begin(struct client *c, struct request **ret_request);

@@ -152,7 +152,7 @@ static void ask_list_or_kill(struct client *c, const struct command *command)
     struct client_filter_error error;
     struct args *a = &c->worker->args;
     bool kills = command->id == COMMAND_ID_CLIENT_KILL;
-    int err = kills ? client_filter_parse_kill(&f, a, c->id, &error)
+    int err = kills ? client_filter_parse_kill(&f, a, c->id, c->worker->settings->access, &error)
                     : client_filter_parse_list(&f, a, &error);
     if (err == -EINVAL) {
         answer_line(c, error.text);

@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "proxy/client_line.h"
+#include "proxy/guard.h"
 #include "proxy/subscriber.h"
 #include "proxy/worker_internal.h"
 
@@ -17,6 +18,7 @@ struct parse {
     struct client_filter *f;
     struct args *a;
     struct client_filter_error *error; /* loan */
+    const struct access *users;        /* loan; NULL: there is "default" alone */
 };
 
 static int wrong(const struct parse *p, const char *text)
@@ -92,7 +94,7 @@ static int parse_list(const struct parse *p)
 int client_filter_parse_list(struct client_filter *f, struct args *a,
                              struct client_filter_error *ret_error)
 {
-    struct parse p = {f, a, ret_error};
+    struct parse p = {f, a, ret_error, NULL};
     *f = (struct client_filter){0};
     if (a->count == FIRST_OPTION)
         return 0;
@@ -104,6 +106,16 @@ static int take_addr(char *to, bool *by, struct str value)
 {
     *by = true;
     str_fill(to, ADDR_TEXT_MAX, value.len < ADDR_TEXT_MAX ? value : STR("?"));
+    return 0;
+}
+
+static int take_user(const struct parse *p, struct str value)
+{
+    bool is_there = p->users ? access_find(p->users, value) != NULL : str_eq(value, STR("default"));
+    if (!is_there)
+        return wrong_value(p, "ERR No such user", value);
+    p->f->by_user = true;
+    str_fill(p->f->user, sizeof(p->f->user), value);
     return 0;
 }
 
@@ -120,7 +132,7 @@ static int take_kill_option(const struct parse *p, struct str name, struct str v
     if (is(name, "LADDR"))
         return take_addr(f->laddr, &f->by_laddr, value);
     if (is(name, "USER"))
-        return str_eq(value, STR("default")) ? 0 : wrong_value(p, "ERR No such user", value);
+        return take_user(p, value);
     if (is(name, "SKIPME") && (is(value, "yes") || is(value, "no"))) {
         f->skips_me = is(value, "yes");
         return 0;
@@ -152,9 +164,9 @@ static int parse_kill(const struct parse *p)
 }
 
 int client_filter_parse_kill(struct client_filter *f, struct args *a, uint64_t me,
-                             struct client_filter_error *ret_error)
+                             const struct access *users, struct client_filter_error *ret_error)
 {
-    struct parse p = {f, a, ret_error};
+    struct parse p = {f, a, ret_error, users};
     *f = (struct client_filter){.me = me};
     int err = make_room(f, a->count);
     return end(f, err ? err : parse_kill(&p));
@@ -191,6 +203,8 @@ bool client_filter_matches(const struct client_filter *f, struct client *c)
     if (f->by_age && (worker_now(c->worker) - c->since) / NSEC_S < f->age_min)
         return false;
     if (f->by_addr && !is_at(&c->peer, f->addr))
+        return false;
+    if (f->by_user && strcmp(guard_user_name(c), f->user) != 0)
         return false;
     if (!f->by_laddr)
         return true;

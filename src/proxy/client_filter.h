@@ -6,6 +6,7 @@
 #pragma once
 #include "base/addr.h"
 #include "base/cleanup.h"
+#include "proxy/access.h"
 #include "proxy/client.h"
 #include "resp/args.h"
 
@@ -20,9 +21,11 @@ struct client_filter {
     bool by_type, pubsub; /* subscribers, or all others */
     bool by_age;
     bool by_addr, by_laddr;
+    bool by_user;
     uint64_t me;      /* id of the one who asks */
     uint64_t age_min; /* s */
     char addr[ADDR_TEXT_MAX], laddr[ADDR_TEXT_MAX];
+    char user[ACCESS_NAME_MAX + 1];
     uint64_t *ids; /* owned */
     size_t id_count;
     bool by_id;
@@ -37,7 +40,9 @@ struct client_filter_error {
  * the caller ends with client_filter_fini(). */
 int client_filter_parse_list(struct client_filter *f, struct args *a,
                              struct client_filter_error *ret_error) MUST_CHECK;
+/* `users` as proxy_settings.access. */
 int client_filter_parse_kill(struct client_filter *f, struct args *a, uint64_t me,
+                             const struct access *users,
                              struct client_filter_error *ret_error) MUST_CHECK;
 void client_filter_fini(struct client_filter *f);
 

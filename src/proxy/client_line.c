@@ -2,6 +2,7 @@
 #include "proxy/client_line.h"
 
 #include "base/nsec.h"
+#include "proxy/guard.h"
 #include "proxy/session.h"
 #include "proxy/subscriber.h"
 #include "proxy/worker_internal.h"
@@ -54,14 +55,14 @@ size_t client_line_print(struct client *c, char to[CLIENT_LINE_MAX])
                  " flags=%s db=%u sub=%u psub=%u ssub=%u multi=%" PRId64
                  " qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=0"
                  " rbs=0 rbp=0 obl=%zu oll=%u omem=%" PRIu64 " tot-mem=%" PRIu64
-                 " events=%s cmd=%s user=default redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s\n",
+                 " events=%s cmd=%s user=%s redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s\n",
                  c->id, addr_print(&c->peer, peer), addr_print(&at, local), c->conn.handle,
                  CLIENT_NAME_SHOWN, shown(c->name), (now - c->since) / NSEC_S,
                  (now - c->last_active) / NSEC_S, flags, c->database,
                  subscriber_count(c, TOPIC_CHANNEL), subscriber_count(c, TOPIC_PATTERN),
                  subscriber_count(c, TOPIC_SHARD), session_queued(c), c->in.len, c->conn.out.len,
                  c->pending, client_owed(c), (uint64_t)client_bytes() + c->in.len + client_owed(c),
-                 c->conn.blocked ? "rw" : "r", last ? last->name : "NULL", c->proto, CLIENT_LIB_MAX,
-                 shown(c->lib_name), CLIENT_LIB_MAX, shown(c->lib_ver));
+                 c->conn.blocked ? "rw" : "r", last ? last->name : "NULL", guard_user_name(c),
+                 c->proto, CLIENT_LIB_MAX, shown(c->lib_name), CLIENT_LIB_MAX, shown(c->lib_ver));
     return n > 0 && n < CLIENT_LINE_MAX ? (size_t)n : 0;
 }

@@ -134,8 +134,8 @@ static void step_connecting(struct feed *f)
         return;
     }
     feed_enter(f, FEED_GREETING);
-    f->greeting_left = w->settings->node_password.len > 0 ? 2 : 1;
-    err = greeting_append_auth(w, &f->conn.out);
+    f->greeting_left = 1;
+    err = greeting_append_auth(f->node, &f->conn.out, &f->greeting_left);
     if (!err)
         err = buf_append_urgent(&f->conn.out, &w->chunks, PING, sizeof(PING) - 1);
     if (err)

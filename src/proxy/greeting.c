@@ -6,24 +6,28 @@
 #include <stdio.h>
 #include <string.h>
 
-int greeting_append_auth(struct worker *w, struct buf *to)
+int greeting_append_auth(const struct upstream_node *n, struct buf *to, uint8_t *left)
 {
-    const struct proxy_settings *s = w->settings;
-    const struct str words[] = {STR("AUTH"), s->node_user, s->node_password};
+    const struct proxy_settings *s = n->worker->settings;
+    const struct node_login all = {s->node_user, s->node_password};
+    const struct node_login *login = n->login ? n->login : &all;
+    const struct str words[] = {STR("AUTH"), login->user, login->password};
+    struct chunk_pool *chunks = &n->worker->chunks;
     char head[32];
-    if (s->node_password.len == 0)
+    if (login->password.len == 0)
         return 0;
-    int n = snprintf(head, sizeof(head), "*%u\r\n", s->node_user.len > 0 ? 3U : 2U);
-    int err = buf_append_urgent(to, &w->chunks, head, (size_t)n);
+    (*left)++;
+    int len = snprintf(head, sizeof(head), "*%u\r\n", login->user.len > 0 ? 3U : 2U);
+    int err = buf_append_urgent(to, chunks, head, (size_t)len);
     for (unsigned i = 0; i < 3 && !err; i++) {
-        if (i == 1 && s->node_user.len == 0)
+        if (i == 1 && login->user.len == 0)
             continue;
-        n = snprintf(head, sizeof(head), "$%zu\r\n", words[i].len);
-        err = buf_append_urgent(to, &w->chunks, head, (size_t)n);
+        len = snprintf(head, sizeof(head), "$%zu\r\n", words[i].len);
+        err = buf_append_urgent(to, chunks, head, (size_t)len);
         if (!err)
-            err = buf_append_urgent(to, &w->chunks, words[i].p, words[i].len);
+            err = buf_append_urgent(to, chunks, words[i].p, words[i].len);
         if (!err)
-            err = buf_append_urgent(to, &w->chunks, "\r\n", 2);
+            err = buf_append_urgent(to, chunks, "\r\n", 2);
     }
     return err;
 }
@@ -47,7 +51,7 @@ int greeting_append(struct upstream *u)
         "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
     const char *text = u->proto == 3 ? HELLO : PING;
     u->greetings_left = 2;
-    int err = greeting_append_auth(u->worker, &u->conn.out);
+    int err = greeting_append_auth(u->node, &u->conn.out, &u->greetings_left);
     if (!err)
         err = append_select(u);
     return err ? err : buf_append_urgent(&u->conn.out, &u->worker->chunks, text, strlen(text));

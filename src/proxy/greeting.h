@@ -5,12 +5,12 @@
  * connection can be named later.
  */
 #pragma once
-#include "proxy/upstream.h"
+#include "proxy/upstream_set.h"
 
 enum { GREETING_WHY_MAX = 80 };
 
-/* AUTH alone, if there is a password. 0 or -ENOMEM. */
-int greeting_append_auth(struct worker *w, struct buf *to) MUST_CHECK;
+/* AUTH alone, if that node wants it: then one more is in *left. 0 or -ENOMEM. */
+int greeting_append_auth(const struct upstream_node *n, struct buf *to, uint8_t *left) MUST_CHECK;
 /* "unexpected greeting: " and what can be shown of it. */
 void greeting_complain(const uint8_t *reply, size_t len, char why[GREETING_WHY_MAX]);
 

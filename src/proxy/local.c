@@ -5,6 +5,7 @@
 #include "base/nsec.h"
 #include "proxy/client_commands.h"
 #include "proxy/command_reply.h"
+#include "proxy/guard.h"
 #include "proxy/info.h"
 #include "proxy/lanes.h"
 #include "proxy/node_sums.h"
@@ -51,28 +52,16 @@ static void wrong_arity(struct reply_out *o, const char *name)
 
 /* ---- who the client is ---- */
 
-/* Without a password set, the user "default" may enter with any, and nobody else exists. */
-static bool authenticate(struct str user)
-{
-    return str_eq(user, STR("default"));
-}
-
-static void write_wrongpass(struct reply_out *o)
-{
-    reply_error(o, "WRONGPASS invalid username-password pair or user is disabled.");
-}
-
 static void answer_auth(struct client *c, struct reply_out *o)
 {
     if (arg_count(c) > 3)
         syntax_error(o);
-    else if (arg_count(c) == 2)
+    else if (arg_count(c) == 2 && guard_needs_no_password(c))
         reply_error(o, "ERR AUTH <password> called without any password configured for the default "
                        "user. Are you sure your configuration is correct?");
-    else if (authenticate(arg(c, 1)))
+    else if (arg_count(c) == 2 ? guard_login(c, STR("default"), arg(c, 1), o)
+                               : guard_login(c, arg(c, 1), arg(c, 2), o))
         reply_simple(o, "OK");
-    else
-        write_wrongpass(o);
 }
 
 static void change_lane(struct client *c, uint8_t proto, uint8_t database)
@@ -109,7 +98,7 @@ static void write_hello(struct client *c, struct reply_out *o)
 static void answer_hello(struct client *c, struct reply_out *o)
 {
     int64_t version = c->proto;
-    size_t count = arg_count(c);
+    size_t count = arg_count(c), user = 0, name = 0; /* arguments; 0: not given */
     if (count >= 2) {
         if (str_to_i64(arg(c, 1), &version) != 0) {
             reply_error(o, "ERR Protocol version is not an integer or out of range");
@@ -123,21 +112,26 @@ static void answer_hello(struct client *c, struct reply_out *o)
     for (size_t i = 2; i < count; i++) {
         size_t more = count - 1 - i;
         if (arg_is(c, i, "AUTH") && more >= 2) {
-            if (!authenticate(arg(c, i + 1))) {
-                write_wrongpass(o);
-                return;
-            }
+            user = i + 1;
             i += 2;
         } else if (arg_is(c, i, "SETNAME") && more >= 1) {
-            if (!client_set_name(c, arg(c, i + 1), o))
-                return;
-            i++;
+            name = ++i;
         } else {
             struct str option = arg(c, i);
             reply_error(o, "ERR Syntax error in HELLO option '%.*s'", shown_len(option), option.p);
             return;
         }
     }
+    if (user > 0 && !guard_login(c, arg(c, user), arg(c, user + 1), o))
+        return;
+    if (c->guards & GUARD_LOGIN) {
+        reply_error(o, "NOAUTH HELLO must be called with the client already authenticated, "
+                       "otherwise the HELLO AUTH <user> <pass> option can be used to authenticate "
+                       "the client and select the RESP protocol version at the same time");
+        return;
+    }
+    if (name > 0 && !client_set_name(c, arg(c, name), o))
+        return;
     change_lane(c, (uint8_t)version, c->database);
     o->proto = c->proto;
     write_hello(c, o);
@@ -150,6 +144,7 @@ static void answer_reset(struct client *c, struct reply_out *o)
     o->proto = 2;
     c->on_failure = (uint8_t)c->worker->settings->reads;
     free(take_ptr(c->name));
+    guard_begin(c);
     reply_simple(o, "RESET");
 }
 

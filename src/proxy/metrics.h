@@ -13,6 +13,7 @@
     METRIC(clients_accepted, COUNTER, "clients accepted")                                          \
     METRIC(clients_handed_over, COUNTER, "accepted sockets given to another worker")               \
     METRIC(clients_refused, COUNTER, "clients refused: limits.clients")                            \
+    METRIC(clients_address_limit, COUNTER, "clients refused: limits.clients_per_address")          \
     METRIC(clients_idle_closed, COUNTER, "clients closed: timeouts.client_idle")                   \
     METRIC(clients_stalled, COUNTER, "clients closed: timeouts.client_stall")                      \
     METRIC(clients_output_limit, COUNTER, "clients closed: limits.client_output")                  \
@@ -20,6 +21,7 @@
     METRIC(clients_reply_cut, COUNTER, "clients closed: a reply broke off in the middle")          \
     METRIC(clients_pending_limit, COUNTER, "times a client was not read: limits.client_pending")   \
     METRIC(clients_protocol_error, COUNTER, "clients closed: protocol error")                      \
+    METRIC(clients_header_error, COUNTER, "clients closed: no header of the PROXY protocol")       \
     METRIC(clients_killed, COUNTER, "clients closed: CLIENT KILL")                                 \
     METRIC(roll_calls_refused, COUNTER, "CLIENT LIST, KILL, PAUSE refused: limits.roll_calls")     \
     METRIC(accept_pauses, COUNTER, "accepting paused: out of descriptors or memory")               \
@@ -30,6 +32,11 @@
            "made of what all nodes answer, or one of them: SCAN, ...")                             \
     METRIC(requests_refused, COUNTER, "commands we do not send on")                                \
     METRIC(requests_denied, COUNTER, "commands that are shut: commands.allow, commands.deny")      \
+    METRIC(requests_forbidden, COUNTER, "commands and keys that are not their user's: auth.users") \
+    METRIC(requests_rate_limit, COUNTER, "refused: limits.client_rate, or rate= of auth.users")    \
+    METRIC(auth_required, COUNTER, "requests of clients that have not logged in")                  \
+    METRIC(auth_failed, COUNTER, "AUTHs with a wrong user or password")                            \
+    METRIC(auth_slowed, COUNTER, "AUTHs not looked at: auth.failures_per_minute")                  \
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
     METRIC(jobs_refused, COUNTER, "jobs not begun: limits.jobs")                                   \

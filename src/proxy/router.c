@@ -6,6 +6,7 @@
 #include "proxy/blocking.h"
 #include "proxy/databases.h"
 #include "proxy/fanout.h"
+#include "proxy/guard.h"
 #include "proxy/lanes.h"
 #include "proxy/local.h"
 #include "proxy/multi.h"
@@ -510,6 +511,8 @@ void router_route(struct client *c, struct buf *from)
         router_refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
+    if (c->guards && !guard_admits(c, command))
+        return;
     if (rule && rule != RULE_RENAMED) {
         refuse_denied(c, command, rule);
         return;
@@ -725,6 +728,8 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_WAIT;
     if (!sets_whole_value(command) && has_value_limit(w, command))
         return ROUTER_GATHER; /* each of its values is looked at when all are there */
+    if (c->guards && !guard_admits_upload(c, command))
+        return ROUTER_GATHER;
     if (c->worker->pause.is_on && client_pause_holds(c, command))
         return ROUTER_WAIT;
     c->last_command = command;

@@ -26,7 +26,9 @@ struct proxy_settings proxy_settings_default(void)
         .backoff_max = 1 * NSEC_S,
         .tag_ttl = UINT64_C(30) * 24 * 3600 * NSEC_S,
         .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */
-        .clients_max = 10000,         /* as redis-server */
+        .header_timeout = 5 * NSEC_S,
+        .auth_failures_max = 60, /* an application with a wrong one tries once a second */
+        .clients_max = 10000,    /* as redis-server */
         .client_pending_max = 1024,
         .roll_calls_max = 4, /* each may gather a line for every client */
         .client_output_max = UINT64_C(256) << 20,

@@ -5,7 +5,9 @@
  * bytes. Limits that are meant for the whole process are divided among the workers by worker_new().
  */
 #pragma once
+#include "base/addr_range.h"
 #include "base/str.h"
+#include "proxy/access.h"
 #include "proxy/command_rules.h"
 #include "proxy/policy.h"
 
@@ -13,6 +15,8 @@
 #include <stdint.h>
 
 enum on_failure { ON_FAILURE_MISS, ON_FAILURE_ERROR };
+
+enum { BALANCERS_MAX = 16 };
 
 struct proxy_settings {
     struct str node_user, node_password; /* loans; empty: none */
@@ -40,6 +44,14 @@ struct proxy_settings {
     uint64_t tag_ttl;                  /* of a tag's generation, since it was last handed out */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
+    const struct access *access;  /* loan; NULL: there are no users, and nobody needs a password */
+    uint32_t auth_failures_max;   /* of one address in a minute; 0: no limit */
+    uint32_t client_rate_max;     /* requests a second of one client; 0: no limit */
+    uint32_t address_clients_max; /* clients of one address; 0: no limit */
+    struct addr_range balancers[BALANCERS_MAX]; /* from there a connection begins with a header of
+                                                   the PROXY protocol */
+    uint32_t balancer_count;
+    uint64_t header_timeout;           /* for that to come */
     uint32_t clients_max;              /* whole process */
     uint32_t client_pending_max;       /* requests of one client under way; then it is not read */
     uint32_t roll_calls_max;           /* CLIENT LIST, KILL, PAUSE that a worker has under way */

@@ -61,6 +61,7 @@ static struct upstream_node *node_new(struct worker *w, const struct view_node *
         return NULL;
     memcpy(n->name, v->name, sizeof(n->name));
     n->addr = v->addr;
+    n->login = v->login;
     n->pulse = pulse_ref(v->pulse);
     n->out = v->out;
     n->worker = w;
@@ -86,6 +87,7 @@ static struct upstream_node *take_same(struct upstream_set *s, const struct view
         struct upstream_node *n = s->nodes[i];
         if (n && strcmp(n->name, v->name) == 0 && addr_eq(&n->addr, &v->addr) &&
             n->pulse == v->pulse) {
+            n->login = v->login; /* for upstreams to come */
             s->nodes[i] = NULL;
             return n;
         }

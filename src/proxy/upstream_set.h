@@ -46,11 +46,12 @@ struct upstream_node {
     struct worker *worker; /* loan */
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
-    struct pulse *pulse; /* one reference; NULL: nobody looks at it */
-    bool out;            /* ejected: nothing is sent to it */
-    bool refused;        /* nobody was there, and the control plane was told: it will be out soon */
-    struct feed *feed;   /* owned; NULL: nobody subscribes to anything there */
-    struct list held;    /* parts that wait for their client; see lanes.c */
+    const struct node_login *login; /* loan; NULL: as at all nodes */
+    struct pulse *pulse;            /* one reference; NULL: nobody looks at it */
+    bool out;                       /* ejected: nothing is sent to it */
+    bool refused;      /* nobody was there, and the control plane was told: it will be out soon */
+    struct feed *feed; /* owned; NULL: nobody subscribes to anything there */
+    struct list held;  /* parts that wait for their client; see lanes.c */
     struct list busy, doomed;           /* private upstreams in use, and to be closed: private.h */
     uint32_t private_count, idle_count; /* all of them; the idle ones */
     uint64_t private_moves;             /* between those lists */

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "os/process.h"
+#include "proxy/client_header.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/session.h"
@@ -20,6 +21,9 @@ enum {
     POOL_SPARE_MAX = 4096,
     SLOW_TURN_MS = 50,
     TRIM_MS = 1000,
+    /* As redis-server has it: an AUTH or HELLO needs no more. */
+    STRANGER_BULK_MAX = 16384,
+    STRANGER_ELEMENTS_MAX = 10,
     SCRATCH_KEPT = 4096, /* entries: 64 KiB of pieces, 16 KiB of nodes */
 };
 
@@ -124,6 +128,19 @@ int worker_listen(struct worker *w, const struct addr *at)
         return -E2BIG;
     int err = listener_open(&w->listeners[w->listener_count], &w->loop, at, &w->client_options,
                             &LISTENER_EVENTS, w);
+    if (!err)
+        w->listener_count++;
+    return err;
+}
+
+int worker_adopt_listener(struct worker *w, int handle, const struct addr *at)
+{
+    if (w->listener_count == WORKER_LISTENERS_MAX) {
+        w->loop.io->ops->close(w->loop.io->ctx, handle);
+        return -E2BIG;
+    }
+    int err = listener_adopt(&w->listeners[w->listener_count], &w->loop, handle, at,
+                             &w->client_options, &LISTENER_EVENTS, w);
     if (!err)
         w->listener_count++;
     return err;
@@ -314,6 +331,9 @@ static uint64_t next_due(const struct worker *w)
     if (!list_empty(&w->blocked))
         due = nsec_min(due, list_first(&w->blocked, struct client, blocked_link)->blocked_since +
                                 w->settings->client_stall_timeout);
+    if (!list_empty(&w->headers))
+        due = nsec_min(due, list_first(&w->headers, struct client, header_link)->since +
+                                w->settings->header_timeout);
     if (!list_empty(&w->idle))
         due = nsec_min(due, list_first(&w->idle, struct client, idle_link)->last_active +
                                 w->settings->client_idle_timeout);
@@ -378,6 +398,7 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     expire_deadlines(w);
     close_stalled(w);
     close_idle(w);
+    client_header_expire(w);
     if (w->retry_due)
         retry_run(w);
     lanes_run(w);
@@ -433,6 +454,11 @@ static void fill_limits(struct worker *w)
     const struct proxy_settings *s = w->settings;
     w->request_limits = (struct frame_limits){
         .bulk_max = s->value_max, .elements_max = s->elements_max, .line_max = FRAME_LINE_MAX};
+    w->stranger_limits = w->request_limits;
+    w->stranger_limits.bulk_max = nsec_min(STRANGER_BULK_MAX, s->value_max);
+    w->stranger_limits.elements_max =
+        s->elements_max < STRANGER_ELEMENTS_MAX ? s->elements_max : STRANGER_ELEMENTS_MAX;
+    w->stranger_limits.stranger = true;
     w->reply_limits = w->request_limits;
     w->reply_limits.depth_max = FRAME_DEPTH_MAX;
     w->client_options = (struct io_socket_options){s->tcp_keepalive, s->tcp_user_timeout};
@@ -454,6 +480,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     w->settings = config->settings;
     w->log = config->log;
     w->control = config->control;
+    w->peers = config->peers;
     w->index = config->index;
     w->count = config->count;
     w->client_scratch = malloc(CLIENT_READ_BYTES);
@@ -485,6 +512,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->clients);
     list_init(&w->idle);
     list_init(&w->blocked);
+    list_init(&w->headers);
     list_init(&w->reviewed);
     list_init(&w->sessions);
     list_init(&w->changed_nodes);

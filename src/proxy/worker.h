@@ -25,6 +25,7 @@ struct worker_config {
     const struct proxy_settings *settings; /* loan: outlives the worker */
     struct log *log;                       /* loan: outlives the worker */
     unsigned index, count;                 /* this worker's place among all */
+    struct peers *peers;     /* loan, one of all workers: see peers.h. NULL: nothing is counted */
     struct control *control; /* loan: outlives the worker; what it sees of nodes and which views it
                                 has adopted is told to it. NULL: to nobody */
 };
@@ -38,6 +39,10 @@ struct worker *worker_free(struct worker *w);
 
 /* Opens a listening socket of this worker's own. 0, or -errno of listen. Before the first turn. */
 int worker_listen(struct worker *w, const struct addr *at) MUST_CHECK;
+
+/* Takes a socket that listens already: one that workers cannot share by its port, as a Unix socket.
+ * What it accepts goes to the worker with the fewest clients. 0, or -errno and it is closed. */
+int worker_adopt_listener(struct worker *w, int handle, const struct addr *at) MUST_CHECK;
 
 /* Tells a worker of all workers (itself included): an accepted socket may be handed to another,
  * INFO sums the counters of all. `all` is a loan that outlives them. Before the first turn. */

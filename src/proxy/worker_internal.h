@@ -64,6 +64,7 @@ struct worker {
     struct list clients;
     struct list idle;          /* clients, by last_active; only if there is an idle time-out */
     struct list sessions;      /* by session.link: what a new view may concern */
+    struct list headers;       /* clients, by header_link */
     struct list reviewed;      /* clients, by review_link: see lanes.h */
     struct list changed_nodes; /* nodes, by changed_link: see lanes.h */
     struct list blocked;       /* clients that take no bytes, by blocked_since */
@@ -88,6 +89,9 @@ struct worker {
     uint32_t behind_count; /* … so many commands */
 
     struct frame_limits request_limits, reply_limits;
+    struct frame_limits stranger_limits; /* of clients that have not logged in: as redis-server */
+    struct peers *peers;                 /* loan, of all workers; NULL: addresses are not counted */
+    uint64_t auth_told;                  /* ns: when a failed AUTH was last logged */
     struct io_socket_options client_options, node_options;
     uint32_t node_requests_max; /* this worker's share */
     uint64_t node_bytes_max;    /* this worker's share */

@@ -35,6 +35,7 @@ struct frame_limits {
     uint32_t depth_max;    /* nested aggregates; FRAME_REPLY only. At most FRAME_DEPTH_MAX */
     uint32_t line_max;     /* bytes of an inline request or of a header or simple line; at least
                               FRAME_LINE_MIN, so that every sensible header fits */
+    bool stranger;         /* FRAME_REQUEST: who has not said who it is; errors say so */
 };
 
 enum {

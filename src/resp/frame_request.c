@@ -46,8 +46,10 @@ static bool request_number(const struct frame *f, int64_t *ret)
 static void request_count(struct frame *f)
 {
     int64_t n;
-    if (!request_number(f, &n) || n > (int64_t)f->limits->elements_max) {
-        frame_bad(f, ERROR_COUNT);
+    bool is_number = request_number(f, &n);
+    if (!is_number || n > (int64_t)f->limits->elements_max) {
+        bool stranger = is_number && f->limits->stranger && n <= INT32_MAX;
+        frame_bad(f, stranger ? ERROR_STRANGER_COUNT : ERROR_COUNT);
         return;
     }
     f->number = n;
@@ -66,7 +68,9 @@ static void request_length(struct frame *f)
     if (f->offender != '$') {
         frame_bad(f, ERROR_NOT_DOLLAR);
     } else if (!request_number(f, &n) || n < 0 || (uint64_t)n > f->limits->bulk_max) {
-        frame_bad(f, ERROR_LENGTH);
+        bool stranger =
+            f->limits->stranger && !f->not_a_number && !f->negative && f->digits_len > 0;
+        frame_bad(f, stranger ? ERROR_STRANGER_LENGTH : ERROR_LENGTH);
     } else {
         f->body_left = (uint64_t)n + FRAME_TERMINATOR;
         f->state = REQUEST_BODY;

@@ -11,7 +11,11 @@
 
 static const struct frame_limits FUZZ_LIMITS[] = {
     {.bulk_max = 512 << 20, .elements_max = 1000000, .depth_max = 128, .line_max = FRAME_LINE_MAX},
-    {.bulk_max = 16, .elements_max = 8, .depth_max = 3, .line_max = FRAME_LINE_MIN},
+    {.bulk_max = 16,
+     .elements_max = 8,
+     .depth_max = 3,
+     .line_max = FRAME_LINE_MIN,
+     .stranger = true},
 };
 
 enum { FUZZ_HEAD = 2 }; /* bytes before the stream */

@@ -79,7 +79,7 @@ static bool read_option(struct options *o, const char *word)
     struct str key = {word, (size_t)(value - word) - 1};
     struct discovery_source *source = &o->sources[o->source_count];
     unsigned *server_count = &o->resolver.server_count;
-    *source = (struct discovery_source){DISCOVERY_STATIC, value, 1};
+    *source = (struct discovery_source){DISCOVERY_STATIC, value, 1, NULL};
     if (o->source_count + 1 == SOURCES_MAX || *server_count == SERVERS_MAX)
         return false;
     if (str_eq(key, STR("static"))) {

@@ -2,7 +2,7 @@
 """Who the proxy is at its nodes: user and password, what they let it do, and one server under two names."""
 import pytest
 
-from processes import SLOWNESS
+from processes import SLOWNESS, run, to_yaml
 from resp import eventually
 
 pytestmark = pytest.mark.proxy_only
@@ -124,3 +124,42 @@ def test_one_server_under_two_names(start):
             assert client.ask("SET", f"k{i}", i) == "OK"
         eventually(lambda: proxy.counter("sweeps") >= 2, within=5 * SLOWNESS)
         assert all(client.ask("GET", f"k{i}") == b"%d" % i for i in range(200))
+
+
+def test_each_source_may_have_a_login_of_its_own(start, tmp_path):
+    first, second, third = start.nodes(3)
+    assert first.ask("CONFIG", "SET", "requirepass", "s3cret") == "OK"
+    assert second.ask("ACL", "SETUSER", "proxy", "on", ">other", "~*", "+@all") == "OK"
+    assert second.ask("ACL", "SETUSER", "default", "off") == "OK"
+    assert third.ask("CONFIG", "SET", "requirepass", "third") == "OK"
+    files = []
+    for name in ("other", "third"):
+        path = tmp_path / name
+        path.write_text(name + "\n")
+        files.append(path)
+    settings = access([first, second, third], password_file(tmp_path))
+    settings["nodes"]["logins"] = [f'"{second.name} user=proxy password_file={files[0]}"',
+                                   f'"{third.name} password_file={files[1]}"']
+    settings["timeouts"] = {"request": "10s"}
+    proxy = start.proxy([first, second, third], settings)
+    with proxy.connect() as client:
+        eventually(lambda: all(client.ask("SET", f"k{i}", "v") == "OK" for i in range(100)), within=3 * SLOWNESS)
+    eventually(lambda: all(part["state"] == "up" for part in states(proxy).values()), within=3 * SLOWNESS)
+    for node, password in ((first, "s3cret"), (third, "third")):
+        with node.connect() as direct:
+            direct.ask("AUTH", password)
+            assert direct.ask("DBSIZE") > 0
+    log = proxy.log()
+    assert "s3cret" not in log and "user=proxy" not in log
+
+
+@pytest.mark.parametrize("line, says", [
+    ("127.0.0.9:1 password_file=/x", "expected sources that"), ("127.0.0.1:1 password=hunter2", "expected SOURCE"),
+    ("127.0.0.1:1 user=a", "expected SOURCE"), ("127.0.0.1:1 hunter2 password_file=/x", "expected SOURCE")])
+def test_logins_that_are_none(tmp_path, line, says):
+    config = tmp_path / "c.yaml"
+    config.write_text(to_yaml({"nodes": {"static": ["127.0.0.1:1"], "logins": [f'"{line}"']}}))
+    result = run("--config", config, "--check-config")
+    assert result.returncode == 2 and says in result.stderr and "hunter2" not in result.stderr
+    config.write_text(to_yaml({"nodes": {"static": ["h"], "logins": ['"h user=u password=${X}"']}}))
+    assert "h user=u password=${X}" in run("--config", config, "--print-config").stdout

@@ -126,7 +126,7 @@ def test_port_in_use(start, nodes):
 
 
 def test_address_of_another_machine():
-    assert "192.0.2.1" in refused("--listen", f"192.0.2.1:{free_port()}", "--nodes", "127.0.0.1:1")
+    assert "192.0.2.1" in refused("--protected-mode", "off", "--listen", f"192.0.2.1:{free_port()}", "--nodes", "127.0.0.1:1")
 
 
 def test_no_redis_server_for_local(tmp_path):

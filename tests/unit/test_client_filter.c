@@ -15,8 +15,8 @@ static int parse(struct client_filter *f, const char *line, struct client_filter
     args_init(&a);
     assert_int_equal(args_parse_inline(&a, str_of(line)), 0);
     bool kills = str_eq_nocase(args_str(&a, 1), STR("kill"));
-    int err =
-        kills ? client_filter_parse_kill(f, &a, 7, error) : client_filter_parse_list(f, &a, error);
+    int err = kills ? client_filter_parse_kill(f, &a, 7, NULL, error)
+                    : client_filter_parse_list(f, &a, error);
     args_fini(&a);
     return err;
 }

@@ -137,7 +137,7 @@ static const struct {
     unsigned line, column;
     const char *says;
 } WRONG[] = {
-    {"timeout: 5", 1, 1, "unknown key 'timeout'; known here: listen, nodes, workers"},
+    {"timeout: 5", 1, 1, "unknown key 'timeout'; known here: listen, nodes, protected_mode"},
     {"workers: 2\nworkers: 3", 2, 1, "workers is given twice"},
     {"timeouts: {}\nring: {}\ntimeouts: {}", 3, 1, "timeouts is given twice"},
     {"timeouts:\n  request: 1s\n  stall: 1s\n  request: 2s", 4, 3,
@@ -179,7 +179,7 @@ static const struct {
     {"listen: 127.0.0.1:6379", 1, 9, "listen: expected a list"},
     {"listen:", 1, 8, "listen: expected a list such as [a:6379, b:6379], not nothing"},
     {"listen: []", 1, 9, "listen: expected at least one"},
-    {"listen: [localhost:6379]", 1, 10, "expected PORT, ADDRESS or ADDRESS:PORT"},
+    {"listen: [localhost:6379]", 1, 10, "expected PORT, ADDRESS, ADDRESS:PORT"},
     {"listen: [\"\"]", 1, 10, "expected PORT"},
     {"listen: [0]", 1, 10, "expected a port from 1 to 65535"},
     {"listen: [65536]", 1, 10, "expected a port from 1 to 65535"},

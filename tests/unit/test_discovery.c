@@ -191,8 +191,8 @@ static void test_numeric_static_members_are_there_at_once(void **state)
 {
     (void)state;
     struct world *x = world_new(1);
-    DISCOVER(x, {DISCOVERY_STATIC, "10.0.0.2:6379", 3}, {DISCOVERY_STATIC, "10.0.0.1:6379", 1},
-             {DISCOVERY_STATIC, "[::1]:7", 1});
+    DISCOVER(x, {DISCOVERY_STATIC, "10.0.0.2:6379", 3, NULL},
+             {DISCOVERY_STATIC, "10.0.0.1:6379", 1, NULL}, {DISCOVERY_STATIC, "[::1]:7", 1, NULL});
     assert_string_equal(members(x), "10.0.0.1:6379 10.0.0.2:6379*3 [::1]:7");
     assert_int_equal(stats_of(x, 0).state, DISCOVERY_FIXED);
     run(x, 100 * NSEC_S);
@@ -206,7 +206,7 @@ static void test_a_host_name_keeps_its_identity_and_its_last_address(void **stat
     (void)state;
     struct world *x = world_new(2);
     resolver_sim_set_addresses(x->dns, "Redis-0", RESOLVER_A, "10.0.0.7", 1);
-    DISCOVER(x, {DISCOVERY_STATIC, "Redis-0:6379", 2});
+    DISCOVER(x, {DISCOVERY_STATIC, "Redis-0:6379", 2, NULL});
     assert_string_equal(members(x), "Redis-0:6379@unresolved*2");
     assert_int_equal(stats_of(x, 0).state, DISCOVERY_WAITING);
     run(x, 100 * NSEC_MS);
@@ -233,8 +233,8 @@ static void test_each_address_of_a_name_is_a_member(void **state)
     struct world *x = world_new(3);
     resolver_sim_set_addresses(x->dns, "redis", RESOLVER_A, "10.0.0.3 10.0.0.1 10.0.0.2", 5);
     resolver_sim_set_addresses(x->dns, "six", RESOLVER_AAAA, "2001:db8::1 ::1", 5);
-    DISCOVER(x, {DISCOVERY_DNS, "redis:6379", 0}, {DISCOVERY_DNS, "six:7", 0},
-             {DISCOVERY_DNS, "10.0.0.9:1", 0});
+    DISCOVER(x, {DISCOVERY_DNS, "redis:6379", 0, NULL}, {DISCOVERY_DNS, "six:7", 0, NULL},
+             {DISCOVERY_DNS, "10.0.0.9:1", 0, NULL});
     assert_string_equal(members(x), "10.0.0.9:1");
     run(x, NSEC_S);
     assert_string_equal(members(x), "10.0.0.1:6379 10.0.0.2:6379 10.0.0.3:6379 10.0.0.9:1 "
@@ -276,7 +276,7 @@ static void test_one_family_for_one_name(void **state)
             resolver_sim_set_addresses(x->dns, "n", RESOLVER_AAAA, FAMILIES[i].v6, 1);
         if (FAMILIES[i].v4_fails != RESOLVER_OK)
             resolver_sim_fail(x->dns, "n", RESOLVER_A, FAMILIES[i].v4_fails);
-        const struct discovery_source source = {DISCOVERY_DNS, "n:1", 0};
+        const struct discovery_source source = {DISCOVERY_DNS, "n:1", 0, NULL};
         assert_int_equal(discover_with(x, &settings, &source, 1), 0);
         run(x, 20 * NSEC_S);
         if (strcmp(members(x), FAMILIES[i].members) != 0)
@@ -301,7 +301,7 @@ static void test_each_srv_target_is_a_member(void **state)
     struct world *x = world_new(4);
     resolver_sim_set_services(x->dns, "_redis._tcp.cache", SERVICES, COUNT(SERVICES));
     resolver_sim_set_addresses(x->dns, "redis-1.cache.svc", RESOLVER_A, "10.0.0.1", 1);
-    DISCOVER(x, {DISCOVERY_SRV, "_redis._tcp.cache", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "_redis._tcp.cache", 0, NULL});
     run(x, 400 * NSEC_MS);
     assert_string_equal(members(x), "redis-1.cache.svc:6379@10.0.0.1:6379*60 "
                                     "redis-1.cache.svc:6380@10.0.0.1:6380 "
@@ -328,7 +328,7 @@ static void test_large_srv_weights_are_scaled(void **state)
         {.target = "c", .port = 1, .weight = 1, .ttl = 5},
     };
     resolver_sim_set_services(x->dns, "s", services, COUNT(services));
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL});
     run(x, NSEC_S);
     assert_string_equal(members(x), "a:1@unresolved*256 b:1@unresolved*128 c:1@unresolved");
     world_free(x);
@@ -342,7 +342,7 @@ static void test_an_srv_answer_of_no_use_is_a_failure(void **state)
     const struct resolver_service none = {.target = "", .port = 1, .ttl = 1};
     const struct resolver_service bad = {.target = "a", .port = 0, .ttl = 1};
     resolver_sim_set_services(x->dns, "s", &good, 1);
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL});
     run(x, NSEC_S / 2);
     resolver_sim_set_services(x->dns, "s", &none, 1);
     run(x, 2 * NSEC_S);
@@ -361,8 +361,8 @@ static void test_of_one_identity_from_two_sources_the_first_counts(void **state)
     struct world *x = world_new(7);
     resolver_sim_set_addresses(x->dns, "redis", RESOLVER_A, "10.0.0.1 10.0.0.2", 1);
     resolver_sim_set_addresses(x->dns, "other", RESOLVER_A, "10.0.0.2 10.0.0.3", 1);
-    DISCOVER(x, {DISCOVERY_STATIC, "10.0.0.1:1", 7}, {DISCOVERY_DNS, "redis:1", 0},
-             {DISCOVERY_DNS, "other:1", 0});
+    DISCOVER(x, {DISCOVERY_STATIC, "10.0.0.1:1", 7, NULL}, {DISCOVERY_DNS, "redis:1", 0, NULL},
+             {DISCOVERY_DNS, "other:1", 0, NULL});
     run(x, NSEC_S);
     assert_string_equal(members(x), "10.0.0.1:1*7 10.0.0.2:1 10.0.0.3:1");
     run(x, 60 * NSEC_S);
@@ -393,7 +393,7 @@ static void test_the_next_question_follows_the_ttl(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct world *x = world_new(i);
         resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "10.0.0.1", cases[i].ttl);
-        DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+        DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
         uint64_t least = NSEC_NEVER, most = 0;
         until_asked(x, "n", RESOLVER_A);
         for (int k = 0; k < 20; k++) {
@@ -415,8 +415,8 @@ static void test_bounds_of_a_ttl_are_settings(void **state)
     settings.refresh_min = 3 * NSEC_S;
     settings.refresh_max = 4 * NSEC_S;
     settings.refresh = NSEC_S;
-    const struct discovery_source sources[] = {{DISCOVERY_DNS, "low:1", 0},
-                                               {DISCOVERY_DNS, "high:1", 0}};
+    const struct discovery_source sources[] = {{DISCOVERY_DNS, "low:1", 0, NULL},
+                                               {DISCOVERY_DNS, "high:1", 0, NULL}};
     resolver_sim_set_addresses(x->dns, "low", RESOLVER_A, "10.0.0.1", 0);
     resolver_sim_set_addresses(x->dns, "high", RESOLVER_A, "10.0.0.2", 9);
     assert_int_equal(discover_with(x, &settings, sources, 2), 0);
@@ -433,7 +433,7 @@ static void test_pauses_after_failures_double(void **state)
     static const uint64_t pauses_ms[] = {500, 1000, 2000, 4000, 8000, 10000, 10000};
     struct world *x = world_new(10);
     resolver_sim_fail(x->dns, "n", RESOLVER_A, RESOLVER_SERVER_FAILURE);
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
     until_asked(x, "n", RESOLVER_A);
     for (size_t i = 0; i < COUNT(pauses_ms); i++)
         assert_about(until_asked(x, "n", RESOLVER_A), pauses_ms[i] * NSEC_MS);
@@ -460,7 +460,7 @@ static void test_not_all_questions_at_once(void **state)
         resolver_sim_set_addresses(x->dns, services[i].target, RESOLVER_A, "10.0.0.1", 30);
     }
     resolver_sim_set_services(x->dns, "s", services, TARGETS);
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL});
     unsigned most = 0;
     for (int i = 0; i < 1000; i++) {
         run(x, NSEC_MS);
@@ -501,7 +501,7 @@ static void test_after_any_failure_the_last_good_set_stays(void **state)
     for (int why = RESOLVER_NXDOMAIN; why < RESOLVER_RESULT_COUNT; why++) {
         struct world *x = world_new((uint64_t)why);
         resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "10.0.0.1 10.0.0.2", 1);
-        DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+        DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
         run(x, 500 * NSEC_MS);
         struct discovery_stats before = stats_of(x, 0);
         assert_int_equal(before.state, DISCOVERY_GOOD);
@@ -537,7 +537,7 @@ static void test_an_empty_answer_is_a_failure(void **state)
     (void)state;
     struct world *x = world_new(12);
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "10.0.0.1", 1);
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
     run(x, 500 * NSEC_MS);
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "", 1);
     run(x, 60 * NSEC_S);
@@ -552,8 +552,8 @@ static void test_a_resolver_dead_from_the_start_hurts_nobody_else(void **state)
     struct world *x = world_new(13);
     resolver_sim_fail(x->dns, "n", RESOLVER_A, RESOLVER_TIMED_OUT);
     resolver_sim_fail(x->dns, "s", RESOLVER_SRV, RESOLVER_UNREACHABLE);
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0}, {DISCOVERY_SRV, "s", 0},
-             {DISCOVERY_STATIC, "10.0.0.1:1", 1});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL}, {DISCOVERY_SRV, "s", 0, NULL},
+             {DISCOVERY_STATIC, "10.0.0.1:1", 1, NULL});
     run(x, 600 * NSEC_S);
     assert_string_equal(members(x), "10.0.0.1:1");
     assert_int_equal(x->changes, 0);
@@ -581,7 +581,7 @@ static void test_a_shuffled_answer_changes_nothing(void **state)
     resolver_sim_set_addresses(x->dns, "b", RESOLVER_A, "10.1.0.4", 1);
     resolver_sim_set_addresses(x->dns, "c", RESOLVER_A, "10.1.0.5", 1);
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4", 1);
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0}, {DISCOVERY_DNS, "n:1", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL}, {DISCOVERY_DNS, "n:1", 0, NULL});
     run(x, 900 * NSEC_MS);
     unsigned changes = x->changes;
     run(x, 200 * NSEC_S);
@@ -596,7 +596,7 @@ static void test_what_an_answer_lacks_is_gone_until_it_is_dropped(void **state)
     struct world *x = world_new(15);
     uint32_t count;
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "10.0.0.1 10.0.0.2 10.0.0.3", 1);
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
     run(x, 500 * NSEC_MS);
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, "10.0.0.1", 1);
     run(x, 2 * NSEC_S);
@@ -637,7 +637,7 @@ static void test_a_gone_srv_target_keeps_its_address_and_is_not_asked_for(void *
     resolver_sim_set_services(x->dns, "s", services, 2);
     resolver_sim_set_addresses(x->dns, "a", RESOLVER_A, "10.0.0.1", 1);
     resolver_sim_set_addresses(x->dns, "b", RESOLVER_A, "10.0.0.2", 1);
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL});
     run(x, 500 * NSEC_MS);
     resolver_sim_set_services(x->dns, "s", services, 1);
     run(x, 2 * NSEC_S);
@@ -665,7 +665,7 @@ static void test_a_new_weight_is_a_change(void **state)
     struct world *x = world_new(17);
     struct resolver_service service = {.target = "a", .port = 1, .weight = 1, .ttl = 1};
     resolver_sim_set_services(x->dns, "s", &service, 1);
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL});
     run(x, 500 * NSEC_MS);
     assert_int_equal(x->changes, 1);
     service.weight = 9;
@@ -687,7 +687,7 @@ static void test_changes_that_come_together_are_told_together(void **state)
         resolver_sim_set_addresses(x->dns, services[i].target, RESOLVER_A, "10.0.0.1", 30);
     }
     resolver_sim_set_services(x->dns, "s", services, COUNT(services));
-    DISCOVER(x, {DISCOVERY_SRV, "s", 0});
+    DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL});
     run(x, 500 * NSEC_MS);
     /* The targets, their addresses; latencies are up to 5 ms, which is how long one waits. */
     assert_in_range(x->changes, 1, 4);
@@ -716,8 +716,8 @@ static void test_no_more_members_than_a_ring_holds(void **state)
     atomic_store(&x->log.level, LOG_INFO); /* a line for each node would fill it */
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, some, 1);
     resolver_sim_set_addresses(x->dns, "m", RESOLVER_A, "10.0.0.1", 1);
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0}, {DISCOVERY_DNS, "m:1", 0},
-             {DISCOVERY_STATIC, "zzz:1", 1});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL}, {DISCOVERY_DNS, "m:1", 0, NULL},
+             {DISCOVERY_STATIC, "zzz:1", 1, NULL});
     run(x, 500 * NSEC_MS);
     discovery_members(x->d, &count);
     assert_int_equal(count, 3001);
@@ -753,7 +753,7 @@ static void test_what_is_gone_is_bounded(void **state)
     (void)state;
     struct world *x = world_new(20);
     uint32_t count;
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
     for (unsigned round = 0; round < 20; round++) {
         char *text = many_addresses(round * 1000, 1000);
         resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, text, 1);
@@ -780,7 +780,7 @@ static void test_an_answer_above_the_limit_is_cut(void **state)
     char *text = many_addresses(0, DISCOVERY_MEMBERS_MAX + 10);
     atomic_store(&x->log.level, LOG_INFO);
     resolver_sim_set_addresses(x->dns, "n", RESOLVER_A, text, 1);
-    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0});
+    DISCOVER(x, {DISCOVERY_DNS, "n:1", 0, NULL});
     run(x, 30 * NSEC_S);
     discovery_members(x->d, &count);
     assert_int_equal(count, DISCOVERY_MEMBERS_MAX);
@@ -795,15 +795,20 @@ static void test_names_of_no_known_form_are_refused(void **state)
 {
     (void)state;
     static const struct discovery_source cases[] = {
-        {DISCOVERY_STATIC, "a", 1},       {DISCOVERY_STATIC, "a b:1", 1},
-        {DISCOVERY_STATIC, "a:1", 0},     {DISCOVERY_STATIC, "a:1", DISCOVERY_WEIGHT_MAX + 1},
-        {DISCOVERY_STATIC, "", 1},        {DISCOVERY_DNS, "a", 0},
-        {DISCOVERY_DNS, "a:99999", 0},    {DISCOVERY_SRV, "_redis._tcp.a:1", 0},
-        {DISCOVERY_SRV, "_redis tcp", 0}, {DISCOVERY_SRV, "", 0},
+        {DISCOVERY_STATIC, "a", 1, NULL},
+        {DISCOVERY_STATIC, "a b:1", 1, NULL},
+        {DISCOVERY_STATIC, "a:1", 0, NULL},
+        {DISCOVERY_STATIC, "a:1", DISCOVERY_WEIGHT_MAX + 1, NULL},
+        {DISCOVERY_STATIC, "", 1, NULL},
+        {DISCOVERY_DNS, "a", 0, NULL},
+        {DISCOVERY_DNS, "a:99999", 0, NULL},
+        {DISCOVERY_SRV, "_redis._tcp.a:1", 0, NULL},
+        {DISCOVERY_SRV, "_redis tcp", 0, NULL},
+        {DISCOVERY_SRV, "", 0, NULL},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct world *x = world_new(i);
-        const struct discovery_source sources[] = {{DISCOVERY_DNS, "good:1", 0}, cases[i]};
+        const struct discovery_source sources[] = {{DISCOVERY_DNS, "good:1", 0, NULL}, cases[i]};
         assert_int_equal(discover_with(x, &DEFAULTS, sources, 2), -EINVAL);
         world_free(x);
     }
@@ -816,8 +821,9 @@ static void test_it_can_be_freed_with_questions_out(void **state)
         struct world *x = world_new(ms);
         resolver_sim_set_services(x->dns, "s", SERVICES, COUNT(SERVICES));
         resolver_sim_set_addresses(x->dns, "redis-1.cache.svc", RESOLVER_A, "10.0.0.1", 1);
-        DISCOVER(x, {DISCOVERY_SRV, "s", 0}, {DISCOVERY_STATIC, "redis-1.cache.svc:1", 1},
-                 {DISCOVERY_DNS, "n:1", 0});
+        DISCOVER(x, {DISCOVERY_SRV, "s", 0, NULL},
+                 {DISCOVERY_STATIC, "redis-1.cache.svc:1", 1, NULL},
+                 {DISCOVERY_DNS, "n:1", 0, NULL});
         run(x, ms * NSEC_MS);
         world_free(x);
     }

@@ -656,9 +656,10 @@ static void random_streams_are_the_same_however_cut(void **state)
         enum frame_grammar g = round % 2 == 0 ? FRAME_REQUEST : FRAME_REPLY;
         struct frame_limits limits = LIMITS;
         if (round % 3 == 0)
-            limits = (struct frame_limits){8 + rng_below(&r, 8), 3 + (uint32_t)rng_below(&r, 50),
-                                           1 + (uint32_t)rng_below(&r, 4),
-                                           FRAME_LINE_MIN + (uint32_t)rng_below(&r, 64)};
+            limits =
+                (struct frame_limits){8 + rng_below(&r, 8), 3 + (uint32_t)rng_below(&r, 50),
+                                      1 + (uint32_t)rng_below(&r, 4),
+                                      FRAME_LINE_MIN + (uint32_t)rng_below(&r, 64), round % 2 == 0};
         char bytes[600];
         struct text text = {bytes, random_stream(&r, g, bytes, sizeof(bytes))};
         struct transcript whole = transcript_of(g, &limits, text.p, text.len, &(struct cuts){0});
