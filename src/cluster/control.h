@@ -21,6 +21,7 @@
 #include "cluster/view.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
+#include "ring/layout.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,7 +47,8 @@ struct control_settings {
     uint64_t request_timeout; /* of the data plane: after twice that a write is settled, or told */
     uint64_t journal_max;     /* bytes */
     bool hash_tags;
-    struct str user, password; /* of the nodes; loans */
+    const struct layout *layout; /* a loan; NULL: Maglev over the nodes' names */
+    struct str user, password;   /* of the nodes; loans */
 };
 
 struct control_settings control_settings_default(void);

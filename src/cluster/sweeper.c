@@ -10,7 +10,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/control_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,7 +82,7 @@ static bool take_scanned(struct control_node *n, struct str s)
             buf_clear(&b.keys, &c->chunks);
             return false;
         }
-        uint32_t slot = maglev_slot(key_hash(key, c->settings->hash_tags));
+        uint32_t slot = maglev_slot(layout_hash(c->settings->layout, key, c->settings->hash_tags));
         bool ours = str_eq(key, STR(CONTROL_LOCK_KEY)) || str_eq(key, STR(CONTROL_MARK_KEY));
         if (ours || (m->owner[slot] == n->number && !m->fenced[slot]))
             continue;

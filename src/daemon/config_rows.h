@@ -41,7 +41,7 @@ extern const unsigned CONFIG_ROW_COUNT;
 
 enum {
     CONFIG_TEXT_MAX = 160,
-    CONFIG_ITEM_MAX = VIEW_NODE_NAME_MAX + 24, /* " weight=256" */
+    CONFIG_ITEM_MAX = 2 * VIEW_NODE_NAME_MAX + 32, /* " weight=256 name=…" */
 };
 
 /* By section (NULL: the top) and name; NULL: there is none. */

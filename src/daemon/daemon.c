@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "base/nsec.h"
+#include "daemon/config_node.h"
 #include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
 #include "os/file.h"
@@ -46,6 +47,7 @@ struct daemon {
     const struct config *config;
     struct proxy_settings proxy; /* of the configuration, with who we are at the nodes */
     char password[CONFIG_PASSWORD_MAX];
+    struct layout *layout; /* owned; NULL: Maglev */
     FILE *out, *err;
     struct log log;
     struct thread_lock log_lock; /* one line at a time; guards log_lost */
@@ -263,6 +265,16 @@ static int read_password(struct daemon *d)
     return 0;
 }
 
+static int lay_out(struct daemon *d)
+{
+    const char *why;
+    int err = config_layout(d->config, &d->layout, &why);
+    if (err)
+        return fail(d, "cannot lay out the ring: %s", err == -EINVAL ? why : strerror(-err));
+    d->proxy.layout = d->layout;
+    return 0;
+}
+
 static int new_control(struct daemon *d)
 {
     int err =
@@ -347,8 +359,9 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_password(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
-        (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)))
+    if ((err = read_password(d)) || (err = lay_out(d)) || (err = raise_file_limit(d)) ||
+        (err = choose_listen(d)) || (err = start_local_nodes(d)) || (err = new_control(d)) ||
+        (err = new_workers(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;
@@ -445,6 +458,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     local_nodes_stop(d.local, false);
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
+    layout_free(d.layout);
     process_events_free(d.events);
     thread_lock_fini(&d.log_lock);
     return status;

@@ -7,6 +7,7 @@
 #pragma once
 #include "base/str.h"
 #include "proxy/policy.h"
+#include "ring/layout.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,7 +17,8 @@ enum on_failure { ON_FAILURE_MISS, ON_FAILURE_ERROR };
 struct proxy_settings {
     struct str node_user, node_password; /* loans; empty: none */
     bool hash_tags;
-    enum on_failure reads; /* what a client gets when the node of a read has failed */
+    const struct layout *layout; /* a loan; NULL: Maglev over the nodes' names */
+    enum on_failure reads;       /* what a client gets when the node of a read has failed */
 
     uint64_t connect_timeout;          /* connect and greeting of an upstream */
     uint64_t request_timeout;          /* from a request's last byte to its reply's first */

@@ -252,7 +252,7 @@ void layout_freep(struct layout **l)
     *l = layout_free(*l);
 }
 
-uint64_t layout_hash_slow(const struct layout *l, struct str tag)
+uint64_t layout_slot(const struct layout *l, struct str tag)
 {
     if (l->kind == LAYOUT_MAGLEV)
         return key_hash(tag, false);

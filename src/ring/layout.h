@@ -49,12 +49,12 @@ void layout_freep(struct layout **l);         /* for CLEANUP() */
 
 /* The slot of a key in a layout that is not NULL, widened so that maglev_slot() of it is that slot.
  */
-uint64_t layout_hash_slow(const struct layout *l, struct str tag);
+uint64_t layout_slot(const struct layout *l, struct str tag);
 
 /* What maglev_slot() and maglev_lookup() take, of a whole key or of its tag alone. */
 static inline uint64_t layout_hash(const struct layout *l, struct str key, bool hash_tags)
 {
-    return __builtin_expect(l != NULL, 0) ? layout_hash_slow(l, hash_tags ? key_tag(key) : key)
+    return __builtin_expect(l != NULL, 0) ? layout_slot(l, hash_tags ? key_tag(key) : key)
                                           : key_hash(key, hash_tags);
 }
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moving here from elsewhere: what was written before is found, on the nodes where it lies."""
+import pytest
+
+import processes
+import resp
+import twemproxy
+
+KEYS = [b"user:%d:profile" % i for i in range(1600)] + ["bücher:%d".encode() % i for i in range(200)] + \
+       [b"{group%d}:%s" % (i, name) for i in range(100) for name in (b"a", b"b")]
+
+needs_twemproxy = pytest.mark.skipif(not twemproxy.program(), reason="machine: no twemproxy (package nutcracker)")
+
+
+def written_through_twemproxy(start, nodes, servers, distribution, hash_name, tags):
+    proxy = start.twemproxy(servers, distribution, hash_name, tags)
+    with proxy.connect() as client:
+        for key in KEYS:
+            assert client.ask("SET", key, b"v:" + key) == "OK"
+    sizes = [node.ask("DBSIZE") for node in nodes]
+    assert sum(sizes) == len(KEYS) == 2000 and min(sizes) > 0
+
+
+@pytest.mark.proxy_only
+@needs_twemproxy
+@pytest.mark.parametrize("distribution,hash_name,tags,weights,named", [
+    ("ketama", "fnv1a_64", False, [1, 1, 1, 1], False),
+    ("ketama", "murmur", True, [1, 2, 3, 1], True),
+    ("ketama", "one_at_a_time", False, [1, 1, 1, 1], True),
+    ("modula", "crc32a", False, [3, 1, 1, 2], False),
+    ("modula", "hsieh", True, [1, 1, 1, 1], True),
+])
+def test_all_that_twemproxy_wrote_is_found(start, distribution, hash_name, tags, weights, named):
+    nodes = start.nodes(4)
+    names = [f"cache-{letter}" if named else "" for letter in ("a", "bb", "c", "d")]
+    written_through_twemproxy(start, nodes, [(n.name, name, w) for n, name, w in zip(nodes, names, weights)],
+                              distribution, hash_name, tags)
+    static = [f"{n.name} weight={w}" + (f" name={name}" if name else "") for n, name, w in zip(nodes, names, weights)]
+    proxy = start.proxy(nodes, {
+        "nodes": {"static": static}, "timeouts": {"request": "5s"},
+        "ring": {"kind": distribution, "hash": hash_name, "hash_tags": "on" if tags else "off"}})
+    with proxy.connect() as client:
+        assert [key for key in KEYS if client.ask("GET", key) != b"v:" + key] == []
+        assert client.ask("MGET", *KEYS) == [b"v:" + key for key in KEYS]
+    shares = {name: float(line["slots"]) for name, line in proxy.node_lines().items()}
+    assert sum(shares.values()) == 65537
+
+
+@pytest.mark.proxy_only
+def test_a_node_of_ketama_dies_and_comes_back_and_nothing_is_stale(start):
+    """Its keys go to the others and home again; what was written meanwhile is what is read."""
+    nodes = start.nodes(3)
+    proxy = start.proxy(nodes, {"ring": {"kind": "ketama"}, "timeouts": {"request": "1s"},
+                                "health": {"interval": "50ms", "interval_out": "50ms", "hold_min": "100ms"}})
+    keys = KEYS[:600]
+    with proxy.connect() as client:
+        for key in keys:
+            assert client.ask("SET", key, b"old") == "OK"
+        sizes = [node.ask("DBSIZE") for node in nodes]
+        nodes[1].freeze()
+        resp.eventually(lambda: proxy.state_of(nodes[1]) == "out", within=10 * processes.SLOWNESS, what="it is out")
+        resp.eventually(lambda: proxy.counters()["slots_away"] > 0, what="slots have moved")
+        for key in keys:
+            resp.eventually(lambda key=key: client.ask("SET", key, b"new") == "OK", what="it is written")
+        nodes[1].thaw()
+        resp.eventually(lambda: proxy.state_of(nodes[1]) == "up" and proxy.counters()["slots_away"] == 0,
+                        within=20 * processes.SLOWNESS, what="it is back")
+        values = [client.ask("GET", key) for key in keys]
+        assert set(values) <= {b"new", None} and values.count(b"new") > 300
+        for key in keys:
+            assert client.ask("SET", key, b"again") == "OK"
+        resp.eventually(lambda: [node.ask("DBSIZE") for node in nodes] == sizes, within=10 * processes.SLOWNESS,
+                        what="all is where it was")
+        assert client.ask("MGET", *keys) == [b"again"] * len(keys)
