@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moving here from elsewhere: what was written before is found, on the nodes where it lies."""
+import os
+import re
+import shutil
+import subprocess
+
 import pytest
 
 import processes
@@ -72,3 +77,56 @@ def test_a_node_of_ketama_dies_and_comes_back_and_nothing_is_stale(start):
         resp.eventually(lambda: [node.ask("DBSIZE") for node in nodes] == sizes, within=10 * processes.SLOWNESS,
                         what="all is where it was")
         assert client.ask("MGET", *keys) == [b"again"] * len(keys)
+
+
+GUIDE = (processes.ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+BLOCKS = [re.sub(r"^ +", "", block, flags=re.M) for block in re.findall(r"^ *```\n(.*?)^ *```$", GUIDE, re.S | re.M)]
+
+
+def shell(command, directory):
+    """As somebody types it, with the program that is tested as `sumcache`."""
+    tools = directory / "bin"
+    tools.mkdir(exist_ok=True)
+    if not (tools / "sumcache").exists():
+        (tools / "sumcache").symlink_to(processes.BINARY)
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", command], cwd=directory, env=env, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.proxy_only
+@needs_twemproxy
+def test_the_guide_from_twemproxy(start, tmp_path):
+    """Its commands, one after the other: import, start beside, check the keys, check the nodes, and back."""
+    assert len(BLOCKS) == 2
+    nodes = start.nodes(3)
+    old = start.twemproxy([(node.name, name, 1) for node, name in zip(nodes, ("a", "", "long-name"))], "ketama", "murmur",
+                          True)
+    (tmp_path / "nutcracker.yml").write_text(old.path.read_text().replace("cache:", "alpha:"), encoding="utf-8")
+    shutil.copy(processes.ROOT / "tests/vectors/import/envoy-maglev.yaml", tmp_path / "envoy.yaml")
+    assert "the settings are right" in shell(BLOCKS[0], tmp_path)
+    new = processes.free_port()
+    assert "`sumcache --config sumcache.yaml --listen 0.0.0.0:6380`" in GUIDE
+    proxy = start.process([processes.BINARY, "--config", tmp_path / "sumcache.yaml", "--listen", new])
+    resp.eventually(lambda: processes.is_open(new), what="it listens")
+    there = BLOCKS[1].replace("6379", str(old.port)).replace("6380", str(new))
+    assert shell(there, tmp_path).splitlines()[-1] == "500"
+    back = BLOCKS[1].replace("6379", str(new)).replace("6380", str(old.port)).replace("migration:", "back:")
+    assert shell(back, tmp_path).splitlines()[-1] == "500"
+    assert "`sumcache nodes --connect 127.0.0.1:6380`" in GUIDE
+    resp.eventually(lambda: resp.ask(new, "INFO", "sumcache").count(b"state=up") == 3, what="all are up")
+    listed = shell(f"sumcache nodes --connect 127.0.0.1:{new}", tmp_path)
+    assert listed.count(" up ") == 3
+    assert proxy.end() == 0
+
+
+@pytest.mark.proxy_only
+def test_the_guide_names_what_there_is(start):
+    proxy = start.proxy(start.nodes(1))
+    counters = set(re.findall(r"`((?:requests|node)_\w+)`", GUIDE))
+    assert len(counters) >= 4 and counters <= set(proxy.counters())
+    settings = set(re.findall(r"`((?:ring|limits|on_failure|nodes)\.\w+)", GUIDE))
+    known = subprocess.run([processes.BINARY, "--help"], capture_output=True, text=True, timeout=10).stdout
+    assert len(settings) >= 6 and {name for name in settings if f"  {name} " not in known} == set()
