@@ -394,4 +394,6 @@ void sim_options_draw(struct sim_options *o, uint64_t seed)
         o->calm = false;
     }
     o->stale_checked = o->calm || o->has_control;
+    /* Not drawn: other seeds go on as they did. */
+    o->layout = seed % 8 == 6 ? LAYOUT_KETAMA : seed % 8 == 7 ? LAYOUT_MODULA : LAYOUT_MAGLEV;
 }
