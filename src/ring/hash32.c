@@ -218,3 +218,25 @@ uint32_t hash32(enum hash32_kind kind, struct str s)
     }
     unreachable();
 }
+
+enum hash32_kind hash32_find(struct str name)
+{
+    static const char *const NAMES[HASH32_KINDS] = {
+        [HASH32_ONE_AT_A_TIME] = "one_at_a_time",
+        [HASH32_MD5] = "md5",
+        [HASH32_CRC16] = "crc16",
+        [HASH32_CRC32] = "crc32",
+        [HASH32_CRC32A] = "crc32a",
+        [HASH32_FNV1_64] = "fnv1_64",
+        [HASH32_FNV1A_64] = "fnv1a_64",
+        [HASH32_FNV1_32] = "fnv1_32",
+        [HASH32_FNV1A_32] = "fnv1a_32",
+        [HASH32_HSIEH] = "hsieh",
+        [HASH32_MURMUR] = "murmur",
+        [HASH32_JENKINS] = "jenkins",
+    };
+    unsigned kind = 0;
+    while (kind < HASH32_KINDS && !str_eq(str_of(NAMES[kind]), name))
+        kind++;
+    return (enum hash32_kind)kind;
+}

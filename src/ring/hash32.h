@@ -27,3 +27,6 @@ enum hash32_kind {
 };
 
 uint32_t hash32(enum hash32_kind kind, struct str bytes);
+
+/* By twemproxy's name for it; HASH32_KINDS: there is none of that name. */
+enum hash32_kind hash32_find(struct str name);

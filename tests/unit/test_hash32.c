@@ -63,11 +63,21 @@ static void test_published_values(void **state)
     assert_int_equal(hash32(HASH32_CRC16, STR("123456789")) & 0xffff, 0x31c3);
 }
 
+static void test_names(void **state)
+{
+    (void)state;
+    assert_int_equal(hash32_find(STR("one_at_a_time")), HASH32_ONE_AT_A_TIME);
+    assert_int_equal(hash32_find(STR("jenkins")), HASH32_JENKINS);
+    assert_int_equal(hash32_find(STR("md")), HASH32_KINDS);
+    assert_int_equal(hash32_find(STR("")), HASH32_KINDS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_md5),
         cmocka_unit_test(test_published_values),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

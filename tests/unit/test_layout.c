@@ -96,14 +96,9 @@ static void read_keys(struct vectors *v)
 
 static enum hash32_kind hash_of(const char *name)
 {
-    static const char *const NAMES[HASH32_KINDS] = {
-        "one_at_a_time", "md5",     "crc16",    "crc32", "crc32a", "fnv1_64",
-        "fnv1a_64",      "fnv1_32", "fnv1a_32", "hsieh", "murmur", "jenkins"};
-    for (unsigned i = 0; i < HASH32_KINDS; i++)
-        if (strcmp(NAMES[i], name) == 0)
-            return (enum hash32_kind)i;
-    fail_msg("unknown hash %s", name);
-    return HASH32_KINDS;
+    enum hash32_kind kind = hash32_find(str_of(name));
+    assert_true(kind < HASH32_KINDS);
+    return kind;
 }
 
 static void check_pool(struct vectors *v)
