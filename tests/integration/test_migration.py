@@ -9,12 +9,9 @@ import pytest
 
 import processes
 import resp
-import twemproxy
 
 KEYS = [b"user:%d:profile" % i for i in range(1600)] + ["bücher:%d".encode() % i for i in range(200)] + \
        [b"{group%d}:%s" % (i, name) for i in range(100) for name in (b"a", b"b")]
-
-needs_twemproxy = pytest.mark.skipif(not twemproxy.program(), reason="machine: no twemproxy (package nutcracker)")
 
 
 def written_through_twemproxy(start, nodes, servers, distribution, hash_name, tags):
@@ -27,7 +24,6 @@ def written_through_twemproxy(start, nodes, servers, distribution, hash_name, ta
 
 
 @pytest.mark.proxy_only
-@needs_twemproxy
 @pytest.mark.parametrize("distribution,hash_name,tags,weights,named", [
     ("ketama", "fnv1a_64", False, [1, 1, 1, 1], False),
     ("ketama", "murmur", True, [1, 2, 3, 1], True),
@@ -97,7 +93,6 @@ def shell(command, directory):
 
 
 @pytest.mark.proxy_only
-@needs_twemproxy
 def test_the_guide_from_twemproxy(start, tmp_path):
     """Its commands, one after the other: import, start beside, check the keys, check the nodes, and back."""
     assert len(BLOCKS) == 2

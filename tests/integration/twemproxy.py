@@ -13,8 +13,11 @@ HASHES = ("one_at_a_time", "md5", "crc16", "crc32", "crc32a", "fnv1_64", "fnv1a_
 
 
 def program():
-    """Its path, or None. Debian puts it where only root looks."""
-    return shutil.which("nutcracker") or shutil.which("nutcracker", path="/usr/sbin:/usr/local/sbin")
+    """Its path. Debian puts it where only root looks."""
+    found = shutil.which("nutcracker") or shutil.which("nutcracker", path="/usr/sbin:/usr/local/sbin")
+    if not found:
+        raise RuntimeError("no twemproxy: install nutcracker (tools/setup.sh test)")
+    return found
 
 
 def version():
