@@ -33,13 +33,15 @@ def written_through_twemproxy(start, nodes, servers, distribution, hash_name, ta
 ])
 def test_all_that_twemproxy_wrote_is_found(start, distribution, hash_name, tags, weights, named):
     nodes = start.nodes(4)
+    places = [node.name for node in nodes[:3]] + [f"LocalHost:{nodes[3].port}"]  # one is looked up
     names = [f"cache-{letter}" if named else "" for letter in ("a", "bb", "c", "d")]
-    written_through_twemproxy(start, nodes, [(n.name, name, w) for n, name, w in zip(nodes, names, weights)],
+    written_through_twemproxy(start, nodes, list(zip(places, names, weights)),
                               distribution, hash_name, tags)
-    static = [f"{n.name} weight={w}" + (f" name={name}" if name else "") for n, name, w in zip(nodes, names, weights)]
+    static = [f"{place} weight={w}" + (f" name={name}" if name else "") for place, name, w in zip(places, names, weights)]
     proxy = start.proxy(nodes, {
         "nodes": {"static": static}, "timeouts": {"request": "5s"},
         "ring": {"kind": distribution, "hash": hash_name, "hash_tags": "on" if tags else "off"}})
+    resp.eventually(lambda: [proxy.state_of(place) for place in places] == ["up"] * 4, what="all are up")
     with proxy.connect() as client:
         assert [key for key in KEYS if client.ask("GET", key) != b"v:" + key] == []
         assert client.ask("MGET", *KEYS) == [b"v:" + key for key in KEYS]

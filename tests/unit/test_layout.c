@@ -256,6 +256,48 @@ static void test_ids_place_nodes_with_maglev(void **state)
     free(f);
 }
 
+/* Envoy's own placement of keys over 10.0.0.1:6379 to 10.0.0.5:6379, which are the ids here while
+ * the nodes are called something else: its use_hostname_for_hashing and hash_key come to that. */
+static void test_ids_are_envoys_host_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        bool tags;
+        unsigned of5;
+    } CASES[] = {
+        {"foo", true, 2},
+        {"bar", true, 5},
+        {"lyft", false, 4},
+        {"", false, 2},
+        {"user:1001", true, 5},
+        {"{user1000}.following", false, 3},
+        {"{user1000}.followers", false, 5},
+        {"{user1000}.following", true, 4},
+        {"{user1000}.followers", true, 4},
+        {"image:42", true, 3},
+    };
+    struct fleet *f = fleet_new(0);
+    for (int i = 1; i <= 5; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "10.0.0.%d:6379", i);
+        fleet_add(f, id, 1);
+    }
+    for (size_t i = 0; i < f->count; i++) {
+        snprintf(f->names[i], sizeof(f->names[i]), "pod-%zu.cache:6379", 9 - i);
+        f->nodes[i].name = f->present[i].id = str_of(f->names[i]);
+    }
+    struct layout *l = make(f, LAYOUT_MAGLEV, HASH32_MURMUR);
+    uint16_t *owners = owners_of(l, f->present, f->count);
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        uint64_t hash = layout_hash(l, str_of(CASES[i].key), CASES[i].tags);
+        assert_int_equal(owners[maglev_slot(hash)] + 1, CASES[i].of5);
+    }
+    free(owners);
+    layout_free(l);
+    free(f);
+}
+
 /* Who is not in the layout has no slot, but all of them if nobody else is there. */
 static void test_strangers(void **state)
 {
@@ -316,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_slots_are_about_equally_wide),
         cmocka_unit_test(test_order_does_not_matter),
         cmocka_unit_test(test_ids_place_nodes_with_maglev),
+        cmocka_unit_test(test_ids_are_envoys_host_names),
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_refused),
     };
