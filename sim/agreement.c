@@ -4,7 +4,7 @@
 #include "cluster/control_internal.h"
 #include "proxy.h"
 #include "redis_model.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <string.h>
 
@@ -105,7 +105,7 @@ static uint64_t hash_of(const struct checker *k, const struct redis_value *v,
     char text[64];
     const struct check_key *key = v->named.class ? &v->named : plain;
     struct str name = {text, check_key_print(key, text, sizeof(text))};
-    return key_hash(name, k->options->proxy.hash_tags);
+    return layout_hash(k->options->proxy.layout, name, k->options->proxy.hash_tags);
 }
 
 static bool belongs_there(const struct agreement *a, unsigned node, uint64_t hash)

@@ -3,7 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -267,7 +267,7 @@ uint64_t check_digest(const void *bytes, size_t len)
 static bool owner_may_be(const struct checker *k, unsigned node, struct str key, unsigned process,
                          uint64_t since)
 {
-    uint64_t hash = key_hash(key, k->options->proxy.hash_tags);
+    uint64_t hash = layout_hash(k->options->proxy.layout, key, k->options->proxy.hash_tags);
     for (uint32_t i = 0; i < k->view_count; i++) {
         const struct check_view *cv = &k->views[i];
         if (!checker_view_counts(k, cv, process, since) || !cv->view->ring)
@@ -384,7 +384,7 @@ static uint32_t owners(const struct checker *k, const struct check_key *key, uns
 {
     char text[64];
     struct str name = {text, check_key_print(key, text, sizeof(text))};
-    uint64_t hash = key_hash(name, k->options->proxy.hash_tags);
+    uint64_t hash = layout_hash(k->options->proxy.layout, name, k->options->proxy.hash_tags);
     uint32_t nodes = 0;
     for (uint32_t i = 0; i < k->view_count; i++) {
         const struct check_view *cv = &k->views[i];

@@ -3,7 +3,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "checker.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -114,7 +114,7 @@ static bool owner_is_victim(const struct judgement *j, const struct check_part *
     const struct sim_options *o = j->k->options;
     char text[64];
     struct str key = {text, check_key_print(&p->key, text, sizeof(text))};
-    uint64_t hash = key_hash(key, o->proxy.hash_tags);
+    uint64_t hash = layout_hash(o->proxy.layout, key, o->proxy.hash_tags);
     bool had_view = false;
     for (uint32_t i = 0; i < j->k->view_count; i++) {
         const struct check_view *cv = &j->k->views[i];

@@ -501,4 +501,6 @@ void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies)
         o->job_interval = between(&rng, 20, 400) * NSEC_MS;
     draw_all_nodes(o, seed);
     draw_databases(o, seed);
+    /* Not drawn: other seeds go on as they did. */
+    o->layout = seed % 8 == 6 ? LAYOUT_KETAMA : seed % 8 == 7 ? LAYOUT_MODULA : LAYOUT_MAGLEV;
 }

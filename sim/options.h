@@ -26,6 +26,7 @@ struct sim_options {
     struct proxy_settings proxy;
     bool has_control; /* the control plane judges nodes; else views are posted by hand */
     struct control_settings control;
+    enum layout_kind layout;       /* LAYOUT_MAGLEV: none is made */
     uint8_t sources;               /* enum sources_kind */
     struct lookup_settings lookup; /* of what DNS names */
     uint16_t dns_fail;             /* of the draws: a question fails for a while */

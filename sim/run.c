@@ -36,12 +36,34 @@ static struct io *make_host(struct sim *s, enum host_kind kind, unsigned index)
     return io;
 }
 
+/* A ring as twemproxy has it, over all nodes there may ever be, by each name that they may have. */
+static void make_layout(struct sim *s)
+{
+    enum { FORMS = 2 };
+    char names[FORMS * SIM_NODES_MAX][32], ids[FORMS * SIM_NODES_MAX][8];
+    struct layout_node nodes[FORMS * SIM_NODES_MAX];
+    size_t count = 0;
+    if (s->options.layout == LAYOUT_MAGLEV)
+        return;
+    for (unsigned i = 0; i < FORMS * s->options.nodes; i++) {
+        snprintf(names[count], sizeof(names[count]), i % FORMS ? "n%u.sim:%u" : "10.0.0.%u:%u",
+                 i / FORMS + 1, sources_node_addr(0).port);
+        snprintf(ids[count], sizeof(ids[count]), "id%u", i);
+        nodes[count] = (struct layout_node){str_of(names[count]), str_of(ids[count]), 1};
+        count++;
+    }
+    int err = layout_new(s->options.layout, HASH32_MURMUR, nodes, count, &s->layout);
+    must(err == 0);
+    s->options.proxy.layout = s->options.control.layout = s->layout;
+}
+
 struct sim *sim_new(uint64_t seed, const struct sim_options *options, FILE *print, bool keep)
 {
     struct sim *s = calloc(1, sizeof(*s));
     must(s && options->proxies > 0);
     s->seed = seed;
     s->options = *options;
+    make_layout(s);
     trace_init(&s->trace, print, keep);
     s->world = io_sim_new(seed, &s->trace);
     io_sim_set_weather(s->world, &options->weather);
@@ -92,6 +114,7 @@ struct sim *sim_free(struct sim *s)
     checker_fini(&s->checker);
     io_sim_free(s->world);
     trace_fini(&s->trace);
+    layout_free(s->layout);
     free(s);
     return NULL;
 }

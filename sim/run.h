@@ -10,6 +10,7 @@
 struct sim {
     uint64_t seed;
     struct sim_options options;
+    struct layout *layout; /* owned; NULL: Maglev */
     struct trace trace;
     struct io_sim *world;
     struct checker checker;

@@ -4,7 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "checker.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -213,7 +213,7 @@ static void tell_owners(const struct checker *k, const struct check_key *key, st
 {
     char text[64];
     struct str name = {text, check_key_print(key, text, sizeof(text))};
-    uint64_t hash = key_hash(name, k->options->proxy.hash_tags);
+    uint64_t hash = layout_hash(k->options->proxy.layout, name, k->options->proxy.hash_tags);
     int before[CHECK_PROCESSES_MAX];
     for (unsigned i = 0; i < CHECK_PROCESSES_MAX; i++)
         before[i] = -1;

@@ -54,6 +54,7 @@ need_test() {
     need libhiredis-dev has_library hiredis
     need redis-tools has_program redis-cli
     need dnsmasq-base has_program dnsmasq
+    need nutcracker has_program nutcracker
     need python3-pytest has_python pytest
     need python3-redis has_python redis
     need php-cli has_program php

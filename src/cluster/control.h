@@ -23,6 +23,7 @@
 #include "cluster/view.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
+#include "ring/layout.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,7 +52,8 @@ struct control_settings {
     uint64_t scripts_max;     /* bytes: of scripts and functions that are kept for nodes to come */
     uint32_t databases;       /* of each node that clients may use; at most DATABASES_MAX */
     bool hash_tags;
-    struct str user, password; /* of the nodes; loans */
+    const struct layout *layout; /* a loan; NULL: Maglev over the nodes' names */
+    struct str user, password;   /* of the nodes; loans */
 };
 
 struct control_settings control_settings_default(void);

@@ -19,7 +19,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/control_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -75,14 +75,10 @@ static int build(const struct control *c, bool (*wanted)(const struct control_no
         fill_nobody(slots);
         return 0;
     }
-    struct maglev *ring;
-    int err = maglev_new(nodes, count, MAGLEV_SLOTS, &ring);
-    if (err)
-        return err;
-    for (uint32_t i = 0; i < MAGLEV_SLOTS; i++)
-        slots[i] = numbers[maglev_node_of_slot(ring, i)];
-    maglev_free(ring);
-    return 0;
+    int err = layout_owners(c->settings->layout, nodes, count, slots);
+    for (uint32_t i = 0; i < MAGLEV_SLOTS && !err; i++)
+        slots[i] = numbers[slots[i]];
+    return err;
 }
 
 int mover_home(const struct control *c, uint16_t *ret_home)

@@ -11,7 +11,7 @@
 #include "base/nsec.h"
 #include "cluster/control_internal.h"
 #include "cluster/scan_reply.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ static bool take_scanned(struct control_node *n, struct str whole)
             unlink_drop(&b);
             return false;
         }
-        uint32_t slot = maglev_slot(key_hash(key, c->settings->hash_tags));
+        uint32_t slot = maglev_slot(layout_hash(c->settings->layout, key, c->settings->hash_tags));
         bool ours = n->sweep_database == 0 && control_is_own_key(key);
         if (ours || (m->owner[slot] == n->number && !m->fenced[slot]))
             continue;

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "daemon/config_node.h"
 #include "daemon/config_rows.h"
 
 #include <errno.h>
@@ -27,6 +28,8 @@ void config_init(struct config *c)
         .log_level = LOG_INFO,
         .local_memory = UINT64_C(64) << 20,
         .node_family = LOOKUP_AUTO,
+        .layout_kind = LAYOUT_MAGLEV,
+        .layout_hash = HASH32_FNV1A_64, /* twemproxy's own default */
         .dns = {.timeout = 2 * NSEC_S,
                 .min_refresh = NSEC_S,
                 .max_refresh = 30 * NSEC_S,
@@ -177,5 +180,9 @@ int config_check(const struct config *c, struct config_error *ret_error)
                       "dns.min_refresh is more than dns.max_refresh");
     if (c->dns.retry_min > c->dns.retry_max)
         return at_row(c, "dns.retry_min", ret_error, "dns.retry_min is more than dns.retry_max");
-    return 0;
+    struct layout *layout CLEANUP(layout_freep) = NULL;
+    const char *why;
+    if (config_layout(c, &layout, &why) == -EINVAL)
+        return at_row(c, "ring.kind", ret_error, why);
+    return 0; /* without memory the start will say so */
 }

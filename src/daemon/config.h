@@ -54,9 +54,10 @@ struct config_socket {
 };
 
 struct config_node {
-    char name[VIEW_NODE_NAME_MAX]; /* "host:port", the host as given: its identity in the ring */
+    char name[VIEW_NODE_NAME_MAX]; /* "host:port", the host as given */
     struct addr addr;              /* ADDR_NONE if the host is a name */
     uint32_t weight;
+    char id[VIEW_NODE_NAME_MAX]; /* what places it in the ring; empty: its name */
 };
 
 struct config_names {
@@ -89,6 +90,8 @@ struct config {
     struct config_names node_names;    /* nodes.dns: "host:port" */
     struct config_names node_services; /* nodes.srv */
     uint32_t node_family;              /* enum lookup_family */
+    uint32_t layout_kind;              /* enum layout_kind */
+    uint32_t layout_hash;              /* enum hash32_kind; Maglev has its own */
     struct policy_rule *rules;         /* owned; proxy.policy is a loan of them */
     char node_user[CONFIG_WORD_MAX];
     char node_password_file[CONFIG_WORD_MAX];

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { COMMENT_COLUMN = 28 };
+enum { COMMENT_COLUMN = 28, HELP_COLUMN = 45 };
 
 static void print_items(const struct config_row *row, const struct config *c, FILE *out)
 {
@@ -44,6 +44,24 @@ void config_print(const struct config *c, FILE *out)
     }
 }
 
+/* Breaks a long list of choices behind a '|'; further lines begin at HELP_COLUMN. */
+static void print_range(const char *range, FILE *out)
+{
+    enum { WIDTH = 54 };
+    size_t len = strlen(range);
+    while (len > WIDTH) {
+        size_t cut = WIDTH;
+        while (cut > 0 && !(range[cut - 1] == ' ' && cut > 1 && range[cut - 2] == '|'))
+            cut--;
+        if (cut == 0)
+            break;
+        fprintf(out, "%.*s\n%*s", (int)cut - 1, range, HELP_COLUMN, "");
+        range += cut;
+        len -= cut;
+    }
+    fprintf(out, "%s\n", range);
+}
+
 void config_print_help(FILE *out)
 {
     struct config c;
@@ -54,8 +72,9 @@ void config_print_help(FILE *out)
         const struct config_row *row = &CONFIG_ROWS[i];
         const char *text = config_row_is_list(row) ? config_row_item(row, &c, 0, item)
                                                    : config_row_value(row, &c, value);
-        fprintf(out, "  %-26s %-15s %s\n%29s%s\n", config_row_name(row, name), text ? text : "",
-                config_row_range(row, range), "", row->meaning);
+        fprintf(out, "  %-26s %-15s ", config_row_name(row, name), text ? text : "");
+        print_range(config_row_range(row, range), out);
+        fprintf(out, "%29s%s\n", "", row->meaning);
     }
     config_fini(&c);
 }

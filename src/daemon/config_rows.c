@@ -7,6 +7,7 @@
 #include "cluster/databases.h"
 #include "cluster/discovery.h"
 #include "cluster/job_table.h"
+#include "daemon/config_node.h"
 #include "daemon/config_policy.h"
 #include "ring/maglev.h"
 
@@ -28,15 +29,20 @@
 static const char *const LEVELS[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
 static const char *const READS[] = {"miss", "error", NULL};                   /* enum on_failure */
 static const char *const WRITES[] = {"error", NULL};
-static const char *const RETURNS[] = {"replay", "flush", "keep", NULL}; /* enum on_return */
-static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL};       /* enum lookup_family */
+static const char *const RETURNS[] = {"replay", "flush", "keep", NULL};  /* enum on_return */
+static const char *const KINDS[] = {"maglev", "ketama", "modula", NULL}; /* enum layout_kind */
+static const char *const HASHES[] = {                                    /* enum hash32_kind */
+                                     "one_at_a_time", "md5",      "crc16",   "crc32",    "crc32a",
+                                     "fnv1_64",       "fnv1a_64", "fnv1_32", "fnv1a_32", "hsieh",
+                                     "murmur",        "jenkins",  NULL};
+static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL}; /* enum lookup_family */
 
 /* clang-format off */
 const struct config_row CONFIG_ROWS[] = {
     {NULL, "listen", CONFIG_LISTEN, false, 0, 1, CONFIG_LISTEN_MAX, NULL,
      "where clients connect"},
     {"nodes", "static", CONFIG_NODES, false, 0, 0, MAGLEV_NODES_MAX, NULL,
-     "the Redis servers; a host's text as given is its identity in the ring"},
+     "the Redis servers; the name, else the host's text as given, is the identity in the ring"},
     {"nodes", "dns", CONFIG_NAMES, false, AT(node_names), 0, CONFIG_NAMES_MAX, NULL,
      "names of which each address is a node, as of a Kubernetes headless service"},
     {"nodes", "srv", CONFIG_SERVICES, false, AT(node_services), 0, CONFIG_NAMES_MAX, NULL,
@@ -63,6 +69,10 @@ const struct config_row CONFIG_ROWS[] = {
      "that clients may SELECT; the nodes must have as many, and each takes upstreams of its own"},
     {"ring", "hash_tags", CONFIG_SWITCH, false, PROXY(hash_tags), 0, 0, NULL,
      "of a key with {tag} only the tag chooses the node"},
+    {"ring", "kind", CONFIG_CHOICE, false, AT(layout_kind), 0, 0, KINDS,
+     "how keys find their nodes: as Envoy's Maglev has it, or twemproxy's ketama or modula"},
+    {"ring", "hash", CONFIG_CHOICE, false, AT(layout_hash), 0, 0, HASHES,
+     "twemproxy's hash of keys, for ketama and modula; maglev has its own"},
 
     /* Ceilings of durations are far beyond any use; they catch a wrong unit. */
     {"timeouts", "connect", CONFIG_DURATION, false, PROXY(connect_timeout), NSEC_MS, MINUTE, NULL,
@@ -330,8 +340,8 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);
         break;
     case CONFIG_NODES:
-        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of HOST:PORT [weight=1 to %d]", min, max,
-                 DISCOVERY_WEIGHT_MAX);
+        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of HOST:PORT [weight=1 to %d] [name=ID]", min,
+                 max, DISCOVERY_WEIGHT_MAX);
         break;
     case CONFIG_NAMES:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of NAME:PORT", min, max);
@@ -430,14 +440,6 @@ char *config_row_value(const struct config_row *row, const struct config *c,
     unreachable();
 }
 
-static const char *print_node(const struct config_node *n, char to[CONFIG_ITEM_MAX])
-{
-    if (n->weight == 1)
-        return n->name;
-    snprintf(to, CONFIG_ITEM_MAX, "%s weight=%" PRIu32, n->name, n->weight);
-    return to;
-}
-
 const char *config_row_item(const struct config_row *row, const struct config *c, uint32_t index,
                             char to[CONFIG_ITEM_MAX])
 {
@@ -453,7 +455,7 @@ const char *config_row_item(const struct config_row *row, const struct config *c
     case CONFIG_SERVERS:
         return index < c->dns.server_count ? addr_print(&c->dns.servers[index], to) : NULL;
     case CONFIG_NODES:
-        return index < c->node_count ? print_node(&c->nodes[index], to) : NULL;
+        return index < c->node_count ? config_node_print(&c->nodes[index], to) : NULL;
     case CONFIG_NAMES:
     case CONFIG_SERVICES:
         return index < member_names(row, c)->count ? member_names(row, c)->names[index] : NULL;
@@ -590,60 +592,17 @@ static int add_listen(const struct config_row *row, struct config *c, struct str
     return 0;
 }
 
-static bool is_same_node(const struct config_node *a, const struct config_node *b)
-{
-    /* "A:1" and "a:1" are two identities but one server, as are two spellings of an address. */
-    return (a->addr.family != ADDR_NONE && addr_eq(&a->addr, &b->addr)) ||
-           str_eq_nocase(str_of(a->name), str_of(b->name));
-}
-
-/* "host:port" as it is kept: with its port, and brackets if need be. The host has been split off.
- */
-static void write_name(struct str host, uint16_t port, char to[VIEW_NODE_NAME_MAX])
-{
-    bool is_v6 = memchr(host.p, ':', host.len) != NULL;
-    int len = snprintf(to, VIEW_NODE_NAME_MAX, is_v6 ? "[%.*s]:%u" : "%.*s:%u", (int)host.len,
-                       host.p, (unsigned)port);
-    must(len > 0 && len < VIEW_NODE_NAME_MAX); /* addr_split_host_port() bounds the host */
-}
-
-/* Cuts " weight=N" off the end of `value`, if it is there. */
-static int cut_weight(struct str *value, uint32_t *ret_weight)
-{
-    static const struct str KEY = STR("weight=");
-    const char *blank = value->len ? memchr(value->p, ' ', value->len) : NULL;
-    int64_t weight = 1;
-    if (blank) {
-        struct str rest = {blank, (size_t)(value->p + value->len - blank)};
-        for (; rest.len > 0 && *rest.p == ' '; rest.len--)
-            rest.p++;
-        if (rest.len <= KEY.len || memcmp(rest.p, KEY.p, KEY.len) != 0)
-            return -EINVAL;
-        rest = (struct str){rest.p + KEY.len, rest.len - KEY.len};
-        if (str_to_i64(rest, &weight) != 0 || weight < 1 || weight > DISCOVERY_WEIGHT_MAX)
-            return -EINVAL;
-        value->len = (size_t)(blank - value->p);
-    }
-    *ret_weight = (uint32_t)weight;
-    return 0;
-}
-
 static int add_node(const struct config_row *row, struct config *c, struct str value,
                     char error[CONFIG_ERROR_MAX])
 {
-    struct config_node n = {0};
-    struct str host, text = value;
-    uint16_t port = 0;
-    if (cut_weight(&text, &n.weight) != 0 || addr_split_host_port(text, &host, &port) != 0)
+    struct config_node n;
+    if (config_node_read(value, &n) != 0)
         return refuse(row, value, error,
                       "expected HOST or HOST:PORT (IPv6: [ADDRESS]:PORT), and behind it perhaps "
-                      "weight=1 to %d",
+                      "weight=1 to %d, name=ID",
                       DISCOVERY_WEIGHT_MAX);
-    write_name(host, port > 0 ? port : CONFIG_PORT, n.name);
-    if (addr_parse(str_of(n.name), 0, &n.addr) != 0)
-        n.addr = (struct addr){0};
     for (uint32_t i = 0; i < c->node_count; i++)
-        if (is_same_node(&c->nodes[i], &n))
+        if (config_node_is_same(&c->nodes[i], &n))
             return refuse(row, value, error, "expected a node that is not listed twice");
     if (c->node_count == row->max)
         return refuse(row, value, error, "expected at most %" PRIu64 " nodes", row->max);
@@ -678,7 +637,7 @@ static int add_name(const struct config_row *row, struct config *c, struct str v
     if (row->kind == CONFIG_SERVICES)
         snprintf(name, sizeof(name), "%.*s", (int)host.len, host.p);
     else
-        write_name(host, port > 0 ? port : CONFIG_PORT, name);
+        config_node_write_name(host, port > 0 ? port : CONFIG_PORT, name);
     for (uint32_t i = 0; i < all->count; i++)
         if (str_eq_nocase(str_of(all->names[i]), str_of(name)))
             return refuse(row, value, error, "expected a name that is not listed twice");

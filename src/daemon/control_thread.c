@@ -91,6 +91,7 @@ int control_thread_new(const struct config *config, const struct proxy_settings 
     t->settings = config->control;
     t->settings.hash_tags = proxy->hash_tags;
     t->settings.databases = proxy->databases;
+    t->settings.layout = proxy->layout;
     t->settings.request_timeout = proxy->request_timeout;
     t->settings.user = proxy->node_user;
     t->settings.password = proxy->node_password;

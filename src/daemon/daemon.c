@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "base/secret.h"
+#include "daemon/config_node.h"
 #include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
 #include "daemon/secrets.h"
@@ -48,6 +49,7 @@ struct daemon {
     const struct config *config;
     struct proxy_settings proxy; /* of the configuration, with who we are at the nodes */
     char password[CONFIG_PASSWORD_MAX];
+    struct layout *layout; /* owned; NULL: Maglev */
     FILE *out, *err;
     struct log log;
     struct thread_lock log_lock;  /* one line at a time; guards log_lost */
@@ -295,6 +297,16 @@ static int read_secrets(struct daemon *d)
     return d->peers ? 0 : fail(d, "out of memory");
 }
 
+static int lay_out(struct daemon *d)
+{
+    const char *why;
+    int err = config_layout(d->config, &d->layout, &why);
+    if (err)
+        return fail(d, "cannot lay out the ring: %s", err == -EINVAL ? why : strerror(-err));
+    d->proxy.layout = d->layout;
+    return 0;
+}
+
 static int new_control(struct daemon *d)
 {
     int err = control_thread_new(d->config, &d->proxy, d->logins.of, &d->log, d->worker_count,
@@ -383,8 +395,9 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_secrets(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
-        (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)))
+    if ((err = read_secrets(d)) || (err = lay_out(d)) || (err = raise_file_limit(d)) ||
+        (err = choose_listen(d)) || (err = start_local_nodes(d)) || (err = new_control(d)) ||
+        (err = new_workers(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;
@@ -486,6 +499,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     secret_wipe(&d.logins, sizeof(d.logins));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
+    layout_free(d.layout);
     process_events_free(d.events);
     thread_lock_fini(&d.log_lock);
     return status;

@@ -2,6 +2,7 @@
 /* From the command line to what it asks for. */
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "daemon/import_command.h"
 #include "daemon/nodes_command.h"
 #include "daemon/options.h"
 #include "daemon/ring_command.h"
@@ -76,6 +77,8 @@ int main(int argc, char **argv)
         return nodes_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "unlink") == 0)
         return unlink_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "import") == 0)
+        return import_command(argc - 1, argv + 1, stdout, stderr);
     struct options options;
     char error[OPTIONS_ERROR_MAX];
     int err = options_read(&options, argc, argv, error);

@@ -153,7 +153,8 @@ void options_print_help(FILE *out)
             "       sumcache --config FILE [option]...\n"
             "       sumcache ring --nodes HOST:PORT,... (see sumcache ring --help)\n"
             "       sumcache nodes [--connect HOST:PORT] (see sumcache nodes --help)\n"
-            "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n\n"
+            "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n"
+            "       sumcache import FILE (see sumcache import --help)\n\n"
             "options (they win over the file):\n");
     for (int i = 0; i < FLAG_COUNT; i++) {
         const struct options_flag *f = &FLAGS[i];

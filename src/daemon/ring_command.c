@@ -8,8 +8,7 @@
 #include "base/addr.h"
 #include "base/must.h"
 #include "cluster/view.h"
-#include "ring/key_hash.h"
-#include "ring/maglev.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -23,7 +22,7 @@ enum exit_status { RING_OK = 0, RING_FAILED = 1, RING_USAGE = 2 };
 
 static const char HELP[] =
     "Usage: sumcache ring --nodes A,B,C [--key K]... [--hash-tags on|off]\n"
-    "                     [--remove X]... [--add Y]...\n"
+    "                     [--remove X]... [--add Y]... [--kind KIND] [--hash HASH]\n"
     "\n"
     "Prints `key<TAB>node` for each key, then `node<TAB>slots<TAB>percent` for each node.\n"
     "\n"
@@ -32,6 +31,10 @@ static const char HELP[] =
     "  --hash-tags on|off  hash only the part in braces, user1 in {user1}.name (default: on)\n"
     "  --remove X          what moves if node X (or a list) goes\n"
     "  --add Y             what moves if node Y (or a list) comes\n"
+    "  --kind KIND         maglev (the default), ketama or modula, as ring.kind; nodes of the last "
+    "two\n"
+    "                      stand as in twemproxy, by name or host:port, and nothing is appended\n"
+    "  --hash HASH         with these, as ring.hash (default: fnv1a_64)\n"
     "  --help              this text\n"
     "\n"
     "With --remove or --add four lines `what<TAB>slots<TAB>percent` follow: `moved` (all that\n"
@@ -49,6 +52,9 @@ struct request {
     const char **keys; /* a loan; the texts are argv's */
     size_t key_count;
     bool hash_tags, change, help;
+    enum layout_kind kind;
+    enum hash32_kind hash;
+    struct layout *layout; /* owned by ring_command(); NULL: Maglev */
     FILE *err;
 };
 
@@ -72,6 +78,10 @@ static int make_id(struct request *r, const char *option, struct str text, char 
     int shown = (int)(text.len < 300 ? text.len : 300);
     if (text.len == 0)
         return fail(r->err, RING_USAGE, "%s: a node is empty", option);
+    if (r->kind != LAYOUT_MAGLEV && text.len < VIEW_NODE_NAME_MAX) {
+        str_fill(to, VIEW_NODE_NAME_MAX, text);
+        return RING_OK;
+    }
     if (addr_split_host_port(text, &host, &port) != 0)
         return fail(r->err, RING_USAGE, "%s: not a node: %.*s", option, shown, text.p);
     /* A port that is given has only one spelling, so the text is the identity as it stands. */
@@ -147,11 +157,29 @@ static int each_node(struct request *r, const char *option, struct str list,
 
 /* --remove and --add refer to --nodes, which may stand behind them: so they come in later passes.
  * Each pass calls take_option() for every option and acts on those of its own. */
-enum pass { PASS_NODES, PASS_REMOVE, PASS_ADD };
+enum pass { PASS_KIND, PASS_NODES, PASS_REMOVE, PASS_ADD };
+
+static int take_kind(struct request *r, const char *name, const char *value)
+{
+    static const char *const KINDS[] = {"maglev", "ketama", "modula"}; /* enum layout_kind */
+    if (strcmp(name, "--hash") == 0) {
+        r->hash = hash32_find(str_of(value));
+        return r->hash < HASH32_KINDS ? RING_OK
+                                      : fail(r->err, RING_USAGE, "--hash: unknown: %s", value);
+    }
+    for (unsigned i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++)
+        if (strcmp(value, KINDS[i]) == 0) {
+            r->kind = (enum layout_kind)i;
+            return RING_OK;
+        }
+    return fail(r->err, RING_USAGE, "--kind: not maglev, ketama or modula: %s", value);
+}
 
 static int take_option(struct request *r, enum pass pass, const char *name, const char *value)
 {
     bool first = pass == PASS_NODES;
+    if (strcmp(name, "--kind") == 0 || strcmp(name, "--hash") == 0)
+        return pass == PASS_KIND ? take_kind(r, name, value) : RING_OK;
     if (strcmp(name, "--nodes") == 0)
         return first ? each_node(r, name, str_of(value), put_before) : RING_OK;
     if (strcmp(name, "--key") == 0) {
@@ -176,7 +204,8 @@ static int take_option(struct request *r, enum pass pass, const char *name, cons
 /* The name of the option that `arg` is, "--name" or "--name=value", or NULL. */
 static const char *option_name(const char *arg)
 {
-    static const char *const NAMES[] = {"--nodes", "--key", "--hash-tags", "--remove", "--add"};
+    static const char *const NAMES[] = {"--nodes", "--key",  "--hash-tags", "--remove",
+                                        "--add",   "--kind", "--hash"};
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         size_t len = strlen(NAMES[i]);
         if (strncmp(arg, NAMES[i], len) == 0 && (arg[len] == '\0' || arg[len] == '='))
@@ -211,13 +240,15 @@ static int walk_options(struct request *r, enum pass pass, int argc, char **argv
 
 static int parse(struct request *r, int argc, char **argv)
 {
-    for (int pass = PASS_NODES; pass <= PASS_ADD; pass++) {
+    for (int pass = PASS_KIND; pass <= PASS_ADD; pass++) {
         int status = walk_options(r, (enum pass)pass, argc, argv);
         if (status != RING_OK || r->help)
             return status;
         if (pass == PASS_NODES && r->node_count == 0)
             return fail(r->err, RING_USAGE, "--nodes is missing (see --help)");
     }
+    if (r->change && r->kind == LAYOUT_MODULA)
+        return fail(r->err, RING_USAGE, "--add and --remove: with modula nearly all keys move");
     for (size_t i = 0; i < r->node_count; i++)
         if (r->nodes[i].after)
             return RING_OK;
@@ -236,13 +267,16 @@ static int build(const struct request *r, bool after, struct maglev **ret_table)
         const struct ring_node *n = &r->nodes[i];
         nodes[i] = (struct maglev_node){str_of(n->id), (after ? n->after : n->before) ? 1 : 0};
     }
-    int err = maglev_new(nodes, r->node_count, MAGLEV_SLOTS, ret_table);
+    uint16_t *owners CLEANUP(freep) = calloc(MAGLEV_SLOTS, sizeof(*owners));
+    int err = owners ? layout_owners(r->layout, nodes, r->node_count, owners) : -ENOMEM;
+    if (!err)
+        err = maglev_of_owners(owners, r->node_count, ret_table);
     return err ? fail(r->err, RING_FAILED, "no ring: %s", strerror(-err)) : RING_OK;
 }
 
 static void print_key(const struct request *r, const struct maglev *m, struct str key, FILE *out)
 {
-    uint32_t node = maglev_lookup(m, key_hash(key, r->hash_tags));
+    uint32_t node = maglev_lookup(m, layout_hash(r->layout, key, r->hash_tags));
     fwrite(key.p, 1, key.len, out);
     fprintf(out, "\t%s\n", r->nodes[node].id);
 }
@@ -300,6 +334,23 @@ static void print_change(const struct request *r, const struct maglev *before,
     print_part(out, "between others", others);
 }
 
+/* Over all nodes before and after, so that both tables speak of the same slots. */
+static int lay_out(struct request *r)
+{
+    if (r->kind == LAYOUT_MAGLEV)
+        return RING_OK;
+    struct layout_node *nodes CLEANUP(freep) = calloc(r->node_count, sizeof(*nodes));
+    if (!nodes)
+        return fail(r->err, RING_FAILED, "out of memory");
+    for (size_t i = 0; i < r->node_count; i++)
+        nodes[i] = (struct layout_node){str_of(r->nodes[i].id), str_of(r->nodes[i].id), 1};
+    int err = layout_new(r->kind, r->hash, nodes, r->node_count, &r->layout);
+    return err == -E2BIG || err == -EINVAL
+               ? fail(r->err, RING_USAGE, "--nodes: too many, or a name is too long, for this kind")
+           : err ? fail(r->err, RING_FAILED, "no ring: %s", strerror(-err))
+                 : RING_OK;
+}
+
 static int answer(const struct request *r, FILE *out)
 {
     struct maglev *before = NULL, *after = NULL;
@@ -327,14 +378,18 @@ int ring_command(int argc, char **argv, FILE *out, FILE *err)
     const char **keys CLEANUP(freep) = calloc((size_t)argc + 1, sizeof(*keys));
     if (!nodes || !keys)
         return fail(err, RING_FAILED, "out of memory");
-    struct request r = {.nodes = nodes, .keys = keys, .hash_tags = true, .err = err};
+    struct request r = {
+        .nodes = nodes, .keys = keys, .hash_tags = true, .hash = HASH32_FNV1A_64, .err = err};
     int status = parse(&r, argc, argv);
     if (status != RING_OK)
         return status;
     if (r.help)
         fputs(HELP, out);
     else
+        status = lay_out(&r);
+    if (!r.help && status == RING_OK)
         status = answer(&r, out);
+    layout_free(r.layout);
     if (status == RING_OK && (fflush(out) != 0 || ferror(out)))
         return fail(err, RING_FAILED, "cannot write: %s", strerror(errno));
     return status;

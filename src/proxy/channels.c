@@ -6,7 +6,7 @@
 #include "proxy/gather.h"
 #include "proxy/worker_internal.h"
 #include "resp/reply_read.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,8 +33,8 @@ static void free_channels(struct gather *g)
 static bool is_owner(const struct request *r, uint32_t node, struct str name)
 {
     const struct view *v = channels_of(r)->view;
-    bool tags = r->client->worker->settings->hash_tags;
-    return v->ring && maglev_lookup(v->ring, key_hash(name, tags)) == node;
+    const struct proxy_settings *s = r->client->worker->settings;
+    return v->ring && maglev_lookup(v->ring, layout_hash(s->layout, name, s->hash_tags)) == node;
 }
 
 /* ---- CHANNELS ---- */

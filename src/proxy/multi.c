@@ -7,7 +7,7 @@
 #include "proxy/router.h"
 #include "proxy/session.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static int bind_keys(struct worker *w, struct session *s)
         struct str key = args_str(&w->args, w->keys.index[i]);
         if (!key.p && args_len(&w->args, w->keys.index[i]) > 0)
             return -ENOMEM;
-        uint64_t hash = key_hash(key, w->settings->hash_tags);
+        uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
         int err = bind_node(w, s, maglev_lookup(w->view->ring, hash));
         if (err)
             return err;
@@ -50,7 +50,9 @@ static int bind_channel(struct worker *w, struct session *s)
         return -ENOMEM;
     if (!w->view || !w->view->ring)
         return 0; /* EXEC will see */
-    return bind_node(w, s, pubsub_owner(&w->pubsub, key_hash(name, w->settings->hash_tags)));
+    return bind_node(
+        w, s,
+        pubsub_owner(&w->pubsub, layout_hash(w->settings->layout, name, w->settings->hash_tags)));
 }
 
 static void refuse_crossing(struct client *c)

@@ -3,7 +3,7 @@
 
 #include "cluster/job_table.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -187,7 +187,7 @@ static void write_place(struct client *c, struct str key, struct reply_out *o)
         reply_null(o);
         return;
     }
-    uint64_t hash = key_hash(key, w->settings->hash_tags);
+    uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
     const struct view_node *n = &w->view->nodes[maglev_lookup(w->view->ring, hash)];
     bool moves = view_flags(w->view, hash) & (VIEW_PARTING | VIEW_FENCED);
     char text[VIEW_NODE_NAME_MAX + 32];

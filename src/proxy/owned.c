@@ -3,7 +3,7 @@
 
 #include "proxy/worker_internal.h"
 #include "resp/reply_read.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <string.h>
@@ -33,7 +33,7 @@ bool owned_has(const struct owned *o, struct str key)
     const struct worker *w = o->worker;
     if (key.len >= OURS.len && memcmp(key.p, OURS.p, OURS.len) == 0)
         return false;
-    uint64_t hash = key_hash(key, w->settings->hash_tags);
+    uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
     if (o->node_now == UINT32_MAX || !owns(o->asked, o->node, hash))
         return false;
     return w->view == o->asked || owns(w->view, o->node_now, hash);

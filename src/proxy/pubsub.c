@@ -4,7 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -69,7 +69,7 @@ struct topic *pubsub_topic_make(struct pubsub *p, enum topic_kind kind, struct s
         free(t);
         return NULL;
     }
-    t->ring_hash = key_hash(name, p->worker->settings->hash_tags);
+    t->ring_hash = layout_hash(p->worker->settings->layout, name, p->worker->settings->hash_tags);
     list_init(&t->subscriptions);
     list_init(&t->feedings);
     list_init(&t->changed_link);

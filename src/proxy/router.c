@@ -15,7 +15,7 @@
 #include "proxy/settle.h"
 #include "proxy/tags.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -308,6 +308,8 @@ static struct key_hashes hash_key(const struct worker *w, struct str key)
     h.ring = h.whole = key_hash(tag, false);
     if (tag.len != key.len)
         h.whole = key_hash(key, false);
+    if (__builtin_expect(w->settings->layout != NULL, 0))
+        h.ring = layout_hash(w->settings->layout, tag, false);
     return h;
 }
 
@@ -355,7 +357,8 @@ static void forward_to_node(struct client *c, const struct command *command, uin
 
 static uint32_t node_of(const struct worker *w, struct str key)
 {
-    return maglev_lookup(w->view->ring, key_hash(key, w->settings->hash_tags));
+    return maglev_lookup(w->view->ring,
+                         layout_hash(w->settings->layout, key, w->settings->hash_tags));
 }
 
 int router_find_keys(struct client *c, const struct command *command)
@@ -399,7 +402,7 @@ int router_find_nodes(struct client *c, const struct command *command)
         struct str key = args_str(&w->args, k->index[i]);
         if (!key.p && args_len(&w->args, k->index[i]) > 0)
             return -ENOMEM;
-        uint64_t hash = key_hash(key, w->settings->hash_tags);
+        uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
         uint8_t flags = view_flags(w->view, hash);
         w->node_of_key[i] = maglev_lookup(w->view->ring, hash);
         if (flags && !passes(c, command, flags, key, hash)) {

@@ -9,7 +9,7 @@
 #include "proxy/router.h"
 #include "proxy/settle.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -148,7 +148,7 @@ int session_add_keys(struct worker *w, struct session_keys *k)
         struct str key = args_str(&w->args, w->keys.index[i]);
         if (!key.p && args_len(&w->args, w->keys.index[i]) > 0)
             return -ENOMEM;
-        uint64_t hash = key_hash(key, w->settings->hash_tags);
+        uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
         int err = keys_add(k, hash);
         if (err)
             return err;

@@ -10,6 +10,7 @@
 #include "proxy/access.h"
 #include "proxy/command_rules.h"
 #include "proxy/policy.h"
+#include "ring/layout.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,8 +22,9 @@ enum { BALANCERS_MAX = 16 };
 struct proxy_settings {
     struct str node_user, node_password; /* loans; empty: none */
     bool hash_tags;
-    uint32_t databases;    /* that clients may SELECT; at most DATABASES_MAX */
-    enum on_failure reads; /* what a client gets when the node of a read has failed */
+    uint32_t databases;          /* that clients may SELECT; at most DATABASES_MAX */
+    const struct layout *layout; /* a loan; NULL: Maglev over the nodes' names */
+    enum on_failure reads;       /* what a client gets when the node of a read has failed */
 
     struct command_rules commands;     /* its owner calls command_rules_fini() */
     uint64_t connect_timeout;          /* connect and greeting of an upstream */

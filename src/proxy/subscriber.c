@@ -6,7 +6,7 @@
 #include "proxy/channels.h"
 #include "proxy/router.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -418,7 +418,8 @@ static void publish(struct client *c, const struct command *command, struct buf 
         return;
     }
     if (w->view && w->view->ring)
-        node = pubsub_owner(&w->pubsub, key_hash(name, w->settings->hash_tags));
+        node = pubsub_owner(&w->pubsub,
+                            layout_hash(w->settings->layout, name, w->settings->hash_tags));
     metric_add(&w->metrics.messages_published, 1);
     router_to_node(c, command, node, from);
 }

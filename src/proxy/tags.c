@@ -11,7 +11,7 @@
 #include "proxy/tag_list.h"
 #include "proxy/worker_internal.h"
 #include "resp/reply_read.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -80,7 +80,7 @@ static uint32_t place(struct tagged *t, struct str key, enum router_use use)
     struct worker *w = t->worker;
     if (!w->view || !w->view->ring)
         return GATHER_NOBODY;
-    uint64_t hash = key_hash(key, w->settings->hash_tags);
+    uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
     return router_may_use(w, t->database, use, key, hash) ? maglev_lookup(w->view->ring, hash)
                                                           : GATHER_NOBODY;
 }

@@ -5,7 +5,7 @@
 #include "proxy/local.h"
 #include "proxy/router.h"
 #include "proxy/worker_internal.h"
-#include "ring/key_hash.h"
+#include "ring/layout.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -130,7 +130,8 @@ static enum failure check_channel(struct worker *w, const char *node_name)
     struct str name = args_str(&w->args, 1);
     if (!name.p && args_len(&w->args, 1) > 0)
         return FAILURE_MEMORY;
-    uint32_t owner = pubsub_owner(&w->pubsub, key_hash(name, w->settings->hash_tags));
+    uint32_t owner =
+        pubsub_owner(&w->pubsub, layout_hash(w->settings->layout, name, w->settings->hash_tags));
     bool same = node_name && strcmp(w->upstreams.nodes[owner]->name, node_name) == 0;
     return same ? FAILURE_NONE : FAILURE_ABORTED;
 }

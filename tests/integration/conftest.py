@@ -14,6 +14,7 @@ import pytest
 
 import dns_servers
 import processes
+import twemproxy
 
 _prefix = itertools.count()
 
@@ -61,6 +62,9 @@ class Starter:
 
     def proxy(self, nodes, settings=None, **options):
         return self._keep(processes.Proxy(self.directory, nodes, settings, **options))
+
+    def twemproxy(self, servers, *options):
+        return self._keep(twemproxy.Twemproxy(self.directory, servers, *options))
 
     def process(self, argv, **options):
         log = self.directory / f"process-{len(self.started)}.log"

@@ -72,20 +72,27 @@ def tag(key):
 
 
 class Ring:
-    """Names of equal weight → owner of a key."""
+    """Names → owner of a key. `weights`: by name; equal unless given."""
 
-    def __init__(self, names, slots=SLOTS, hash_tags=True):
+    def __init__(self, names, slots=SLOTS, hash_tags=True, weights=None):
         self.names = sorted(names)
         self.hash_tags = hash_tags
         order = [(xxhash64(n.encode()) % slots, xxhash64(n.encode(), 1) % (slots - 1) + 1)
                  for n in self.names]
         self.table = [-1] * slots
         following = [0] * len(order)
-        filled = 0
+        total = sum(weights.values()) if weights else 1
+        share = [weights[name] / total if weights else 1 for name in self.names]
+        target = [0.0] * len(order)
+        filled = turn = 0
         while filled < slots:
+            turn += 1
             for node, (offset, skip) in enumerate(order):
                 if filled == slots:
                     break
+                if turn * share[node] < target[node]:
+                    continue
+                target[node] += max(share)
                 while True:
                     slot = (offset + skip * following[node]) % slots
                     following[node] += 1

@@ -102,6 +102,10 @@ static const struct {
     {"nodes: { grace: 1h, srv: _redis._tcp.cache }", "nodes.grace", "1h"},
     {"nodes: { dns: [a, b:7], srv: [_a._tcp.x, _b._tcp.x] }", "nodes.grace", "10s"},
     {"nodes: { static: [a weight=3, 'b:7   weight=256', c weight=1] }", "nodes.family", "auto"},
+    {"nodes: { static: [a name=x weight=3, 'b weight=2  name=a:6379', '[::1] name=[z]#'] }",
+     "ring.kind", "maglev"},
+    {"ring: { kind: ketama }", "ring.hash", "fnv1a_64"},
+    {"ring: { kind: modula, hash: jenkins }", "ring.hash", "jenkins"},
     {"dns: { servers: 127.0.0.1, timeout: 500ms }", "dns.timeout", "500ms"},
     {"policy: { rules: ['a:* deny', 'a:bb* default_ttl=1h  max_ttl=24h max_value=1mb', '* "
      "max_ttl=90s'] }",
@@ -206,6 +210,15 @@ static const struct {
     {"nodes: { static: [a weight=2 b] }", 1, 19, "expected HOST"},
     {"nodes: { static: [a heavy=2] }", 1, 19, "expected HOST"},
     {"nodes: { static: [a, a weight=2] }", 1, 22, "not listed twice"},
+    {"nodes: { static: [a name=x, b name=x] }", 1, 29, "not listed twice"},
+    {"nodes: { static: [a, 'b name=a:6379'] }", 1, 22, "not listed twice"},
+    {"nodes: { static: [a name=x name=y] }", 1, 19, "expected HOST"},
+    {"nodes: { static: [a weight=2 weight=2] }", 1, 19, "expected HOST"},
+    {"nodes: { static: [a name=] }", 1, 19, "expected HOST"},
+    {"nodes: { static: ['a name=x,y'] }", 1, 19, "expected HOST"},
+    {"nodes: { static: ['a '] }", 1, 19, "expected HOST"},
+    {"ring: { kind: rendezvous }", 1, 15, "expected maglev | ketama | modula"},
+    {"ring: { hash: sha1 }", 1, 15, "expected one_at_a_time | md5"},
     {"nodes: { dns: 10.0.0.1 }", 1, 15, "nodes.dns: expected NAME or NAME:PORT; addresses are"},
     {"nodes: { dns: ['[::1]:6379'] }", 1, 16, "expected NAME or NAME:PORT"},
     {"nodes: { dns: [a weight=2] }", 1, 16, "expected NAME or NAME:PORT"},
@@ -493,6 +506,15 @@ static const struct {
     {"nodes: { dns: [], srv: [], static: [] }", 1, 36, "no nodes: name them"},
     {"nodes: { dns: a }\ndns: { min_refresh: 31s }", 2, 21, "min_refresh is more than dns.max"},
     {"nodes: { dns: a }\ndns: { retry_max: 499ms }", 0, 0, "retry_min is more than dns.retry_"},
+    {"nodes: { static: [a, b] }\nring: { kind: ketama }", 0, 0, NULL},
+    {"nodes: { static: [a], dns: b }\nring: { kind: ketama }", 2, 15, "from nodes.static alone"},
+    {"nodes: { srv: b }\nring: { kind: modula }", 2, 15, "from nodes.static alone"},
+    {"local: { nodes: 3 }\nring: { kind: modula }", 2, 15, "from nodes.static alone"},
+    {"nodes: { static: "
+     "[aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggghhhhhhhhhh"
+     "] }\nring: { kind: ketama }",
+     2, 15, "at most 79 bytes"},
+    {"nodes: { dns: b, static: [a name=x] }", 0, 0, NULL},
 };
 
 static void test_check(void **state)

@@ -191,6 +191,28 @@ static void test_changes(void **state)
           "from removed\t32768\t49.999%\nto added\t0\t0.000%\nbetween others\t0\t0.000%\n");
 }
 
+static const char KETAMA_KEYS[] =
+    "user:10\talpha\nimage:71271:large\tbeta\nimage:7919:large\tgamma\nuser:0\tdelta\n";
+
+/* Where twemproxy has them: the pool of named servers of tests/vectors/twemproxy.txt. */
+static void test_ketama(void **state)
+{
+    (void)state;
+    struct run r = run_with("ring --kind ketama --nodes alpha,beta,gamma,delta --hash-tags off "
+                            "--key user:10 --key image:71271:large --key image:7919:large --key "
+                            "user:0 --remove beta --add epsilon",
+                            NULL, 0);
+    assert_string_equal(r.err, "");
+    assert_int_equal(r.status, 0);
+    assert_memory_equal(r.out, KETAMA_KEYS, strlen(KETAMA_KEYS));
+    assert_non_null(strstr(r.out, "moved\t"));
+    assert_non_null(strstr(r.out, "between others\t"));
+    drop(&r);
+    r = run_with("ring --hash murmur --kind modula --nodes a,b --key k", NULL, 0);
+    assert_int_equal(r.status, 0);
+    drop(&r);
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -235,6 +257,15 @@ static void test_bad_usage(void **state)
         {"ring --nodes a,b --add c --remove c", "--remove: not among the nodes: c:6379"},
         {"ring --nodes a,b --remove a --remove b", "--remove: no node would be left"},
         {"ring --nodes a --hash-tags yes", "--hash-tags: neither on nor off: yes"},
+        {"ring --nodes a --kind ring", "--kind: not maglev, ketama or modula: ring"},
+        {"ring --nodes a --hash sha1", "--hash: unknown: sha1"},
+        {"ring --nodes a,b --kind modula --add c",
+         "--add and --remove: with modula nearly all keys move"},
+        {"ring --nodes a,b,a --kind ketama", "--nodes: node given twice: a"},
+        {"ring --nodes "
+         "a,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx "
+         "--kind ketama",
+         "--nodes: too many, or a name is too long, for this kind"},
         {"ring --nodes a --hash-tags=", "--hash-tags: neither on nor off: "},
         {"ring --nodes a b", "unknown argument: b (see --help)"},
         {"ring --nodes a --keys b", "unknown argument: --keys (see --help)"},
@@ -293,13 +324,10 @@ static void test_write_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_and_shares),
-        cmocka_unit_test(test_hash_tags),
-        cmocka_unit_test(test_keys_from_stdin),
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_bad_usage),
-        cmocka_unit_test(test_many_nodes),
+        cmocka_unit_test(test_keys_and_shares), cmocka_unit_test(test_hash_tags),
+        cmocka_unit_test(test_keys_from_stdin), cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_ketama),          cmocka_unit_test(test_help),
+        cmocka_unit_test(test_bad_usage),       cmocka_unit_test(test_many_nodes),
         cmocka_unit_test(test_write_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
