@@ -46,7 +46,7 @@ int greeting_append(struct upstream *u)
     static const char HELLO[] =
         "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
     const char *text = u->proto == 3 ? HELLO : PING;
-    u->greetings_left = 2;
+    u->greetings_left = u->worker->settings->node_password.len > 0 ? 3 : 2; /* or one more */
     int err = greeting_append_auth(u->worker, &u->conn.out);
     if (!err)
         err = append_select(u);
