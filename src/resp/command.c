@@ -536,7 +536,7 @@ static uint64_t seconds(const struct args *a, size_t index)
     text[len] = '\0';
     char *end;
     double value = strtod(text, &end);
-    if (len == 0 || len == SECONDS_MAX || end != text + len || !(value >= 0) || value > INT64_MAX)
+    if (len == 0 || len == SECONDS_MAX || end != text + len || !(value >= 0) || value >= 0x1p63)
         return 0;
     return value == 0 || value > (double)INT64_MAX / NSEC_S ? NSEC_NEVER
                                                             : (uint64_t)(value * NSEC_S);

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish and subscribe over several nodes and proxies: each message at most once, and once while nothing
 changes; and as one Redis would say it."""
-import pathlib
-import subprocess
 import threading
 import time
 
@@ -12,9 +10,6 @@ import cluster
 import resp
 from cluster import owner
 from processes import SLOWNESS
-from test_clients import node_modules, node_version  # noqa: F401 (a fixture)
-
-CLIENTS = pathlib.Path(__file__).parent / "clients"
 
 pytestmark = pytest.mark.proxy_only
 
@@ -329,20 +324,6 @@ def test_idle_subscribers_are_not_closed(start, nodes):
         with proxy.connect() as teller:
             teller.ask("PUBLISH", "c", "x")
         assert message(one) == [b"message", b"c", b"x"]
-
-
-@pytest.mark.parametrize("library", ["ioredis5", "ioredis6", "redis5", "redis6", "redispy"])
-def test_library(request, hub, library, key):
-    if library in ("ioredis6", "redis6") and 0 < node_version() < 20:
-        pytest.skip(f"machine: {library} asks for Node.js 20")
-    if library == "redispy":
-        argv = ["/usr/bin/python3", CLIENTS / "pubsub-redispy.py"]
-    else:
-        request.getfixturevalue("node_modules")
-        argv = ["node", CLIENTS / ("pubsub-ioredis.mjs" if library.startswith("io") else "pubsub-node-redis.mjs"), library]
-    done = subprocess.run([*map(str, argv), str(hub[0].port), str(hub[1].port), key(library)], timeout=20 * SLOWNESS,
-                          capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-3000:]
 
 
 # ---- nodes that go and come ----

@@ -292,8 +292,8 @@ static void test_what_is_said_about_it(void **state)
         "client 2 command 0 (GET, begun at 1023.000 ms) read of s1",
         "client 0 command 0 (SET) wrote, which began at 1006.000 ms and was",
         "and was acknowledged at 1006.000 ms, through the processes 0 and 0. Client 1",
-        "Client 1 command 0 (DEL), through process 0, began at 1016.000 ms and was acknowledged at "
-        "1018.000 ms",
+        "Client 1 command 0 (DEL), through process 0, began at 1016.000 ms",
+        "ms and was acknowledged at 1018.000 ms",
         "step 60, 1023.000 ms: node 0: set for client 0 command 0\n",
         "step 52, 1023.000 ms: node 1: set for client 0 command 0, from a closed connection\n",
         "node 4: unlink by the proxy",
