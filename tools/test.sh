@@ -9,7 +9,7 @@
 #   sim          SIM_COUNT (2,000) seeds from SIM_SEED (1)           the run counts as one
 #   asan         unit tests, scenarios and ASAN_SEEDS (300) seeds    each program counts
 #   tsan         unit tests that start threads; two integration tests each program counts
-#   fuzz         each fuzzer for FUZZ_SECONDS (20)                   each fuzzer counts
+#   fuzz         each fuzzer for FUZZ_SECONDS (8)                    each fuzzer counts
 #   integration  real redis-servers                                  each test counts
 #   clients      real client libraries and caches                    each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
@@ -30,7 +30,7 @@ fi
 sim_seed=${SIM_SEED:-1}
 sim_count=${SIM_COUNT:-2000}
 asan_seeds=${ASAN_SEEDS:-300}
-fuzz_seconds=${FUZZ_SECONDS:-20}
+fuzz_seconds=${FUZZ_SECONDS:-8}
 # Many clients on all workers, and a node that dies under them.
 smoke=(tests/clients/test_clients.py::test_redis_benchmark
     tests/integration/test_failures.py::test_killed_node)
@@ -286,7 +286,8 @@ stage_node_client() {
 limit_of() {
     case "$1" in
     sim) echo $((300 + sim_count / 20)) ;;
-    lint | integration | clients) echo 480 ;;
+    integration) echo 900 ;;
+    lint | clients | node-client) echo 480 ;;
     fuzz) echo $((300 + 6 * fuzz_seconds)) ;;
     *) echo 300 ;;
     esac

@@ -5,6 +5,7 @@
 #include "proxy/databases.h"
 #include "proxy/lanes.h"
 #include "proxy/router.h"
+#include "proxy/rules.h"
 #include "proxy/session.h"
 #include "proxy/worker_internal.h"
 #include "ring/layout.h"
@@ -73,7 +74,7 @@ static void queue_keys(struct client *c, const struct command *command, struct b
         err = bind_channel(w, s);
     } else if (command->way != COMMAND_LOCAL && command->keys != KEYS_NONE) {
         err = router_find_keys(c, command);
-        router_forget_behind(w); /* it is noted anew at EXEC */
+        rules_forget_behind(w); /* it is noted anew at EXEC */
         if (err == -ECANCELED)
             return;
         /* What makes no sense has no keys; its node will say so. */
@@ -164,7 +165,7 @@ static void send_transaction(struct client *c, struct request *r, struct transac
     struct buf bytes = {0};
     struct part *p = session_new_part(r, node, t->sent.len);
     if (!p) {
-        router_forget_behind(w);
+        rules_forget_behind(w);
         return;
     }
     struct upstream_node *n = p->node;
@@ -174,7 +175,7 @@ static void send_transaction(struct client *c, struct request *r, struct transac
               : t->sent.len > w->settings->bulk_above ? PART_LARGE
                                                       : PART_SMALL;
     if (transaction_write(w, t, &bytes) != 0) {
-        router_forget_behind(w);
+        rules_forget_behind(w);
         p->request = NULL;
         part_free(w, p);
         request_fail(r, FAILURE_MEMORY, n->name);
@@ -211,7 +212,7 @@ static void start_exec(struct client *c, const struct command *command, struct t
     if (f == FAILURE_NONE) {
         send_transaction(c, r, t, node);
     } else {
-        router_forget_behind(w);
+        rules_forget_behind(w);
         request_fail(r, f, blame);
     }
 }

@@ -11,6 +11,7 @@
 #include "proxy/local.h"
 #include "proxy/multi.h"
 #include "proxy/retry.h"
+#include "proxy/rules.h"
 #include "proxy/session.h"
 #include "proxy/settle.h"
 #include "proxy/tags.h"
@@ -113,8 +114,7 @@ int router_bytes(struct worker *w, struct buf *to, struct buf *from)
     return 0;
 }
 
-/* A request that fails before it has a part. */
-static void fail_at_once(struct client *c, const struct command *command, enum failure f)
+void router_fail(struct client *c, const struct command *command, enum failure f)
 {
     session_abort(c);
     struct request *r = request_new(c, command, c->worker->args.count);
@@ -122,78 +122,6 @@ static void fail_at_once(struct client *c, const struct command *command, enum f
         request_fail(r, f, NULL);
     else
         client_close(c);
-}
-
-/* ---- policy.rules ---- */
-
-void router_forget_behind(struct worker *w)
-{
-    if (w->behind_count == 0)
-        return;
-    buf_clear(&w->behind, &w->chunks);
-    w->behind_count = 0;
-}
-
-enum policy_verdict router_judge(struct worker *w, const struct command *command, size_t index,
-                                 struct str key, const struct policy_rule **ret_rule)
-{
-    const struct policy_rule *rule = policy_find(&w->settings->policy, key);
-    enum policy_verdict v = rule ? policy_judge(rule, command, &w->args, index) : POLICY_ADMITS;
-    if (v == POLICY_DENIES)
-        metric_add(&w->metrics.policy_denied, 1);
-    else if (v == POLICY_TOO_LONG)
-        metric_add(&w->metrics.policy_too_long, 1);
-    *ret_rule = rule;
-    return v;
-}
-
-/* By the rule for one of its keys, is there something to be sent behind the request? 0 or -ENOMEM.
- */
-static int note_behind(struct worker *w, const struct command *command,
-                       const struct policy_rule *rule, struct str key)
-{
-    if (!rule || !policy_limits_life(rule, command))
-        return 0;
-    return policy_append(rule, key, &w->behind, &w->chunks, &w->behind_count);
-}
-
-/* Looks at all its keys. False: it is refused, and answered. */
-static bool rules_admit(struct client *c, const struct command *command)
-{
-    struct worker *w = c->worker;
-    bool single = command->keys == KEYS_RANGE && command->first == command->last;
-    size_t count = single ? 1 : w->keys.count;
-    for (size_t i = 0; i < count; i++) {
-        size_t index = single ? (size_t)command->first : w->keys.index[i];
-        struct str key = args_str(&w->args, index);
-        const struct policy_rule *rule = NULL;
-        bool lost = !key.p && args_len(&w->args, index) > 0; /* whoever hashes it tells */
-        enum policy_verdict v = lost ? POLICY_ADMITS : router_judge(w, command, index, key, &rule);
-        if (v != POLICY_ADMITS) {
-            struct request *r;
-            session_abort(c);
-            struct reply_out o = client_reply_begin(c, &r);
-            policy_write_refusal(rule, v, &o);
-            client_reply_end(c, r, &o);
-            return false;
-        }
-        if (note_behind(w, command, rule, key) != 0) {
-            fail_at_once(c, command, FAILURE_MEMORY);
-            return false;
-        }
-    }
-    return true;
-}
-
-int router_note_behind(struct worker *w, const struct command *command)
-{
-    int err = 0;
-    for (size_t i = 0; i < w->keys.count && !err; i++) {
-        struct str key = args_str(&w->args, w->keys.index[i]);
-        if (key.p)
-            err = note_behind(w, command, policy_find(&w->settings->policy, key), key);
-    }
-    return err;
 }
 
 enum failure router_no_node(const struct worker *w, const char **ret_name)
@@ -319,14 +247,14 @@ static void forward_by_key(struct client *c, const struct command *command, stru
     struct worker *w = c->worker;
     struct str key = args_str(&w->args, (size_t)command->first);
     if (!key.p && args_len(&w->args, (size_t)command->first) > 0) {
-        fail_at_once(c, command, FAILURE_MEMORY);
+        router_fail(c, command, FAILURE_MEMORY);
         return;
     }
     struct key_hashes hash = hash_key(w, key);
     maglev_prefetch(w->view->ring, hash.ring);
     uint8_t flags = view_flags(w->view, hash.ring);
     if (flags && !passes(c, command, flags, key, hash.ring)) {
-        fail_at_once(c, command, FAILURE_MOVING);
+        router_fail(c, command, FAILURE_MOVING);
         return;
     }
     struct request *r = request_new(c, command, w->args.count);
@@ -463,13 +391,13 @@ static void route_by_keys(struct client *c, const struct command *command, struc
     }
     int different = err ? err : router_find_nodes(c, command);
     if (different < 0) {
-        fail_at_once(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
+        router_fail(c, command, different == -EBUSY ? FAILURE_MOVING : FAILURE_MEMORY);
     } else if (different == 1 && w->node_of_key[0] == GATHER_NOBODY) {
-        fail_at_once(c, command, FAILURE_MOVING);
+        router_fail(c, command, FAILURE_MOVING);
     } else if (different == 1) {
         forward_to_node(c, command, w->node_of_key[0], true, from);
     } else if (command->way == COMMAND_SPLIT) {
-        router_forget_behind(w); /* each part gets its own */
+        rules_forget_behind(w); /* each part gets its own */
         fanout_start(c, command, w->node_of_key);
     } else {
         metric_add(&w->metrics.requests_crossslot, 1);
@@ -525,7 +453,7 @@ void router_route(struct client *c, struct buf *from)
         return;
     if (rule) { /* nodes know it by its own name */
         if (rename_request(w, command) != 0) {
-            fail_at_once(c, command, FAILURE_MEMORY);
+            router_fail(c, command, FAILURE_MEMORY);
             return;
         }
         from = NULL;
@@ -560,7 +488,7 @@ void router_route(struct client *c, struct buf *from)
     case COMMAND_FORWARD:
     case COMMAND_SPLIT:
         route_by_keys(c, command, from);
-        router_forget_behind(w); /* there is something left if it failed */
+        rules_forget_behind(w); /* there is something left if it failed */
         return;
     case COMMAND_PUBSUB:
         subscriber_route(c, command, from);
@@ -584,58 +512,6 @@ static bool sets_whole_value(const struct command *command)
     default:
         return false;
     }
-}
-
-/* What is to be sent behind the upload's end is kept in its part. 0 or -ENOMEM. */
-static int take_behind(struct worker *w, struct part *p)
-{
-    if (w->behind_count == 0)
-        return 0;
-    p->behind_bytes = calloc(1, sizeof(*p->behind_bytes));
-    if (!p->behind_bytes)
-        return -ENOMEM;
-    p->behind = w->behind_count;
-    buf_move_all(p->behind_bytes, &w->behind);
-    w->behind_count = 0;
-    return 0;
-}
-
-/* As rules_admit(), of an upload, whose value is on its way. False: it is answered. */
-static bool rules_admit_upload(struct request *r, struct str key)
-{
-    struct client *c = r->client;
-    struct worker *w = c->worker;
-    const struct command *command = r->command;
-    const struct policy_rule *rule;
-    enum policy_verdict v = router_judge(w, command, (size_t)command->first, key, &rule);
-    if (v == POLICY_ADMITS && rule && rule->max_value > 0 && c->frame.body_left > 0 &&
-        frame_body(&c->frame) > rule->max_value) {
-        metric_add(&w->metrics.policy_too_long, 1);
-        v = POLICY_TOO_LONG;
-    }
-    if (v == POLICY_ADMITS) {
-        if (note_behind(w, command, rule, key) == 0)
-            return true;
-        request_fail(r, FAILURE_MEMORY, NULL);
-        return false;
-    }
-    struct reply_out o = request_reply(r);
-    policy_write_refusal(rule, v, &o);
-    if (o.err)
-        client_close(c);
-    else
-        request_finish(r);
-    return false;
-}
-
-/* Does a rule for its key limit the length of values? */
-static bool has_value_limit(struct worker *w, const struct command *command)
-{
-    if (w->settings->policy.count == 0 || command->flags & COMMAND_READ)
-        return false;
-    const struct policy_rule *rule =
-        policy_find(&w->settings->policy, args_str(&w->args, (size_t)command->first));
-    return rule && rule->max_value > 0;
 }
 
 static void begin_upload(struct client *c, const struct command *command)
@@ -679,7 +555,7 @@ static void begin_upload(struct client *c, const struct command *command)
             size_id = size_table_id(hash.whole, COMMAND_ID_GET) | 1;
     }
     struct part *p = f == FAILURE_NONE ? part_new(r, n, 0) : NULL;
-    if (p && take_behind(w, p) != 0) {
+    if (p && rules_take_behind(w, p) != 0) {
         p->request = NULL;
         part_free(w, p);
         p = NULL;
@@ -729,7 +605,7 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_GATHER;
     if (count <= (size_t)command->first)
         return ROUTER_WAIT;
-    if (!sets_whole_value(command) && has_value_limit(w, command))
+    if (!sets_whole_value(command) && rules_limit_values(w, command))
         return ROUTER_GATHER; /* each of its values is looked at when all are there */
     if (c->guards && !guard_admits_upload(c, command))
         return ROUTER_GATHER;
@@ -737,6 +613,6 @@ enum router_begin router_begin(struct client *c, const struct iovec *iov, size_t
         return ROUTER_WAIT;
     c->last_command = command;
     begin_upload(c, command);
-    router_forget_behind(w);
+    rules_forget_behind(w);
     return ROUTER_UPLOAD;
 }

@@ -2,7 +2,6 @@
 /* Command and keys → a node, several, an answer from memory, or a refusal. */
 #pragma once
 #include "proxy/client.h"
-#include "proxy/policy.h"
 #include "resp/command.h"
 
 /* A complete request: its bytes lie in w->args; if they came out of `from` (c->in), long ones may
@@ -12,6 +11,9 @@ void router_route(struct client *c, struct buf *from);
 /* Answers the present request with an error, and spoils the transaction that it stands in. */
 void router_refuse(struct client *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
 
+/* The present request fails before it has a part. May close the client. */
+void router_fail(struct client *c, const struct command *command, enum failure f);
+
 /* Copies or moves the whole present request to `to`; `from` as above. 0 or -ENOMEM. */
 int router_bytes(struct worker *w, struct buf *to, struct buf *from) MUST_CHECK;
 
@@ -20,12 +22,6 @@ int router_bytes(struct worker *w, struct buf *to, struct buf *from) MUST_CHECK;
  * -EINVAL: its arguments make no sense, and a node will say why; -ENOMEM; -ECANCELED: it is
  * refused, and answered. */
 int router_find_keys(struct client *c, const struct command *command) MUST_CHECK;
-/* Of a request that was admitted, and whose keys are in w->keys: notes only what is to be sent
- * behind it. 0 or -ENOMEM. */
-int router_note_behind(struct worker *w, const struct command *command) MUST_CHECK;
-/* Nothing is sent behind the present request. */
-void router_forget_behind(struct worker *w);
-
 /* Fills w->node_of_key for all of w->keys, and notes what the command writes. → how many different
  * nodes (2 means: more than one), or -ENOMEM; -EBUSY: some of them are moving. Of a read that can
  * be split those go to GATHER_NOBODY. There must be a ring. */
@@ -35,8 +31,7 @@ int router_find_nodes(struct client *c, const struct command *command) MUST_CHEC
  * same, so always the one of the empty key. */
 uint32_t router_node_for_keyless(const struct worker *w);
 
-/* No node has any slot. *ret_name: if there is but one node, it is to blame; else NULL. */
-/* The same for what is meant for one node, whatever keys it has: `node` is an index into the view.
+/* Sends the present request to one node, whatever keys it has: `node` is an index into the view.
  * ROUTER_NO_NODE: there is none, and that is answered. */
 #define ROUTER_NO_NODE UINT32_MAX
 void router_to_node(struct client *c, const struct command *command, uint32_t node,
@@ -44,11 +39,6 @@ void router_to_node(struct client *c, const struct command *command, uint32_t no
 
 /* Why nothing can be sent: no node has any slot. *ret_name: the one to blame, or NULL. */
 enum failure router_no_node(const struct worker *w, const char **ret_name);
-
-/* Is there a rule that forbids the request because of the key at argument `index`? Counts it, if
- * so. *ret_rule: the one that fits the key, or NULL. */
-enum policy_verdict router_judge(struct worker *w, const struct command *command, size_t index,
-                                 struct str key, const struct policy_rule **ret_rule);
 
 /* What is to be done with a key. */
 enum router_use {

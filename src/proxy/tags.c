@@ -7,6 +7,7 @@
 #include "proxy/gather.h"
 #include "proxy/policy.h"
 #include "proxy/router.h"
+#include "proxy/rules.h"
 #include "proxy/tag_args.h"
 #include "proxy/tag_list.h"
 #include "proxy/worker_internal.h"
@@ -473,7 +474,7 @@ static bool admits(struct client *c, const struct command *command, struct tag_a
     const struct policy_rule *rule;
     enum policy_verdict v = command->keys == KEYS_NONE
                                 ? POLICY_ADMITS
-                                : router_judge(w, command, 1, ret_args->key, &rule);
+                                : rules_judge(w, command, 1, ret_args->key, &rule);
     if (v == POLICY_ADMITS)
         return true;
     struct request *r;

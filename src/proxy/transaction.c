@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "proxy/local.h"
 #include "proxy/router.h"
+#include "proxy/rules.h"
 #include "proxy/worker_internal.h"
 #include "ring/layout.h"
 
@@ -150,7 +151,7 @@ static enum failure check_one(struct client *c, const struct command *command,
     if (err == -EINVAL || (!err && w->keys.count == 0))
         return FAILURE_NONE;
     if (!err && w->settings->policy.count > 0)
-        err = router_note_behind(w, command);
+        err = rules_note_behind(w, command);
     w->keys.count += err ? 0 : w->keys.pinned; /* as router_find_keys() */
     int different = err ? err : router_find_nodes(c, command);
     if (different == -ENOMEM)
