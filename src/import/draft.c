@@ -161,8 +161,8 @@ static bool is_first(const struct draft *d, size_t index)
 /* Section by section, as people write them. */
 static void print_all(const struct draft *d, FILE *out)
 {
-    static const char *const SECTIONS[] = {"listen", "nodes",  "ring", "timeouts",
-                                           "health", "limits", "dns"};
+    static const char *const SECTIONS[] = {"listen",   "protected_mode", "auth",   "nodes", "ring",
+                                           "timeouts", "health",         "limits", "dns"};
     for (size_t i = 0; i < sizeof(SECTIONS) / sizeof(SECTIONS[0]); i++) {
         size_t len = strlen(SECTIONS[i]);
         bool begun = false;

@@ -249,6 +249,16 @@ static void take_protocol(struct draft *d, const yaml_node_t *value)
     (void)value; /* RESP2 or RESP3 is each client's choice here, by HELLO */
 }
 
+static void take_client_password(struct draft *d, const yaml_node_t *value)
+{
+    draft_set(d, "auth.password_file", "sumcache.clients");
+    draft_note(
+        d, value,
+        "downstream_auth_password: write what clients have to send into the file "
+        "sumcache.clients (auth.password_file; a line each, if there are several): passwords "
+        "do not stand in settings");
+}
+
 static const struct draft_field REDIS_PROXY[] = {
     {"@type", NULL, NULL},
     {"stat_prefix", NULL, NULL},
@@ -257,10 +267,9 @@ static const struct draft_field REDIS_PROXY[] = {
     {"latency_in_micros", NULL, "latencies are in microseconds anyway"},
     {"prefix_routes", take_prefix_routes, NULL},
     {"request_mirror_policy", NULL, "nothing is mirrored"},
-    {"downstream_auth_password", NULL, "clients are not asked for this password; set yours anew"},
-    {"downstream_auth_passwords", NULL,
-     "clients are not asked for these passwords; set yours anew"},
-    {"downstream_auth_username", NULL, "clients are not asked for this user; set yours anew"},
+    {"downstream_auth_password", take_client_password, NULL},
+    {"downstream_auth_passwords", take_client_password, NULL},
+    {"downstream_auth_username", NULL, "users with names stand in auth.users"},
     {"external_auth_provider", NULL, "clients are asked for nothing by another server"},
     {"faults", NULL, "no faults are injected"},
     {"custom_commands", take_commands, NULL},

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { DEPTH_MAX = 64 }; /* libyaml takes time in the square of it; Envoy's files go to some 25 */
 
@@ -80,6 +81,25 @@ static void read_text(struct draft *d, struct str text)
     yaml_parser_delete(&parser);
 }
 
+/* Both let in whoever reaches them, which has to be said here. */
+static void stay_open(struct draft *d)
+{
+    if (d->failed || draft_count(d, "auth.password_file") > 0)
+        return;
+    for (size_t i = 0; i < d->item_count; i++) {
+        const struct draft_item *item = &d->items[i];
+        bool near = strncmp(item->value, "127.", 4) == 0 || strncmp(item->value, "[::1]", 5) == 0 ||
+                    strncmp(item->value, "unix:", 5) == 0;
+        if (strcmp(item->setting, "listen") != 0 || near)
+            continue;
+        draft_set(d, "protected_mode", "off");
+        draft_note(d, NULL,
+                   "protected_mode: off, for clients are asked for no password, as before; better "
+                   "set auth.password_file or auth.users");
+        return;
+    }
+}
+
 int import_config(struct str text, const char *name, struct import_result *ret)
 {
     struct draft d = {.wanted = name};
@@ -90,6 +110,7 @@ int import_config(struct str text, const char *name, struct import_result *ret)
             draft_refuse(&d, NULL, "nested deeper than %d", DEPTH_MAX);
         else
             read_text(&d, text);
+        stay_open(&d);
         err = draft_finish(&d, ret);
     }
     draft_fini(&d);

@@ -27,6 +27,22 @@ static bool is_blank(const yaml_node_t *value)
     return draft_text(value).len == 0;
 }
 
+/* "/PATH" or "/PATH MODE"; 0777, as twemproxy leaves it, if nothing is said. */
+static void take_socket(struct draft *d, const yaml_node_t *value, struct str text)
+{
+    const char *space = memchr(text.p, ' ', text.len);
+    struct str path = {text.p, space ? (size_t)(space - text.p) : text.len};
+    struct str mode = STR("0777");
+    char shown[DRAFT_SHOWN_MAX];
+    if (space)
+        mode = (struct str){space + 1, text.len - path.len - 1};
+    if (mode.len == 4 && mode.p[0] == '0' && strspn(mode.p, "01234567") >= 4)
+        draft_add(d, "listen", "unix:%.*s mode=%.4s", (int)path.len, path.p, mode.p);
+    else
+        draft_note(d, value, "listen: not kept: expected /PATH or /PATH MODE, not '%s'",
+                   draft_show(value, shown));
+}
+
 static void take_listen(struct draft *d, const yaml_node_t *value)
 {
     struct str text = draft_text(value), host;
@@ -34,9 +50,7 @@ static void take_listen(struct draft *d, const yaml_node_t *value)
     uint16_t port = 0;
     char shown[DRAFT_SHOWN_MAX];
     if (text.len > 0 && text.p[0] == '/') {
-        draft_note(d, value,
-                   "listen: not kept: '%s' is a Unix socket; 127.0.0.1:6379 is listened to",
-                   draft_show(value, shown));
+        take_socket(d, value, text);
     } else if (addr_parse(text, 0, &a) == 0 && a.port > 0) {
         draft_add(d, "listen", "%s", addr_print(&a, (char[ADDR_TEXT_MAX]){0}));
     } else if (addr_split_host_port(text, &host, &port) == 0 && port > 0) {
@@ -131,10 +145,11 @@ static void take_auth(struct draft *d, const yaml_node_t *value)
     if (is_blank(value))
         return;
     draft_set(d, "nodes.password_file", "sumcache.password");
+    draft_set(d, "auth.password_file", "sumcache.password");
     draft_note(d, value,
-               "redis_auth: write the password into the file sumcache.password "
-               "(nodes.password_file): passwords do not stand in settings. Clients that "
-               "send AUTH are not checked against it");
+               "redis_auth: write the password into the file sumcache.password: passwords do not "
+               "stand in settings. It is for the nodes (nodes.password_file), and clients have to "
+               "send it (auth.password_file)");
 }
 
 static void take_db(struct draft *d, const yaml_node_t *value)
@@ -142,8 +157,8 @@ static void take_db(struct draft *d, const yaml_node_t *value)
     uint64_t db;
     if (draft_number(d, value, INT32_MAX, &db) && db > 0)
         draft_note(d, value,
-                   "redis_db: not kept: nodes are used with database 0, so keys of database "
-                   "%" PRIu64 " are not found",
+                   "redis_db: not kept: clients begin in database 0, so they do not find keys of "
+                   "database %" PRIu64 " unless they SELECT it (databases)",
                    db);
 }
 
