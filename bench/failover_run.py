@@ -205,10 +205,14 @@ def run_once(options, fault, make_peer):
             stage.stop()
 
 
+def raw_path(options, fault, name, number):
+    return os.path.join(options.out, "raw", f"failover-{fault.name}-{name}-{number}.json")
+
+
 def keep(options, fault, name, number, result):
-    directory = os.path.join(options.out, "raw")
-    os.makedirs(directory, exist_ok=True)
-    with open(os.path.join(directory, f"failover-{fault.name}-{name}-{number}.json"), "w", encoding="utf-8") as file:
+    path = raw_path(options, fault, name, number)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
         json.dump(result, file)
 
 
@@ -229,6 +233,18 @@ def run_fault(options, fault, makers):
     return {name: loads for name, loads in results.items() if loads}
 
 
+def kept(options, fault, makers):
+    """The same of an earlier run: its raw figures."""
+    results = {}
+    for name, _ in makers:
+        for number in range(options.runs if fault.suits(name) else 0):
+            path = raw_path(options, fault, name, number + 1)
+            if os.path.exists(path):
+                with open(path, encoding="utf-8") as file:
+                    results.setdefault(name, []).append(json.load(file))
+    return results
+
+
 def say(text):
     print(text, flush=True)
 
@@ -238,6 +254,8 @@ def options_read():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     harness.add_common_options(parser)
     parser.add_argument("--only", metavar="A,B,…", help="only these faults: " + ", ".join(f.name for f in failover_faults.FAULTS))
+    parser.add_argument("--again", metavar="A,B,…",
+                        help="only these faults; of the others the raw figures of the last run count")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="of each fault and peer (5)")
     parser.add_argument("--quick", action="store_true", help="a look: one run, short phases")
     parser.add_argument("--rate", type=float, default=20000, metavar="N", help="requests per second (20000)")
@@ -275,12 +293,15 @@ def main():
             notes.append(f"{fault.name}: not run: {lack or 'for sumcache only'}")
             say(f"  {notes[-1]}")
             continue
-        results = run_fault(options, fault, makers)
+        is_anew = not options.again or fault.name in options.again.split(",")
+        results = run_fault(options, fault, makers) if is_anew else kept(options, fault, makers)
         if not results:
             notes.append(f"{fault.name}: not run: nobody came to the end")
             continue
         parts_done.append((fault, results))
         say("\n" + report.fault_text(fault, results) + "\n")
+    if options.again:
+        notes.append(f"{options.again}: measured at the commit above, the others before")
     notes += report.doubts(parts_done)
     facts = [*harness.machine_facts(network), report.load_words(options, WORKERS)]
     path = report.write_page(options, facts, parts_done, notes)

@@ -293,6 +293,7 @@ void jobs_node_gone(struct control_node *n); /* its probe is closed */
 
 /* ---- sweeper.c ---- */
 void sweeper_go_on(struct control_node *n); /* or begins */
+void sweeper_stop(struct control_node *n);  /* it is ejected: from the beginning, later */
 void sweeper_ends(struct control_node *n);  /* all of it was seen, and what was to go has gone */
 void sweeper_tidy(struct control *c);       /* now and then, at rest */
 bool sweeper_has_work(const struct control *c);

@@ -128,6 +128,7 @@ void health_eject(struct control_node *n, bool soft, const char *why)
     n->successes = 0;
     enter(n, NODE_OUT, why);
     jobs_node_stops(n);
+    sweeper_stop(n);
     metric_add(&c->metrics.node_ejections, 1);
     log_event(c->log, LOG_WARN, "node-ejected", "node=%s reason=\"%s\" hold_ms=%" PRIu64,
               n->member.name, n->why, held / NSEC_MS);

@@ -87,6 +87,8 @@ static void swept(struct probe_call *call, const struct probe_reply *r)
 {
     struct control_node *n = container_of(call, struct control_node, sweep_call);
     bool lacks = r && probe_lacks_database(call, r);
+    if (!n->sweeping)
+        return; /* it was ejected meanwhile */
     if (r && r->type == '-' && !lacks) {
         scan_refused(n, r->text);
         return;
@@ -110,6 +112,11 @@ static void swept(struct probe_call *call, const struct probe_reply *r)
     } else {
         node_retry(n, SWEEP_REST * (n->latency + NSEC_MS));
     }
+}
+
+void sweeper_stop(struct control_node *n)
+{
+    n->sweeping = n->swept = false;
 }
 
 void sweeper_go_on(struct control_node *n)

@@ -4,6 +4,7 @@
  * its number modulo how many there are (sim/options.h), and a node that gets one in another fails.
  */
 #include "base/nsec.h"
+#include "cluster/control_internal.h"
 #include "ring/key_hash.h"
 #include "story.h"
 
@@ -171,6 +172,28 @@ static void test_a_sweep_goes_through_all_databases(void **state)
     story_end(&t);
 }
 
+/* It takes a step for each database, and rests between them. */
+static void test_a_node_that_dies_while_it_is_swept_is_swept_again(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    const struct control *c = t.s->proxies[0].control;
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    for (int i = 0; i < 20000 && c->nodes[0]->sweep_database == 0; i++)
+        story_run(&t, NSEC_MS / 2);
+    assert_true(c->nodes[0]->sweeping && c->nodes[0]->sweep_database > 0);
+    redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world) + 100 * NSEC_MS, false, 0);
+    wait_for_change(&t);
+    wait_for_rest(&t);
+    story_run(&t, 5 * NSEC_S);
+    assert_false(c->nodes[0]->to_sweep);
+    assert_false(c->mover.home_is_old);
+    story_end(&t);
+}
+
 static void test_an_upstream_of_a_database_is_closed_when_nobody_uses_it(void **state)
 {
     (void)state;
@@ -200,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_write_in_a_database_while_its_node_was_out_is_not_undone),
         cmocka_unit_test(test_a_sweep_goes_through_all_databases),
+        cmocka_unit_test(test_a_node_that_dies_while_it_is_swept_is_swept_again),
         cmocka_unit_test(test_an_upstream_of_a_database_is_closed_when_nobody_uses_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
