@@ -25,7 +25,7 @@ build: ## compile: build/sumcache, build/sim, tests
 run: build ## three local nodes and the proxy; ARGS='--local-memory 1gb'; Ctrl-C ends all
 	@exec build/sumcache --local 3 $(ARGS)
 
-test: ## everything below but bench, in about ten minutes; ends with "N passed, N failed"
+test: ## everything below but bench, in a quarter of an hour; ends with "N passed, N failed"
 	@tools/setup.sh test
 	@tools/test.sh
 
