@@ -17,7 +17,7 @@ void rules_forget_behind(struct worker *w)
 }
 
 enum policy_verdict rules_judge(struct worker *w, const struct command *command, size_t index,
-                                 struct str key, const struct policy_rule **ret_rule)
+                                struct str key, const struct policy_rule **ret_rule)
 {
     const struct policy_rule *rule = policy_find(&w->settings->policy, key);
     enum policy_verdict v = rule ? policy_judge(rule, command, &w->args, index) : POLICY_ADMITS;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy.rules (policy.h) on the way of a request: may it be, and what has to be sent behind it? That
- * is gathered in w->behind, w->behind_count requests of it, until a part takes it along. All on the
- * worker's thread, of the present request, which is in w->args.
+ * policy.rules (policy.h) on the way of a request: may it be, and what has to be sent behind it?
+ * That is gathered in w->behind, w->behind_count requests of it, until a part takes it along. All
+ * on the worker's thread, of the present request, which is in w->args.
  */
 #pragma once
 #include "proxy/client.h"
