@@ -35,7 +35,7 @@ enum {
     CONFIG_DNS_PORT = 53,
     CONFIG_WORD_MAX = 128,
     CONFIG_PASSWORD_MAX = 512,
-    CONFIG_ERROR_MAX = 400,
+    CONFIG_ERROR_MAX = 1200, /* the names of all settings of a section are in one */
 };
 
 struct config_error {

@@ -163,7 +163,7 @@ static int read_row(struct reader *r, const struct config_row *row, const yaml_n
 /* "unknown key 'x'; known here: a, b, c": the list is what the writer needs next. */
 static int refuse_key(struct reader *r, const char *section, const yaml_node_t *key)
 {
-    char known[300];
+    char known[CONFIG_ERROR_MAX - 200];
     size_t len = 0;
     const char *last = NULL;
     known[0] = '\0';

@@ -293,6 +293,27 @@ static void test_wrong(void **state)
     }
 }
 
+/* However many it has. */
+static void test_an_unknown_setting_is_told_all_of_its_section(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CONFIG_ROW_COUNT; i++) {
+        const struct config_row *row = &CONFIG_ROWS[i];
+        struct config c;
+        struct config_error error = {0};
+        char yaml[100];
+        if (row->section)
+            snprintf(yaml, sizeof(yaml), "%s: { nope: 1 }", row->section);
+        else
+            snprintf(yaml, sizeof(yaml), "nope: 1");
+        config_init(&c);
+        assert_int_equal(config_read(&c, str_of(yaml), &error), -EINVAL);
+        if (!strstr(error.text, "known here: ") || !strstr(error.text, row->name))
+            fail_msg("<%s>: no %s in: %s", yaml, row->name, error.text);
+        config_fini(&c);
+    }
+}
+
 /* Every row with a number: its ends are taken, what lies just outside is not. */
 static void test_ranges(void **state)
 {
@@ -618,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_defaults_read_back),
         cmocka_unit_test(test_right),
         cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_an_unknown_setting_is_told_all_of_its_section),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_names),
