@@ -31,11 +31,6 @@ module|loadex module|unload monitor object|help pfdebug pfselftest psync pubsub|
 role save script|help script|show sflush shutdown slaveof slowlog|help swapdb sync waitaof xgroup|help xinfo|help
 """.split()
 
-# Stories that do not come out yet. One that does fails here: delete its line.
-NOT_YET = """
-"""
-NOT_YET = [name for name in re.split(r", |\n", NOT_YET) if name]
-
 # Stories of what a node without a function, or with the eviction policy of a cache, or that runs no script, only says no to.
 ONLY_ERRORS = ["object|freq", "fcall", "fcall_ro", "script|kill", "function|kill", "latency|graph", "client|caching"]
 
@@ -125,7 +120,6 @@ def test_every_row_has_a_story():
     assert not set(REFUSED) - rows, "refused, but in no row"
     assert not told & set(REFUSED), "refused, and told all the same"
     assert told - rows == {"command"}, "told, and in no row"
-    assert not set(NOT_YET) - set(STORIES), "NOT_YET names stories that are not there"
 
 
 def told(kinds, story, key):
@@ -143,7 +137,7 @@ def told(kinds, story, key):
     return did_something, found
 
 
-@pytest.mark.parametrize("name", [name for name in STORIES if name not in NOT_YET or processes.STAND_IN])
+@pytest.mark.parametrize("name", list(STORIES))
 def test_command(kinds, key, name):
     story = STORIES[name]
     if not knowing(kinds, story):
@@ -151,22 +145,6 @@ def test_command(kinds, key, name):
     did_something, differences = told(kinds, story, key)
     assert not differences, "\n".join(differences)
     assert did_something or name in ONLY_ERRORS, "all that the servers say to it is errors"
-
-
-@pytest.mark.proxy_only
-@pytest.mark.parametrize("name", NOT_YET)
-def test_not_yet(kinds, key, name):
-    """It is refused in words, and what comes behind it is answered all the same."""
-    story = STORIES[name]
-    line = next((line for line in story.lines if line.words and "|".join(line.words).startswith(story.command)),
-                story.lines[0])
-    kind = kinds[0]
-    with pytest.raises(surface.Difference):
-        kind.tell(story, 3, 2, "filled", key())
-    with kind.proxies[3].connect() as client:
-        answer = client.ask(*[word for word in line.words if not word.startswith("%")])
-        assert isinstance(answer, resp.Error) or ROWS[story.command].way != "REFUSE", answer
-        assert client.ask("PING") == "PONG"
 
 
 @pytest.mark.proxy_only

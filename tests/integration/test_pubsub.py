@@ -57,8 +57,8 @@ def test_the_bytes_are_those_of_one_redis(hub, redis, key):
     """Confirmations and messages of RESP2 and RESP3, of all kinds, byte for byte."""
     name, pattern = key("a"), key("") + "*"
     script = [("SUBSCRIBE", name, name + "2", name), ("PSUBSCRIBE", pattern), ("SSUBSCRIBE", name), ("PING",), ("PING", "x"),
-              ("UNSUBSCRIBE", name + "2", "no-such"), ("PUNSUBSCRIBE",), ("PUNSUBSCRIBE",), ("GET", "k"), ("CLIENT", "INFO"),
-              ("SUNSUBSCRIBE",), ("UNSUBSCRIBE",), ("UNSUBSCRIBE",), ("GET", "k")]
+              ("UNSUBSCRIBE", name + "2", "no-such"), ("PUNSUBSCRIBE",), ("PUNSUBSCRIBE",), ("GET", key("k")), ("CLIENT", "INFO"),
+              ("SUNSUBSCRIBE",), ("UNSUBSCRIBE",), ("UNSUBSCRIBE",), ("GET", key("k"))]
     for protocol in (2, 3):
         said = []
         for port in (hub[0].port, redis.port):
