@@ -27,6 +27,10 @@ def value_name(namespace, prefix, key):
     return escape(namespace) + b":" + escape(prefix) + b":k:" + key
 
 
+def fenced_name(namespace, prefix, key):
+    return escape(namespace) + b":" + escape(prefix) + b":f:" + key
+
+
 def group_names(namespace, prefix, bucket):
     base = escape(namespace) + b":" + escape(prefix)
     return base + b":g", b"{%s}:h%d" % (base, bucket), base + b":l"
@@ -175,7 +179,8 @@ def name_vectors():
         generation, hash_name, list_name = group_names(namespace, prefix, bucket)
         rows.append({"namespace": namespace.hex(), "prefix": prefix.hex(), "key": key.hex(), "bucket": str(bucket),
                      "value_name": value_name(namespace, prefix, key).hex(), "generation_name": generation.hex(),
-                     "bucket_name": hash_name.hex(), "list_name": list_name.hex()})
+                     "bucket_name": hash_name.hex(), "list_name": list_name.hex(),
+                     "fenced_name": fenced_name(namespace, prefix, key).hex()})
     return rows
 
 

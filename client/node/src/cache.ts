@@ -10,7 +10,7 @@
 import { performance } from 'node:perf_hooks';
 import { copyOf } from './clone';
 import { asCacheError, CacheError, ConfigError, type Cause } from './errors';
-import type { KeyId, Look, Ticket } from './layouts';
+import type { KeyId, Look, Ticket, Wants } from './layout';
 import { MemoryStore, type Entry } from './memory';
 import {
   AvailableCacheLayer,
@@ -174,7 +174,7 @@ export class Cache {
   async entry<T = unknown>(key: string, namespace?: string): Promise<Found<T>> {
     this.refreshSettings();
     if (!this.isEnabled) return { hit: false, cause: 'off' };
-    const { found, cause } = await this.search(key, namespace, undefined);
+    const { found, cause } = await this.search(key, namespace, 'value');
     if (!found) return { hit: false, ...(cause && { cause }) };
     const { entry, layer } = found;
     const now = Date.now();
@@ -196,7 +196,7 @@ export class Cache {
   async getMany<T = unknown>(keys: readonly string[], namespace?: string): Promise<Array<T | undefined>> {
     this.refreshSettings();
     if (!this.isEnabled) return keys.map(() => undefined);
-    const searches = await this.searchMany(keys, namespace);
+    const searches = await this.searchMany(keys, namespace, 'value');
     return searches.map((search) => search.found?.entry.value as T | undefined);
   }
 
@@ -243,7 +243,7 @@ export class Cache {
     if (!this.isEnabled) return Promise.all(calls.map((call) => call.load()));
     const from = performance.now();
     const keys = calls.map((call) => call.key);
-    const searches = await this.searchMany(keys, calls[0]?.namespace);
+    const searches = await this.searchMany(keys, calls[0]?.namespace, 'both');
     this.cost.add(performance.now() - from);
     return Promise.all(
       calls.map((call, i) => {
@@ -262,7 +262,7 @@ export class Cache {
   private lead<T>(id: string, call: Call<T>): Promise<unknown> {
     return this.fly(id, call, async (flight) => {
       const from = performance.now();
-      const search = await this.search(call.key, call.namespace, call.isFresh ? 'tickets' : undefined);
+      const search = await this.search(call.key, call.namespace, call.isFresh ? 'ticket' : 'both');
       this.cost.add(performance.now() - from);
       return this.decide(id, call, flight, search);
     });
@@ -340,7 +340,7 @@ export class Cache {
     this.counters.refreshes++;
     const work = this.fly(id, { ...call, isFresh: false }, async (flight) => {
       flight.stale = entry;
-      const known = tickets ?? (await this.search(call.key, call.namespace, 'tickets')).tickets;
+      const known = tickets ?? (await this.search(call.key, call.namespace, 'ticket')).tickets;
       return this.load(call, id, flight, known, entry);
     });
     this.inBackground(work);
@@ -461,20 +461,20 @@ export class Cache {
     return undefined;
   }
 
-  /** Asks the layers in order. only: 'tickets' asks Redis for no value but for what a write needs. */
-  private async search(key: string, namespace: string | undefined, only: 'tickets' | undefined): Promise<Search> {
+  /** Asks the layers in order. With 'ticket' it finds no value, but what a write needs. */
+  private async search(key: string, namespace: string | undefined, wants: Wants): Promise<Search> {
     const search: Search = { found: undefined, tickets: new Map(), cause: undefined };
     const end = performance.now() + this.budgetMs;
     const now = Date.now();
     for (const layer of this.made) {
       let look: Look = {};
       if (layer.type === 'MEMORY') {
-        const entry = only ? undefined : layer.store.get(memoryId(namespace, key), now);
+        const entry = wants === 'ticket' ? undefined : layer.store.get(memoryId(namespace, key), now);
         if (entry) look = { entry };
       } else {
-        look = await this.ask(layer, layer.id(key, namespace), end - performance.now(), search);
+        look = await this.ask(layer, layer.id(key, namespace), wants, end - performance.now(), search);
         if (look.ticket) search.tickets.set(layer, look.ticket);
-        if (only) continue;
+        if (wants === 'ticket') continue;
       }
       if (!look.entry) continue;
       // A stale one is kept in case that there is no better one behind it.
@@ -487,9 +487,9 @@ export class Cache {
     return search;
   }
 
-  private async ask(layer: RedisLayer, id: KeyId, budgetMs: number, search: Search): Promise<Look> {
+  private async ask(layer: RedisLayer, id: KeyId, wants: Wants, budgetMs: number, search: Search): Promise<Look> {
     try {
-      const look = await layer.lookup(id, budgetMs);
+      const look = await layer.lookup(id, wants, budgetMs);
       if (look.isUnreadable) {
         this.counters.unreadable++;
         search.cause = this.because('decode');
@@ -501,7 +501,7 @@ export class Cache {
     }
   }
 
-  private async searchMany(keys: readonly string[], namespace: string | undefined): Promise<Search[]> {
+  private async searchMany(keys: readonly string[], namespace: string | undefined, wants: Wants): Promise<Search[]> {
     const now = Date.now();
     const searches = keys.map((): Search => ({ found: undefined, tickets: new Map(), cause: undefined }));
     const end = performance.now() + this.budgetMs;
@@ -518,7 +518,7 @@ export class Cache {
       let cause: Cause | undefined;
       try {
         const ids = open.map((i) => layer.id(keys[i] as string, namespace));
-        looks = await layer.lookupMany(ids, end - performance.now());
+        looks = await layer.lookupMany(ids, wants, end - performance.now());
       } catch (error) {
         cause = this.because(this.failedTo('get', error));
       }
@@ -574,7 +574,7 @@ export class Cache {
     const from = performance.now();
     const { changes } = this;
     const id = memoryId(namespace, key);
-    const search: Search = await this.search(key, namespace, undefined);
+    const search: Search = await this.search(key, namespace, 'value');
     this.cost.add(performance.now() - from);
     if (search.found) {
       const { entry, layer } = search.found;

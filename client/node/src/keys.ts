@@ -33,6 +33,11 @@ export class SharedNames {
     return Buffer.concat([this.values, key]);
   }
 
+  /** The hash of a value that is fenced by itself. */
+  fenced(key: Buffer): Buffer {
+    return Buffer.concat([Buffer.from(`${this.base}:f:`), key]);
+  }
+
   get generation(): string {
     return `${this.base}:g`;
   }

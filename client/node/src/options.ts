@@ -56,10 +56,16 @@ export interface RedisLayerOptions extends LayerOptions {
   group?: GroupMode;
   /**
    * `compatible`: keys and bare JSON as cache-cache 0.11 writes them. `shared`: docs/stored-format.md,
-   * which the C library reads, and which `stale`, `earlyBeta`, `compress` and groups other than `hashmap`
+   * which the C library reads, and which `stale`, `earlyBeta`, `compress`, `fence` and groups other than `hashmap`
    * need. Default: `shared` if one of those is asked for, else `compatible`.
    */
   format?: 'compatible' | 'shared';
+  /**
+   * An invalidation, or a set, of one key also holds against what another process is loading for it: each
+   * value lies in a small hash beside its birth. A first load costs one round trip more. Without it such a
+   * value may be stored old, until its ttl. Not with `group: 'hash'`.
+   */
+  fence?: boolean;
   serializer?: Serializer;
   /** Compress values above this many bytes with zlib. */
   compress?: { over: number };

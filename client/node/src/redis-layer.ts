@@ -10,19 +10,10 @@ import { performance } from 'node:perf_hooks';
 import type { Command } from './driver';
 import { endpointOf, type Endpoint, type Outcome } from './endpoint';
 import { asCacheError, CacheError, ConfigError } from './errors';
-import {
-  CompatibleHash,
-  CompatibleKeys,
-  SharedGeneration,
-  SharedHash,
-  SharedKeys,
-  type Exec,
-  type KeyId,
-  type Layout,
-  type LayoutOptions,
-  type Look,
-  type Ticket,
-} from './layouts';
+import type { Exec, KeyId, Layout, LayoutOptions, Look, Ticket, Wants } from './layout';
+import { CompatibleHash, CompatibleKeys } from './layouts-compatible';
+import { SharedEpochs } from './layouts-epochs';
+import { SharedHash, SharedKeys } from './layouts-shared';
 import type { Entry } from './memory';
 import type { RedisLayerOptions, Resilience } from './options';
 import { checkSerializer } from './serializer';
@@ -39,17 +30,17 @@ interface Pending {
 export type RedisSettings = Partial<RedisLayerOptions> & { stale: number; isBackFilling: boolean };
 
 function needsShared(settings: RedisSettings, resilience: Resilience): boolean {
-  const { group } = settings;
+  const { group, stale, compress, fence } = settings;
   const hasGroup = group !== undefined && group !== 'keys';
-  return hasGroup || Boolean(settings.stale || resilience.earlyBeta || settings.compress);
+  return hasGroup || Boolean(stale || resilience.earlyBeta || compress || fence);
 }
 
 function layoutOf(settings: RedisSettings, resilience: Resilience, name: string): Layout {
   const { hashmap, prefix = '', namespace = '' } = settings;
   const group = settings.group ?? (hashmap ? 'hash' : 'keys');
   const isShared = settings.format ? settings.format === 'shared' : needsShared(settings, resilience);
-  if (!isShared && (settings.stale || resilience.earlyBeta || settings.compress)) {
-    throw new ConfigError("stale, earlyBeta and compress need format: 'shared'");
+  if (!isShared && needsShared({ ...settings, group: 'keys' }, resilience)) {
+    throw new ConfigError("stale, earlyBeta, compress and fence need format: 'shared'");
   }
   const options: LayoutOptions = {
     prefix,
@@ -65,10 +56,14 @@ function layoutOf(settings: RedisSettings, resilience: Resilience, name: string)
   if (name === '' && prefix === '' && namespace === '') {
     throw new ConfigError('a function without a name needs a prefix or a namespace');
   }
-  if (group === 'keys') return isShared ? new SharedKeys(options) : new CompatibleKeys(options);
-  if (group === 'hash') return isShared ? new SharedHash(options) : new CompatibleHash(options);
+  const isFenced = settings.fence ?? false;
+  if (group === 'hash') {
+    if (isFenced) throw new ConfigError("fence does not go with group: 'hash', whose values share one birth");
+    return isShared ? new SharedHash(options) : new CompatibleHash(options);
+  }
+  if (group === 'keys' && !isFenced) return isShared ? new SharedKeys(options) : new CompatibleKeys(options);
   if (!isShared) throw new ConfigError(`group: '${group}' needs format: 'shared'`);
-  return new SharedGeneration(options, group === 'list');
+  return new SharedEpochs(options, { isGroup: group !== 'keys', isListing: group === 'list', isFenced });
 }
 
 export class RedisLayer {
@@ -122,15 +117,15 @@ export class RedisLayer {
   }
 
   /** Rejects with a CacheError. */
-  async lookup(id: KeyId, budgetMs = this.budgetMs): Promise<Look> {
+  async lookup(id: KeyId, wants: Wants, budgetMs = this.budgetMs): Promise<Look> {
     this.checkPending(id);
-    return this.layout.lookup(this.exec(Math.min(budgetMs, this.budgetMs)), id);
+    return this.layout.lookup(this.exec(Math.min(budgetMs, this.budgetMs)), id, wants);
   }
 
   /** As lookup for keys of one namespace. Those with a pending invalidation are misses. */
-  async lookupMany(ids: readonly KeyId[], budgetMs = this.budgetMs): Promise<Look[]> {
+  async lookupMany(ids: readonly KeyId[], wants: Wants, budgetMs = this.budgetMs): Promise<Look[]> {
     if (ids.length === 0) return [];
-    const looks = await this.layout.lookupMany(this.exec(Math.min(budgetMs, this.budgetMs)), ids);
+    const looks = await this.layout.lookupMany(this.exec(Math.min(budgetMs, this.budgetMs)), ids, wants);
     return looks.map((look, i) => (this.isPending(ids[i] as KeyId) ? {} : look));
   }
 
@@ -142,7 +137,7 @@ export class RedisLayer {
     }
     const exec = this.exec(this.budgetMs);
     const before = this.pending.get(keyName(id));
-    await this.layout.write(exec, id, entry, ticket ?? (await this.layout.ticket(exec, id.namespace)));
+    await this.layout.write(exec, id, entry, ticket ?? (await this.layout.ticket(exec, id)));
     // It has replaced what was to be deleted.
     if (before) this.settle(keyName(id), before);
   }

@@ -59,6 +59,7 @@ describe('vectors', () => {
       assert.equal(Buffer.from(names.generation).toString('hex'), row.generation_name);
       assert.equal(Buffer.from(names.bucket(BigInt(row.bucket))).toString('hex'), row.bucket_name);
       assert.equal(Buffer.from(names.list).toString('hex'), row.list_name);
+      assert.equal(names.fenced(bytes(row.key)).toString('hex'), row.fenced_name);
     });
   }
   for (const row of vectors.values) {
@@ -158,13 +159,16 @@ describe('on a server', () => {
     assert.equal(old.length, 8);
     await client.del('shop:users:g'); // evicted
     assert.equal(await group.get('k'), undefined);
-    assert.equal((await client.getBuffer('shop:users:g')).equals(old), false);
+    assert.equal(await client.exists('shop:users:g'), 0, 'a look makes none');
     await group.set('k', 2);
+    assert.equal((await client.getBuffer('shop:users:g')).equals(old), false);
     assert.equal(await group.get('k'), 2);
     await group.clearAll();
     assert.equal(await group.get('k'), undefined);
     await client.set('shop:users:g', 'something else');
-    assert.equal((await group.entry('k')).cause, 'server');
+    assert.equal((await group.entry('k')).hit, false);
+    assert.equal(await group.getOrSet('k', async () => 3), 3);
+    assert.equal(group.stats().causes.server, 1);
   });
   it('hash: fields of two buckets, each with its birth', async () => {
     const group = store({ group: 'hash' });
