@@ -42,6 +42,8 @@ export interface Call<T> {
   /** Gives the ttl for this value; 0 for not to be stored. */
   ttlOf?: ((value: T) => number | undefined) | undefined;
   validate?: ((value: unknown) => boolean) | undefined;
+  /** What to invalidate it by, beside its key. Part of what is asked for: the same at each call for this key. */
+  tags?: readonly string[] | undefined;
   /** Do not look, and replace what is stored. */
   isFresh?: boolean | undefined;
 }
@@ -54,6 +56,7 @@ export type Found<T> =
 interface Flight {
   promise: Promise<unknown>;
   isFenced: boolean;
+  tags: readonly string[] | undefined;
   /** What callers get at once while a refresh is under way. */
   stale: Entry | undefined;
 }
@@ -65,6 +68,27 @@ interface Search {
 }
 
 const THROTTLED_MAX = 10_000;
+/** A proxy takes 64: one is that of the store, one that of a fence. */
+const TAGS_MAX = 62;
+const TAG_BYTES_MAX = 400;
+
+/** Tags as they are stored, each once. Throws ConfigError. */
+export function checkTags(tags: unknown): readonly string[] {
+  const all: readonly unknown[] = Array.isArray(tags) ? tags : [tags];
+  const isTag = (tag: unknown): tag is string =>
+    typeof tag === 'string' && tag !== '' && Buffer.byteLength(tag) <= TAG_BYTES_MAX;
+  if (all.length > TAGS_MAX || !all.every(isTag)) {
+    throw new ConfigError(`tags are at most ${TAGS_MAX} texts of 1 to ${TAG_BYTES_MAX} bytes`);
+  }
+  return [...new Set(all)];
+}
+
+/** Of a single operation of a store. */
+export interface KeyOptions {
+  namespace?: string;
+  /** What the value is, or was, stored with: for `invalidateTags`. Needs `group: 'tags'` in Redis. */
+  tags?: readonly string[];
+}
 
 function isStale(entry: Entry, now: number): boolean {
   return now >= entry.created + entry.soft;
@@ -143,13 +167,13 @@ export class Cache {
   // --- the store, as in cache-cache ----------------------------------------------------------------------
 
   /** The value of key, or undefined. Throws a CacheError only with shallowErrors: false. */
-  get<T = unknown>(key: string): Promise<T | undefined> {
-    return this.getFrom<T>(undefined, key);
+  get<T = unknown>(key: string, options: KeyOptions = {}): Promise<T | undefined> {
+    return this.getFrom<T>(options.namespace, key, options.tags);
   }
 
   /** Stores in all layers. ttl in ms. Throws a CacheError only with shallowErrors: false. */
-  set(key: string, value: unknown, ttl?: number): Promise<void> {
-    return this.setTo(undefined, key, value, ttl);
+  set(key: string, value: unknown, ttl?: number, options: KeyOptions = {}): Promise<void> {
+    return this.setTo(options.namespace, key, value, ttl, options.tags);
   }
 
   clear(key: string): Promise<void> {
@@ -171,10 +195,10 @@ export class Cache {
   // --- beyond ----------------------------------------------------------------------------------------
 
   /** What is known of key, and if nothing is, why. Loads nothing, and never throws for the network. */
-  async entry<T = unknown>(key: string, namespace?: string): Promise<Found<T>> {
+  async entry<T = unknown>(key: string, namespace?: string, tags?: readonly string[]): Promise<Found<T>> {
     this.refreshSettings();
     if (!this.isEnabled) return { hit: false, cause: 'off' };
-    const { found, cause } = await this.search(key, namespace, 'value');
+    const { found, cause } = await this.search({ key, namespace, tags: tags && checkTags(tags) }, 'value');
     if (!found) return { hit: false, ...(cause && { cause }) };
     const { entry, layer } = found;
     const now = Date.now();
@@ -188,15 +212,16 @@ export class Cache {
   }
 
   /** The value of key, or what load gives, which is stored. Rejects only as load does. */
-  getOrSet<T>(key: string, load: () => Promise<T>, options: Omit<Call<T>, 'key' | 'load'> = {}): Promise<T> {
-    return this.run({ ...options, key, load });
+  async getOrSet<T>(key: string, load: () => Promise<T>, options: Omit<Call<T>, 'key' | 'load'> = {}): Promise<T> {
+    const tags = checkTags(options.tags ?? []);
+    return this.run({ ...options, key, load, tags });
   }
 
   /** The values of many keys, in order, in one round trip. */
   async getMany<T = unknown>(keys: readonly string[], namespace?: string): Promise<Array<T | undefined>> {
     this.refreshSettings();
     if (!this.isEnabled) return keys.map(() => undefined);
-    const searches = await this.searchMany(keys, namespace, 'value');
+    const searches = await this.searchMany(keys.map((key) => ({ key, namespace })), 'value');
     return searches.map((search) => search.found?.entry.value as T | undefined);
   }
 
@@ -212,6 +237,23 @@ export class Cache {
     // What is refused is refused after the memory has been cleared: that part can be done.
     if (lacking) await lacking.clear(namespace);
     await this.invalidateEach((layer) => layer.clear(namespace));
+  }
+
+  /**
+   * Makes misses of all that was stored with one of these tags: in Redis in all stores of the namespace, on all nodes;
+   * in the memory of this store; in that of others when their ttl ends. Throws ConfigError where there are no tags.
+   */
+  async invalidateTags(tags: string | readonly string[], namespace?: string): Promise<void> {
+    this.refreshSettings();
+    const names = checkTags(tags);
+    const lacking = this.redisLayers.find((layer) => !layer.hasTags);
+    this.counters.invalidations++;
+    this.fence((id, flight) => id.startsWith(`${namespace ?? ''}\0`) && names.some((tag) => flight.tags?.includes(tag)));
+    for (const layer of this.made) {
+      if (layer.type === 'MEMORY') for (const tag of names) layer.store.dropTag(memoryId(namespace, tag));
+    }
+    if (lacking) await lacking.dropTag('', namespace);
+    await Promise.all(names.map((tag) => this.invalidateEach((layer) => layer.dropTag(tag, namespace))));
   }
 
   /** Looks, loads, stores: see the head of this file. */
@@ -242,8 +284,7 @@ export class Cache {
     this.refreshSettings();
     if (!this.isEnabled) return Promise.all(calls.map((call) => call.load()));
     const from = performance.now();
-    const keys = calls.map((call) => call.key);
-    const searches = await this.searchMany(keys, calls[0]?.namespace, 'both');
+    const searches = await this.searchMany(calls, 'both');
     this.cost.add(performance.now() - from);
     return Promise.all(
       calls.map((call, i) => {
@@ -262,14 +303,14 @@ export class Cache {
   private lead<T>(id: string, call: Call<T>): Promise<unknown> {
     return this.fly(id, call, async (flight) => {
       const from = performance.now();
-      const search = await this.search(call.key, call.namespace, call.isFresh ? 'ticket' : 'both');
+      const search = await this.search(call, call.isFresh ? 'ticket' : 'both');
       this.cost.add(performance.now() - from);
       return this.decide(id, call, flight, search);
     });
   }
 
   private fly<T>(id: string, call: Call<T>, work: (flight: Flight) => Promise<unknown>): Promise<unknown> {
-    const flight: Flight = { promise: Promise.resolve(), isFenced: false, stale: undefined };
+    const flight: Flight = { promise: Promise.resolve(), isFenced: false, tags: call.tags, stale: undefined };
     // A call that insists on a fresh value overtakes one that is under way, whose value is older.
     if (call.isFresh) this.fence((other) => other === id);
     this.flights.set(id, flight);
@@ -298,7 +339,7 @@ export class Cache {
     const { found, tickets } = search;
     const isValid = found && (call.validate?.(found.entry.value) ?? true);
     if (found && isValid && !call.isFresh) {
-      if (found.layer === 'REDIS' && !flight.isFenced) this.backFill(id, found.entry);
+      if (found.layer === 'REDIS' && !flight.isFenced) this.backFill(call, found.entry);
       if (!isStale(found.entry, Date.now())) return this.hit(call, id, found.entry, found.layer, tickets);
       if (this.settings.resilience.stale) return this.serveStale(call, id, found.entry, tickets);
     }
@@ -340,7 +381,9 @@ export class Cache {
     this.counters.refreshes++;
     const work = this.fly(id, { ...call, isFresh: false }, async (flight) => {
       flight.stale = entry;
-      const known = tickets ?? (await this.search(call.key, call.namespace, 'ticket')).tickets;
+      // A look that found a fresh value may have none to give.
+      const hasAll = tickets?.size === this.redisLayers.length;
+      const known = tickets && hasAll ? tickets : (await this.search(call, 'ticket')).tickets;
       return this.load(call, id, flight, known, entry);
     });
     this.inBackground(work);
@@ -411,7 +454,7 @@ export class Cache {
     for (const layer of this.made) {
       const entry = this.entryFor(layer, value, delta, ttl ?? call.ttl, ttl === undefined);
       if (!entry) continue;
-      if (layer.type === 'MEMORY') layer.store.set(id, entry);
+      if (layer.type === 'MEMORY') layer.store.set(id, { ...entry, tags: memoryTags(call) });
       else writes.push(this.writeTo(layer, call, entry, tickets.get(layer)));
     }
     await Promise.allSettled(writes);
@@ -424,7 +467,7 @@ export class Cache {
       return;
     }
     this.counters.sets++;
-    const id = layer.id(call.key, call.namespace);
+    const id = layer.id(call.key, call.namespace, call.tags);
     try {
       await layer.write(id, entry, ticket);
     } catch (error) {
@@ -439,10 +482,10 @@ export class Cache {
     this.settings.resilience.waitUntil?.(quiet);
   }
 
-  private fence(concerns: (id: string) => boolean): void {
+  private fence(concerns: (id: string, flight: Flight) => boolean): void {
     this.changes++;
     for (const [id, flight] of this.flights) {
-      if (!concerns(id)) continue;
+      if (!concerns(id, flight)) continue;
       flight.isFenced = true;
       this.flights.delete(id);
     }
@@ -462,7 +505,7 @@ export class Cache {
   }
 
   /** Asks the layers in order. With 'ticket' it finds no value, but what a write needs. */
-  private async search(key: string, namespace: string | undefined, wants: Wants): Promise<Search> {
+  private async search({ key, namespace, tags }: Asked, wants: Wants): Promise<Search> {
     const search: Search = { found: undefined, tickets: new Map(), cause: undefined };
     const end = performance.now() + this.budgetMs;
     const now = Date.now();
@@ -472,7 +515,7 @@ export class Cache {
         const entry = wants === 'ticket' ? undefined : layer.store.get(memoryId(namespace, key), now);
         if (entry) look = { entry };
       } else {
-        look = await this.ask(layer, layer.id(key, namespace), wants, end - performance.now(), search);
+        look = await this.ask(layer, layer.id(key, namespace, tags), wants, end - performance.now(), search);
         if (look.ticket) search.tickets.set(layer, look.ticket);
         if (wants === 'ticket') continue;
       }
@@ -501,15 +544,16 @@ export class Cache {
     }
   }
 
-  private async searchMany(keys: readonly string[], namespace: string | undefined, wants: Wants): Promise<Search[]> {
+  private async searchMany(asked: readonly Asked[], wants: Wants): Promise<Search[]> {
     const now = Date.now();
-    const searches = keys.map((): Search => ({ found: undefined, tickets: new Map(), cause: undefined }));
+    const searches = asked.map((): Search => ({ found: undefined, tickets: new Map(), cause: undefined }));
     const end = performance.now() + this.budgetMs;
     for (const layer of this.made) {
       const open = searches.map((_, i) => i).filter((i) => !searches[i]?.found);
       if (layer.type === 'MEMORY') {
         for (const i of open) {
-          const entry = layer.store.get(memoryId(namespace, keys[i] as string), now);
+          const { namespace, key } = asked[i] as Asked;
+          const entry = layer.store.get(memoryId(namespace, key), now);
           if (entry) (searches[i] as Search).found = { entry, layer: 'MEMORY' };
         }
         continue;
@@ -517,7 +561,7 @@ export class Cache {
       let looks: Look[] = [];
       let cause: Cause | undefined;
       try {
-        const ids = open.map((i) => layer.id(keys[i] as string, namespace));
+        const ids = open.map((i) => layer.id((asked[i] as Asked).key, asked[i]?.namespace, asked[i]?.tags));
         looks = await layer.lookupMany(ids, wants, end - performance.now());
       } catch (error) {
         cause = this.because(this.failedTo('get', error));
@@ -534,7 +578,9 @@ export class Cache {
   }
 
   /** Copies what Redis had into the memory that stands before it, for no longer than it lives there. */
-  private backFill(id: string, entry: Entry): void {
+  private backFill(asked: Asked, entry: Entry): void {
+    // Whose tags nobody knows could not be taken out by them.
+    if (!asked.tags && this.redisLayers.some((layer) => layer.hasTags)) return;
     for (const layer of this.made) {
       if (layer.type !== 'MEMORY') return;
       const ttl = this.settings.memory?.ttl ?? 0;
@@ -542,7 +588,8 @@ export class Cache {
       const age = Date.now() - entry.created;
       const soft = Math.min(entry.soft, age + ttl);
       const hard = Math.min(entry.hard, age + ttl + (this.settings.resilience.stale ?? 0));
-      layer.store.set(id, { ...entry, soft, hard: Math.max(soft, hard) });
+      const id = memoryId(asked.namespace, asked.key);
+      layer.store.set(id, { ...entry, soft, hard: Math.max(soft, hard), tags: memoryTags(asked) });
     }
   }
 
@@ -568,13 +615,13 @@ export class Cache {
     };
   }
 
-  private async getFrom<T>(namespace: string | undefined, key: string): Promise<T | undefined> {
+  private async getFrom<T>(namespace: string | undefined, key: string, tags?: readonly string[]): Promise<T | undefined> {
     this.refreshSettings();
     if (!this.isEnabled) return undefined;
     const from = performance.now();
     const { changes } = this;
-    const id = memoryId(namespace, key);
-    const search: Search = await this.search(key, namespace, 'value');
+    const asked: Asked = { key, namespace, tags: tags && checkTags(tags) };
+    const search: Search = await this.search(asked, 'value');
     this.cost.add(performance.now() - from);
     if (search.found) {
       const { entry, layer } = search.found;
@@ -582,7 +629,7 @@ export class Cache {
       if (layer === 'MEMORY') this.counters.hitsMemory++;
       else this.counters.hitsRedis++;
       this.emitter.emit('hit', { key, layer, ageMs: Math.max(0, Date.now() - entry.created) });
-      if (layer === 'REDIS' && changes === this.changes) this.backFill(id, entry);
+      if (layer === 'REDIS' && changes === this.changes) this.backFill(asked, entry);
       return entry.value as T;
     }
     this.counters.misses++;
@@ -595,8 +642,15 @@ export class Cache {
     return undefined;
   }
 
-  private async setTo(namespace: string | undefined, key: string, value: unknown, ttl?: number): Promise<void> {
+  private async setTo(
+    namespace: string | undefined,
+    key: string,
+    value: unknown,
+    ttl?: number,
+    given?: readonly string[],
+  ): Promise<void> {
     this.refreshSettings();
+    const tags = checkTags(given ?? []);
     if (!this.isEnabled || value === undefined) return;
     const id = memoryId(namespace, key);
     this.fence((other) => other === id);
@@ -606,12 +660,12 @@ export class Cache {
         const entry = this.entryFor(layer, value, 0, ttl, true);
         if (!entry) return;
         if (layer.type === 'MEMORY') {
-          layer.store.set(id, entry);
+          layer.store.set(id, { ...entry, tags: memoryTags({ namespace, tags }) });
           return;
         }
         this.counters.sets++;
         try {
-          await layer.write(layer.id(key, namespace), entry);
+          await layer.write(layer.id(key, namespace, tags), entry);
         } catch (error) {
           this.failedTo('set', error);
           layer.distrust(layer.id(key, namespace));
@@ -720,6 +774,13 @@ export class Cache {
       layer.endpoint.onBreaker((state, reason) => this.emitter.emit('breaker', { state, reason })),
     );
   }
+}
+
+/** What a look is for. */
+type Asked = Pick<Call<unknown>, 'key' | 'namespace' | 'tags'>;
+
+function memoryTags({ namespace, tags }: Omit<Asked, 'key'>): readonly string[] | undefined {
+  return tags?.map((tag) => memoryId(namespace, tag));
 }
 
 function memoryId(namespace: string | undefined, key: string): string {

@@ -94,6 +94,12 @@ export function open(
   return { created, soft, hard, delta, epoch, codec, isNegative, payload, isStale };
 }
 
+/** The epoch that raw claims to be of; undefined if raw is nothing of ours. */
+export function epochIn(raw: Buffer): bigint | undefined {
+  const isOurs = raw.length >= HEADER_BYTES && raw[0] === MAGIC && raw[1] === VERSION;
+  return isOurs ? raw.readBigUInt64LE(32) : undefined;
+}
+
 /** Exactly size bytes out of all of packed, or undefined. */
 function inflate(packed: Buffer, size: number): Buffer | undefined {
   try {

@@ -21,11 +21,13 @@ export function escapeName(bytes: Buffer): string {
 /** The names of one store in the shared format. */
 export class SharedNames {
   private readonly base: string;
+  private readonly space: string;
   private readonly values: Buffer;
 
   constructor(namespace: string | Buffer, prefix: string | Buffer) {
     const part = (text: string | Buffer): string => escapeName(Buffer.from(text as string));
-    this.base = `${part(namespace)}:${part(prefix)}`;
+    this.space = part(namespace);
+    this.base = `${this.space}:${part(prefix)}`;
     this.values = Buffer.from(`${this.base}:k:`);
   }
 
@@ -36,6 +38,16 @@ export class SharedNames {
   /** The hash of a value that is fenced by itself. */
   fenced(key: Buffer): Buffer {
     return Buffer.concat([Buffer.from(`${this.base}:f:`), key]);
+  }
+
+  /** The hash of a value whose tags a proxy keeps. */
+  tagged(key: Buffer): Buffer {
+    return Buffer.concat([Buffer.from(`${this.base}:p:`), key]);
+  }
+
+  /** The generation of a tag, which all stores of a namespace share. */
+  tag(tag: string): string {
+    return `${this.space}::t:${tag}`;
   }
 
   get generation(): string {

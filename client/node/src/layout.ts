@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
 import type { Command, Reply } from './driver';
 import type { Outcome } from './endpoint';
-import { open, seal } from './envelope';
+import { epochIn, open, seal } from './envelope';
 import { CacheError } from './errors';
 import { SharedNames } from './keys';
 import type { Entry } from './memory';
@@ -162,7 +162,8 @@ export abstract class Shared {
     const { serializer, maxValueBytes } = this.options;
     const knows = (codec: number): boolean => (serializer ? codec === serializer.codec : codec <= CODEC.typedJson);
     const opened = open(identity, raw, Date.now(), epoch, maxValueBytes, knows);
-    if (!opened) return { ticket, isUnreadable: true };
+    // Of another epoch is what was invalidated: there is nothing wrong with it.
+    if (!opened) return (epochIn(raw) ?? epoch) === epoch ? { ticket, isUnreadable: true } : { ticket };
     try {
       let value: unknown = null;
       if (!opened.isNegative) {

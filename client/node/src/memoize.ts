@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Functions and methods whose results are cached. */
-import { Cache, type Call, type Found } from './cache';
+import { Cache, checkTags, type Call, type Found } from './cache';
 import { ConfigError } from './errors';
 import { compatibleKey, typedKey, Unhashable } from './keys';
 import type { CacheOptions } from './options';
@@ -22,6 +22,12 @@ export interface MemoizeOptions<F extends AsyncFunction = AsyncFunction> extends
   instanceKey?: (instance: any) => string;
   /** The ttl of this result in ms; 0: do not store it; undefined: as configured. */
   ttlOf?: (result: Result<F>, args: Parameters<F>) => number | undefined;
+  /**
+   * What results are to be invalidated by, beside their arguments: `invalidateTags` drops all that have one of these
+   * tags. Made of the arguments, for they have to be known before the function runs: what a function read before an
+   * invalidation must not be stored after it. Needs `group: 'tags'` in Redis.
+   */
+  tags?: readonly string[] | ((args: Parameters<F>) => readonly string[]);
   /** false: do not store this result. */
   cacheIf?: (result: Result<F>, args: Parameters<F>) => boolean;
   /** false: what is stored is not believed, and is loaded again. For values of older versions of a program. */
@@ -38,6 +44,8 @@ export interface Memoized<F extends AsyncFunction> {
   invalidate(...args: Parameters<F>): Promise<void>;
   /** Drops all results. In Redis that needs a `group` (or `hashmap`). */
   clear(): Promise<void>;
+  /** Drops what has one of these tags: of this function, and in Redis of all that share its namespace. */
+  invalidateTags(...tags: string[]): Promise<void>;
   /** Many calls at once: one look-up for all of them. */
   many(calls: ReadonlyArray<Parameters<F>>): Promise<Array<Result<F>>>;
   /** The store behind it, made at the first use. */
@@ -77,13 +85,15 @@ class Memo<F extends AsyncFunction> {
   async run(self: unknown, args: Parameters<F>, isFresh: boolean): Promise<Result<F>> {
     const { store } = this;
     const key = this.key(self, args);
-    if (key === undefined) return this.original.apply(self, args) as Promise<Result<F>>;
-    return store.run(this.call(self, args, key, isFresh));
+    const tags = this.tags(args);
+    if (key === undefined || tags === null) return this.original.apply(self, args) as Promise<Result<F>>;
+    return store.run(this.call(self, args, key, isFresh, tags));
   }
 
   async peek(self: unknown, args: Parameters<F>): Promise<Found<Result<F>>> {
     const key = this.key(self, args);
-    return key === undefined ? { hit: false } : this.store.entry<Result<F>>(key);
+    const tags = this.tags(args);
+    return key === undefined || tags === null ? { hit: false } : this.store.entry<Result<F>>(key, undefined, tags);
   }
 
   async invalidate(self: unknown, args: Parameters<F>): Promise<void> {
@@ -92,7 +102,8 @@ class Memo<F extends AsyncFunction> {
   }
 
   async many(self: unknown, calls: ReadonlyArray<Parameters<F>>): Promise<Array<Result<F>>> {
-    const keys = calls.map((args) => this.key(self, args));
+    const tags = calls.map((args) => this.tags(args));
+    const keys = calls.map((args, at) => (tags[at] === null ? undefined : this.key(self, args)));
     const results = new Array<Result<F>>(calls.length);
     const known = keys.flatMap((key, at) => (key === undefined ? [] : [{ key, at }]));
     const store = this.store;
@@ -100,7 +111,7 @@ class Memo<F extends AsyncFunction> {
       if (key === undefined) results[at] = (await this.original.apply(self, calls[at] as Parameters<F>)) as Result<F>;
     });
     const found = await store.runMany(
-      known.map(({ key, at }) => this.call(self, calls[at] as Parameters<F>, key, false)),
+      known.map(({ key, at }) => this.call(self, calls[at] as Parameters<F>, key, false, tags[at] ?? [])),
     );
     known.forEach(({ at }, i) => (results[at] = found[i] as Result<F>));
     await Promise.all(unknown);
@@ -108,7 +119,8 @@ class Memo<F extends AsyncFunction> {
   }
 
   private make(): Cache {
-    const { computeHash, name, per, instanceKey, ttlOf, cacheIf, validate, ...options } = this.options;
+    const { computeHash, name, per, instanceKey, ttlOf, cacheIf, validate, tags, ...options } = this.options;
+    if (Array.isArray(tags)) checkTags(tags);
     if (per === 'instance' && !instanceKey) {
       const order = options.layerOrder ?? [];
       if (order.some((layer) => layer === 'REDIS')) {
@@ -118,15 +130,34 @@ class Memo<F extends AsyncFunction> {
     return new Cache(options, this.name);
   }
 
-  private call(self: unknown, args: Parameters<F>, key: string, isFresh: boolean): Call<Result<F>> {
+  private call(
+    self: unknown,
+    args: Parameters<F>,
+    key: string,
+    isFresh: boolean,
+    tags: readonly string[],
+  ): Call<Result<F>> {
     const { ttlOf, cacheIf, validate } = this.options;
     return {
       key,
       load: () => this.original.apply(self, args) as Promise<Result<F>>,
       isFresh,
+      tags,
       validate,
       ttlOf: (ttlOf || cacheIf) && ((value) => (cacheIf?.(value, args) === false ? 0 : ttlOf?.(value, args))),
     };
+  }
+
+  /** null if what the user's function says cannot be tags: then the function is just called. */
+  private tags(args: Parameters<F>): readonly string[] | null {
+    const { tags } = this.options;
+    if (typeof tags !== 'function') return checkTags(tags ?? []);
+    try {
+      return checkTags(tags(args));
+    } catch {
+      this.store.countUnhashable();
+      return null;
+    }
   }
 
   /** undefined for arguments that cannot be a key: then the function is just called. */
@@ -195,6 +226,9 @@ export function getMemoize<F extends AsyncFunction>(fn: F, options: MemoizeOptio
     },
     many(this: unknown, calls: ReadonlyArray<Parameters<F>>) {
       return memo.many(ownerOf(this, memoized), calls);
+    },
+    invalidateTags(...tags: string[]) {
+      return (async () => memo.store.invalidateTags(tags))();
     },
     clear() {
       return (async () => memo.store.clearAll())();

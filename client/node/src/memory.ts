@@ -17,6 +17,8 @@ export interface Entry {
   hard: number;
   /** What the loader took. */
   delta: number;
+  /** undefined: none, or not known. */
+  tags?: readonly string[] | undefined;
 }
 
 interface Kept extends Entry {
@@ -26,11 +28,14 @@ interface Kept extends Entry {
 
 /** What Map and Kept take themselves, roughly. */
 const ENTRY_BYTES = 160;
+/** What a tag of an entry takes, roughly. */
+const TAG_BYTES = 160;
 /** What a value weighs that cannot be copied, and so not be looked into either. */
 const UNKNOWN_BYTES = 1024;
 
 export class MemoryStore {
   private readonly entries = new Map<string, Kept>();
+  private readonly keysOfTag = new Map<string, Set<string>>();
   private bytesKept = 0;
   evictions = 0;
 
@@ -72,11 +77,17 @@ export class MemoryStore {
     if (old) this.drop(key, old);
     const made = this.isCopying ? snapshot(entry.value) : undefined;
     const weight = made?.bytes ?? (typeof entry.value === 'object' ? UNKNOWN_BYTES : 8);
-    const bytes = ENTRY_BYTES + key.length * 2 + weight;
+    let bytes = ENTRY_BYTES + key.length * 2 + weight;
+    for (const tag of entry.tags ?? []) bytes += TAG_BYTES + tag.length * 2;
     if (bytes > this.maxBytes || this.maxEntries < 1) return;
     const value = made ? made.value : entry.value;
-    const { created, soft, hard, delta } = entry;
-    this.entries.set(key, { value, created, soft, hard, delta, bytes, isCopy: made !== undefined });
+    const { created, soft, hard, delta, tags } = entry;
+    this.entries.set(key, { value, created, soft, hard, delta, tags, bytes, isCopy: made !== undefined });
+    for (const tag of tags ?? []) {
+      let keys = this.keysOfTag.get(tag);
+      if (!keys) this.keysOfTag.set(tag, (keys = new Set()));
+      keys.add(key);
+    }
     this.bytesKept += bytes;
     this.shrink(entry.created);
   }
@@ -94,6 +105,11 @@ export class MemoryStore {
     }
   }
 
+  /** Drops all that has this tag. */
+  dropTag(tag: string): void {
+    for (const key of this.keysOfTag.get(tag) ?? []) this.delete(key);
+  }
+
   private shrink(now: number): void {
     for (const [key, kept] of this.entries) {
       const isOver = this.entries.size > this.maxEntries || this.bytesKept > this.maxBytes;
@@ -106,5 +122,10 @@ export class MemoryStore {
   private drop(key: string, kept: Kept): void {
     this.entries.delete(key);
     this.bytesKept -= kept.bytes;
+    for (const tag of kept.tags ?? []) {
+      const keys = this.keysOfTag.get(tag);
+      keys?.delete(key);
+      if (keys?.size === 0) this.keysOfTag.delete(tag);
+    }
   }
 }

@@ -40,8 +40,10 @@ export interface MemoryLayerOptions extends LayerOptions {
  * - `hash`: in one hash; for groups of up to 100,000 values that belong to one node
  * - `generation`: spread over all nodes, behind a random generation
  * - `list`: the same, with a list of names, so that clearing frees the memory at once
+ * - `tags`: as `generation`, and values may have tags, which `invalidateTags` drops. A sumcache proxy keeps them;
+ *   on other servers they are kept in keys of their own, and a look has to say the tags of what it looks for
  */
-export type GroupMode = 'keys' | 'hash' | 'generation' | 'list';
+export type GroupMode = 'keys' | 'hash' | 'generation' | 'list' | 'tags';
 
 export interface RedisLayerOptions extends LayerOptions {
   /** A client of ioredis (5, 6) or iovalkey, or a URL that this library opens a connection to. */

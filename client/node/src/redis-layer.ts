@@ -14,6 +14,7 @@ import type { Exec, KeyId, Layout, LayoutOptions, Look, Ticket, Wants } from './
 import { CompatibleHash, CompatibleKeys } from './layouts-compatible';
 import { SharedEpochs } from './layouts-epochs';
 import { SharedHash, SharedKeys } from './layouts-shared';
+import { SharedTags } from './layouts-tags';
 import type { Entry } from './memory';
 import type { RedisLayerOptions, Resilience } from './options';
 import { checkSerializer } from './serializer';
@@ -63,6 +64,7 @@ function layoutOf(settings: RedisSettings, resilience: Resilience, name: string)
   }
   if (group === 'keys' && !isFenced) return isShared ? new SharedKeys(options) : new CompatibleKeys(options);
   if (!isShared) throw new ConfigError(`group: '${group}' needs format: 'shared'`);
+  if (group === 'tags') return new SharedTags(options, { isGroup: true, isListing: false, isFenced });
   return new SharedEpochs(options, { isGroup: group !== 'keys', isListing: group === 'list', isFenced });
 }
 
@@ -98,7 +100,10 @@ export class RedisLayer {
       ...(resilience.maxInFlightBytes !== undefined && { maxInFlightBytes: resilience.maxInFlightBytes }),
       ...(settings.driver && { driver: settings.driver }),
     });
-    this.forget = this.endpoint.onUsable(() => void this.replay());
+    this.forget = this.endpoint.onUsable(() => {
+      this.layout.reset?.();
+      void this.replay();
+    });
     this.schedule();
   }
 
@@ -112,8 +117,10 @@ export class RedisLayer {
     return this.pending.size;
   }
 
-  id(key: string, namespace: string | undefined): KeyId {
-    return { key, namespace: namespace ?? this.settings.namespace ?? '' };
+  /** tags: what the value is, or will be, stored with; undefined if that is not known. Throws ConfigError. */
+  id(key: string, namespace: string | undefined, tags?: readonly string[]): KeyId {
+    if (tags && tags.length > 0 && !this.hasTags) throw new ConfigError("tags need group: 'tags'");
+    return { key, namespace: namespace ?? this.settings.namespace ?? '', tags };
   }
 
   /** Rejects with a CacheError. */
@@ -132,7 +139,7 @@ export class RedisLayer {
   /** Without a ticket (of a lookup before the loader) it asks for one. Rejects with a CacheError or RangeError. */
   async write(id: KeyId, entry: Entry, ticket?: Ticket): Promise<void> {
     // The group is about to be dropped: what is written now would be dropped with it.
-    if (this.pending.has(groupName(id.namespace)) || Date.now() < this.bypassUntil) {
+    if (this.isGroupPending(id) || Date.now() < this.bypassUntil) {
       throw new CacheError('pending', 'an invalidation is still to be sent');
     }
     const exec = this.exec(this.budgetMs);
@@ -160,6 +167,18 @@ export class RedisLayer {
     await this.invalidate(groupName(ns), CLEAR_BUDGET_MS, (exec) => clear(exec, ns));
   }
 
+  /** Makes misses of all that has this tag, in all stores of the namespace. Throws ConfigError where there are no tags. */
+  async dropTag(tag: string, namespace: string | undefined): Promise<void> {
+    const { dropTag } = this.layout;
+    if (!dropTag) throw new ConfigError("tags need group: 'tags'");
+    const ns = this.id('', namespace).namespace;
+    await this.invalidate(tagName(ns, tag), this.budgetMs, (exec) => dropTag(exec, ns, tag));
+  }
+
+  get hasTags(): boolean {
+    return this.layout.dropTag !== undefined;
+  }
+
   get canClear(): boolean {
     return this.layout.clear !== undefined;
   }
@@ -177,9 +196,17 @@ export class RedisLayer {
 
   private isPending(id: KeyId): boolean {
     if (this.pending.size === 0 && this.bypassUntil === 0) return false;
-    return (
-      this.pending.has(keyName(id)) || this.pending.has(groupName(id.namespace)) || Date.now() < this.bypassUntil
-    );
+    return this.pending.has(keyName(id)) || this.isGroupPending(id) || Date.now() < this.bypassUntil;
+  }
+
+  private isGroupPending({ namespace, tags }: KeyId): boolean {
+    if (this.pending.has(groupName(namespace))) return true;
+    if (!this.hasTags || this.pending.size === 0) return false;
+    if (tags) return tags.some((tag) => this.pending.has(tagName(namespace, tag)));
+    // Nobody knows its tags: any of them may be among those that are still to be invalidated.
+    const any = tagName(namespace, '');
+    for (const name of this.pending.keys()) if (name.startsWith(any)) return true;
+    return false;
   }
 
   private checkPending(id: KeyId): void {
@@ -263,4 +290,8 @@ function keyName(id: KeyId): string {
 
 function groupName(namespace: string): string {
   return `g${namespace}`;
+}
+
+function tagName(namespace: string, tag: string): string {
+  return `t${namespace}\0${tag}`;
 }

@@ -105,9 +105,9 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const PROXY = process.env.SUMCACHE_BIN ?? path.join(root, 'build', 'sumcache');
 
 /** The proxy before these servers; config is added to its YAML. */
-export async function startProxy(servers, config = '') {
+export async function startProxy(servers, config = '', port = undefined) {
   if (!existsSync(PROXY)) throw new Error(`${PROXY} is not there: build it, or set SUMCACHE_BIN`);
-  const port = await freePort();
+  port ??= await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), 'sumcache-node-'));
   const file = path.join(folder, 'sumcache.yaml');
   const nodes = servers.map((server) => `${HOST}:${server.port}`).join(', ');
