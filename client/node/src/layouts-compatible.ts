@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The layouts of cache-cache 0.11: plain keys and one hash, with bare JSON as values. */
 import type { Command, Reply } from './driver';
+import type { Outcome } from './endpoint';
+import { FieldExpiry } from './field-expiry';
 import {
   bytes,
   isWrongType,
@@ -89,6 +91,10 @@ export class CompatibleKeys extends Compatible implements Layout {
  * time on every server, and those who know nothing of it (cache-cache itself) read on as before.
  */
 export class CompatibleHash extends Compatible implements Layout {
+  private readonly fieldExpiry = new FieldExpiry();
+
+  reset = (): void => this.fieldExpiry.reset();
+
   private name(namespace: string): string {
     return compatibleName(namespace, this.options.prefix);
   }
@@ -121,18 +127,17 @@ export class CompatibleHash extends Compatible implements Layout {
     const name = this.name(id.namespace);
     const left = leftOf(entry);
     const group = Math.max(left, this.options.hardMs);
-    const hset: Command = [
-      'HSET', name, id.key, this.encode(entry.value), CompatibleHash.endOf(id.key), Date.now() + left,
-    ];
+    const pairs = [id.key, this.encode(entry.value), CompatibleHash.endOf(id.key), Date.now() + left];
     // Together they never shorten the life of the group, and never leave it without an end.
     const keep: Command[] = [
       ['PEXPIRE', name, group, 'NX'],
       ['PEXPIRE', name, group, 'GT'],
     ];
-    let [wrote, ...kept] = await exec([hset, ...keep], true);
+    const write = (): Promise<Outcome[]> => this.fieldExpiry.write(exec, name, pairs, left, keep);
+    let [wrote, ...kept] = await write();
     if (isWrongType(wrote)) {
       await unlink(exec, [name]);
-      [wrote, ...kept] = await exec([hset, ...keep], true);
+      [wrote, ...kept] = await write();
     }
     reply(wrote);
     if (kept.some((outcome) => outcome instanceof Error)) await this.keepOnOldServer(exec, name, id.key, group);

@@ -18,6 +18,7 @@ import {
   type Ticket,
 } from './layout';
 import { CacheError } from './errors';
+import { FieldExpiry } from './field-expiry';
 import type { Entry } from './memory';
 
 export class SharedKeys extends Shared implements Layout {
@@ -48,11 +49,10 @@ export class SharedKeys extends Shared implements Layout {
   }
 }
 
-/** Without field expiry on the server there is no use in asking for it with every write. */
-const FIELD_EXPIRY_RETRY_MS = 600_000;
-
 export class SharedHash extends Shared implements Layout {
-  private noFieldExpiryUntil = 0;
+  private readonly fieldExpiry = new FieldExpiry();
+
+  reset = (): void => this.fieldExpiry.reset();
 
   private get spanMs(): number {
     return Math.max(60_000, this.options.hardMs);
@@ -114,15 +114,8 @@ export class SharedHash extends Shared implements Layout {
   async write(exec: Exec, id: KeyId, entry: Entry, ticket: Ticket): Promise<void> {
     const name = this.of(id.namespace).bucket(ticket.bucket);
     const sealed = await this.seal(this.identity(id), entry, ticket.epoch);
-    const commands: Command[] = [
-      ['HSET', name, id.key, sealed],
-      ['PEXPIRE', name, 3 * this.spanMs],
-    ];
-    if (Date.now() >= this.noFieldExpiryUntil) {
-      commands.push(['HPEXPIRE', name, leftOf(entry), 'FIELDS', 1, id.key]);
-    }
-    const [wrote, , fieldExpiry] = await exec(commands, true);
-    if (fieldExpiry instanceof Error) this.noFieldExpiryUntil = Date.now() + FIELD_EXPIRY_RETRY_MS;
+    const keep: Command = ['PEXPIRE', name, 3 * this.spanMs];
+    const [wrote] = await this.fieldExpiry.write(exec, name, [id.key, sealed], leftOf(entry), [keep]);
     reply(wrote);
   }
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fields that end by themselves. No server that a test can start everywhere has HSETEX or HPEXPIRE, so a model
+// stands before a real one: it knows the two, as Redis 8 and Valkey 9 describe them, and hands on the rest.
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import { closeConnections, getStore } from '../dist/index.mjs';
+import { connect, require, startFake, startRedis, until } from './helpers.mjs';
+
+const Parser = require('redis-parser');
+let server;
+let client;
+const models = [];
+before(async () => {
+  server = await startRedis();
+  client = connect(server);
+});
+after(async () => {
+  closeConnections();
+  client.disconnect();
+  for (const model of models) await model.stop();
+  await server.stop();
+});
+
+function encode(reply) {
+  if (reply === null) return Buffer.from('$-1\r\n');
+  if (typeof reply === 'number') return Buffer.from(`:${reply}\r\n`);
+  if (reply instanceof Error) return Buffer.from(`-${reply.message}\r\n`);
+  if (Array.isArray(reply)) return Buffer.concat([Buffer.from(`*${reply.length}\r\n`), ...reply.map(encode)]);
+  const bytes = Buffer.from(reply);
+  return Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]);
+}
+
+/** A server that knows these commands beyond those of the real one behind it; seen counts what it was asked. */
+async function startModel(known) {
+  const seen = {};
+  const expire = (name, fields, ms) => {
+    // Too early is as wrong as too late.
+    for (const field of fields) setTimeout(() => client.hdel(name, field).catch(() => {}), Number(ms)).unref();
+    return fields.map(() => 1);
+  };
+  const answer = async ([command, ...args]) => {
+    const name = command.toString().toUpperCase();
+    seen[name] = (seen[name] ?? 0) + 1;
+    const word = (at) => args[at].toString().toUpperCase();
+    if (name === 'HSETEX' && known.includes(name)) {
+      if (word(1) !== 'PX' || word(3) !== 'FIELDS') throw new Error('ERR syntax error');
+      const pairs = args.slice(5);
+      if (pairs.length !== 2 * Number(args[4])) throw new Error('ERR wrong number of arguments');
+      await client.hset(args[0], ...pairs);
+      expire(args[0], pairs.filter((_, i) => i % 2 === 0), args[2]);
+      return 1;
+    }
+    if (name === 'HPEXPIRE' && known.includes(name)) {
+      if (word(2) !== 'FIELDS' || args.length !== 4 + Number(args[3])) throw new Error('ERR syntax error');
+      return expire(args[0], args.slice(4), args[1]);
+    }
+    return client.callBuffer(name, ...args);
+  };
+  const model = await startFake((socket) => {
+    let last = Promise.resolve();
+    const parser = new Parser({
+      returnBuffers: true,
+      returnReply: (request) => {
+        last = last.then(() => answer(request).catch((error) => error)).then((reply) => socket.write(encode(reply)));
+      },
+      returnError: () => socket.destroy(),
+    });
+    socket.on('data', (data) => parser.execute(data));
+  });
+  models.push(model);
+  return { ...model, seen };
+}
+
+for (const [known, asked] of [
+  [['HSETEX', 'HPEXPIRE'], { HSETEX: 3, HSET: undefined, HPEXPIRE: undefined }],
+  [['HPEXPIRE'], { HSETEX: 1, HSET: 3, HPEXPIRE: 3 }],
+  [[], { HSETEX: 1, HSET: 3, HPEXPIRE: 1 }],
+]) {
+  for (const more of [{ group: 'hash' }, { hashmap: true }]) {
+    it(`a server that knows ${known.join(' and ') || 'neither'}: ${JSON.stringify(more)}`, async () => {
+      await client.flushall();
+      const model = await startModel(known);
+      const store = getStore({
+        layerConfigs: { REDIS: { ttl: 60000, redisClient: model.url, prefix: 'p', ...more } },
+        layerOrder: ['REDIS'],
+        budgetMs: 1000,
+        jitter: 0,
+      });
+      await store.set('long', 'kept');
+      await store.set('short', 'gone', 150);
+      await store.set('null', null);
+      for (const [command, times] of Object.entries(asked)) assert.equal(model.seen[command], times, command);
+      assert.equal(await store.get('short'), 'gone');
+      const [hash] = await client.keys('*');
+      const holds = async (field) => (await client.hexists(hash, field)) === 1;
+      await until(async () => (await store.get('short')) === undefined, 'it ends, on every server');
+      if (known.length > 0) await until(async () => !(await holds('short')), 'its memory is freed');
+      assert.equal(await holds('short'), known.length === 0);
+      assert.equal(await store.get('long'), 'kept');
+      assert.equal(await store.get('null'), null);
+      assert.equal(store.stats().setErrors, 0);
+      assert.ok((await client.pttl(hash)) > 0);
+    });
+  }
+}
+
+it('is asked again on a new connection, and a value of another type gives way', async () => {
+  await client.flushall();
+  const model = await startModel([]);
+  const options = { layerConfigs: { REDIS: { ttl: 60000, redisClient: model.url, prefix: 'p', hashmap: true } }, layerOrder: ['REDIS'], budgetMs: 1000 };
+  const store = getStore(options);
+  await client.set('p', 'in the way');
+  await store.set('a', 1);
+  assert.equal(await store.get('a'), 1);
+  assert.equal(model.seen.HSETEX, 1);
+  for (const socket of model.sockets) socket.destroy();
+  await until(async () => {
+    await store.set('a', 2);
+    return model.seen.HSETEX === 2;
+  }, 'asked again');
+});
