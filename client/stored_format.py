@@ -8,6 +8,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import struct
@@ -17,6 +18,8 @@ import zlib
 SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
 HEADER = struct.Struct("<BBBBIQIIIIQ")
 FUTURE_MAX_MS = 60000
+SIGNED = 8
+SIGNATURE_BYTES = 16
 
 
 def escape(text):
@@ -85,31 +88,43 @@ def typed_key(name, arguments):
     return form, base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+def signature(key, identity, unsigned):
+    """unsigned: the value without its signature; its checksum does not count."""
+    message = struct.pack("<I", len(identity)) + identity + unsigned[:4] + unsigned[8:]
+    return hmac.new(key, message, hashlib.sha256).digest()[:SIGNATURE_BYTES]
+
+
 def encode(identity, payload, *, created, soft, hard, delta=0, epoch=0, codec=0, compression=0,
-           negative=False, size=None, **bent):
+           negative=False, size=None, key=None, **bent):
     """`bent` overwrites header fields: for values that have to be misses."""
     stored = zlib.compress(payload, 6) if compression == 1 else payload
     head = {
-        "magic": 0xC5, "version": 1, "flags": compression | (4 if negative else 0), "codec": codec,
+        "magic": 0xC5, "version": 1, "flags": compression | (4 if negative else 0) | (SIGNED if key else 0), "codec": codec,
         "checksum": 0, "created": created, "soft": soft, "hard": hard, "delta": delta,
         "size": len(payload) if size is None else size, "epoch": epoch,
     }
     head.update(bent)
     raw = HEADER.pack(*head.values()) + stored
+    if key:
+        raw += signature(key, identity, raw)
     checksum = zlib.crc32(identity + raw[:4] + raw[8:])
     return raw[:4] + struct.pack("<I", checksum) + raw[8:]
 
 
-def decode(identity, raw, *, now, codec=0, epoch=0, size_max=5 << 20):
-    """("miss", None), or ("fresh" | "stale" | "negative" | "negative-stale", payload)."""
+def decode(identity, raw, *, now, codec=0, epoch=0, size_max=5 << 20, keys=()):
+    """("miss", None), or ("fresh" | "stale" | "negative" | "negative-stale", payload). With keys only what is signed
+    with one of them counts, without any only what is not signed."""
     miss = ("miss", None)
     if len(raw) < HEADER.size:
         return miss
     magic, version, flags, stored_codec, checksum, created, soft, hard, _, size, stored_epoch = HEADER.unpack(raw[:40])
-    payload = raw[40:]
-    compression, negative = flags & 3, bool(flags & 4)
-    if magic != 0xC5 or version != 1 or flags & 0xF8 or compression not in (0, 1):
+    compression, negative, signed = flags & 3, bool(flags & 4), bool(flags & SIGNED)
+    if magic != 0xC5 or version != 1 or flags & 0xF0 or compression not in (0, 1) or signed != bool(keys):
         return miss
+    end = len(raw) - (SIGNATURE_BYTES if signed else 0)
+    if end < HEADER.size:
+        return miss
+    payload = raw[40:end]
     if negative and (size or payload) or size > size_max or hard < soft:
         return miss
     if compression == 0 and size != len(payload):
@@ -119,6 +134,8 @@ def decode(identity, raw, *, now, codec=0, epoch=0, size_max=5 << 20):
     if stored_codec != codec or stored_epoch != epoch:
         return miss
     if zlib.crc32(identity + raw[:4] + raw[8:]) != checksum:
+        return miss
+    if signed and not any(hmac.compare_digest(signature(key, identity, raw[:end]), raw[end:]) for key in keys):
         return miss
     if compression == 1:
         inflater = zlib.decompressobj()
@@ -236,7 +253,7 @@ def value_vectors():
     row("zlib, cut", resealed(packed[:-3]))
     row("zlib, with a byte after its end", resealed(packed + b"x"))
     row("zlib, of garbage", encode(ident, b"not zlib at all", size=20, flags=1, **base))
-    row("zstd, which this reader does not know", encode(ident, b"hello", flags=2, **base))
+    row("zstd, or what calls itself so", encode(ident, b"hello", flags=2, **base))
     row("compression 3", encode(ident, b"hello", flags=3, **base))
     row("empty", b"")
     row("39 bytes", good[:39])
@@ -245,7 +262,7 @@ def value_vectors():
     row("one byte more", good + b"x")
     row("other magic", encode(ident, b"hello", magic=0xC4, **base))
     row("version 2", encode(ident, b"hello", version=2, **base))
-    for bit in range(3, 8):
+    for bit in range(3, 8):  # bit 3 says signed: no reader without a key believes that
         row(f"unknown flag {bit}", encode(ident, b"hello", flags=1 << bit, **base))
     row("negative with a payload", encode(ident, b"x", negative=True, **base))
     row("hard below soft", encode(ident, b"hello", created=t0, soft=60000, hard=59999))
@@ -264,8 +281,83 @@ def value_vectors():
     return rows
 
 
+def signed_vectors():
+    """As value_vectors, with the keys that the reader has and the one that the writer signs with."""
+    t0, ident = 1700000000000, value_name(b"shop", b"users", b"42")
+    base = {"created": t0, "soft": 30000, "hard": 60000}
+    new, old, other = b"a key of 16 byte", bytes(range(32)), b"of somebody else, and quite long: more than a block of SHA-256 has"
+    rows = []
+
+    def row(what, raw, keys, identity=ident, epoch=0, written=None):
+        result, out = decode(identity, raw, now=t0 + 1000, epoch=epoch, keys=keys)
+        rows.append({"what": what, "identity": identity.hex(), "keys": [key.hex() for key in keys], "bytes": raw.hex(),
+                     "now": str(t0 + 1000), "codec": 0, "epoch": f"{epoch:016x}", "size_max": 5 << 20, "result": result,
+                     "payload": None if out is None else out.hex(), "written": written})
+
+    def write(what, payload, key, **kw):
+        written = {"payload": payload.hex(), "created": str(t0), "soft": 30000, "hard": 60000, "delta": 0,
+                   "epoch": f"{kw.get('epoch', 0):016x}", "codec": 0, "negative": kw.get("negative", False), "key": key.hex()}
+        row(what, encode(ident, payload, key=key, **base, **kw), [key], epoch=kw.get("epoch", 0), written=written)
+
+    write("signed", b"hello", new)
+    write("signed, no bytes", b"", old)
+    write("signed, negative", b"", old, negative=True)
+    write("signed, of a group, with a long key", b"hello", other, epoch=0x0123456789ABCDEF)
+
+    good = encode(ident, b"hello", key=new, **base)
+    row("the second of the reader's keys", good, [old, new])
+    row("signed with another key", good, [old])
+    row("signed, and the reader has no key", good, [])
+    row("not signed, and the reader has one", encode(ident, b"hello", **base), [new])
+    row("of another key name", good, [new], identity=value_name(b"shop", b"users", b"43"))
+    row("signed and compressed", encode(ident, b"x" * 1000, key=new, compression=1, **base), [new])
+    row("no room for a signature", encode(ident, b"hello", flags=SIGNED, **base), [new])
+
+    def resealed(raw, identity=ident):
+        return raw[:4] + struct.pack("<I", zlib.crc32(identity + raw[:4] + raw[8:])) + raw[8:]
+
+    other_ident = value_name(b"shop", b"users", b"43")
+    row("moved to another name, with a checksum that is right", resealed(good, other_ident), [new], identity=other_ident)
+    for offset in (3, 8, 16, 24, 32, 40, 45, 60):
+        bad = bytearray(good)
+        bad[offset] ^= 1
+        epoch = HEADER.unpack(bytes(bad[:40]))[-1]
+        row(f"changed at {offset}, with a checksum that is right", resealed(bytes(bad)), [new], epoch=epoch)
+    row("without its flag, with a checksum that is right", resealed(good[:2] + b"\0" + good[3:]), [new])
+    return rows
+
+
+# What zstd makes of the long text of value_vectors: Python has no zstd of its own.
+ZSTD = bytes.fromhex(
+    "28b52ffd603e0ca504003288171790296d60d120fa55a1d2d2dd49caeede2923677615830399999999998888888888777777777766666666665555555555"
+    "ffffffbf6ddbb6ddb66ddb1211111151e259dd258029c61445e27008c83108879c4539c4208383044841140c0164a821fcfaff06d01bd501112404ff3f42"
+    "e0e10fb101000200bc8ad5aa0ad54e456a45056affa7804ecb318b39d31243005205")
+
+
+def zstd_vectors():
+    """For readers that know zstd: [what, bytes, result]. The payload is lines of text."""
+    t0, ident = 1700000000000, value_name(b"shop", b"users", b"42")
+    base = {"created": t0, "soft": 30000, "hard": 60000, "flags": 2}
+    text = b"".join(b"line %d of a text that compresses\n" % i for i in range(100))
+    rows = []
+    for what, stored, size, result in [
+        ("zstd", ZSTD, len(text), "fresh"),
+        ("size says less", ZSTD, len(text) - 1, "miss"),
+        ("size says more", ZSTD, len(text) + 1, "miss"),
+        ("cut", ZSTD[:-3], len(text), "miss"),
+        ("a byte after its end", ZSTD + b"x", len(text), "miss"),
+        ("garbage", b"not zstd at all", 20, "miss"),
+    ]:
+        raw = encode(ident, stored, size=size, **base)
+        rows.append({"what": what, "identity": ident.hex(), "bytes": raw.hex(), "now": str(t0 + 1000), "codec": 0,
+                     "epoch": "0" * 16, "size_max": 5 << 20, "result": result,
+                     "payload": text.hex() if result == "fresh" else None})
+    return rows
+
+
 def main():
-    vectors = {"format": 1, "keys": key_vectors(), "names": name_vectors(), "values": value_vectors()}
+    vectors = {"format": 1, "keys": key_vectors(), "names": name_vectors(), "values": value_vectors(),
+               "signed": signed_vectors(), "zstd": zstd_vectors()}
     text = json.dumps(vectors, indent=1, ensure_ascii=True) + "\n"
     if sys.argv[1:] != ["--check"]:
         sys.stdout.write(text)

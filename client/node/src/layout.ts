@@ -7,11 +7,9 @@
  * A layout knows commands and replies; budgets, breakers and retries are the layer's.
  */
 import { randomBytes } from 'node:crypto';
-import { promisify } from 'node:util';
-import { deflate } from 'node:zlib';
 import type { Command, Reply } from './driver';
 import type { Outcome } from './endpoint';
-import { epochIn, open, seal } from './envelope';
+import { epochIn, open, pack, seal } from './envelope';
 import { CacheError } from './errors';
 import { SharedNames } from './keys';
 import type { Entry } from './memory';
@@ -53,6 +51,9 @@ export interface LayoutOptions {
   hardMs: number;
   maxValueBytes: number;
   compressOver: number;
+  compression: 'zlib' | 'zstd';
+  /** The first signs, all of them are believed; none: values are not signed. */
+  keys: readonly Buffer[];
   serializer: Serializer | undefined;
   /** Whether the time that is left of a value is worth one more command. */
   wantsAge: boolean;
@@ -76,7 +77,6 @@ export interface Layout {
 }
 
 export const NO_TICKET: Ticket = { epoch: 0n, bucket: 0 };
-const packBytes = promisify(deflate) as (bytes: Buffer) => Promise<Buffer>;
 
 /** The reply, or the server's error thrown. */
 export function reply(outcome: Outcome | undefined): Reply {
@@ -142,7 +142,7 @@ export abstract class Shared {
   }
 
   protected async seal(identity: Buffer, entry: Entry, epoch: bigint): Promise<Buffer> {
-    const { serializer, maxValueBytes, compressOver } = this.options;
+    const { serializer, maxValueBytes, compressOver, compression, keys } = this.options;
     const isNegative = entry.value === null;
     let made = { codec: CODEC.bytes as number, bytes: Buffer.alloc(0) as Buffer };
     if (!isNegative && serializer) {
@@ -153,15 +153,15 @@ export abstract class Shared {
     if (made.bytes.length > maxValueBytes) throw new RangeError('value too large');
     const { created, soft, hard, delta } = entry;
     const header = { created, soft, hard, delta, epoch, codec: made.codec, isNegative };
-    const packed = made.bytes.length > compressOver ? await packBytes(made.bytes) : undefined;
-    return seal(identity, header, made.bytes, packed);
+    const packed = made.bytes.length > compressOver ? await pack(made.bytes, compression) : undefined;
+    return seal(identity, header, made.bytes, packed, keys[0]);
   }
 
   protected open(identity: Buffer, raw: Buffer | null, epoch: bigint, ticket: Ticket): Look {
     if (raw === null) return { ticket };
-    const { serializer, maxValueBytes } = this.options;
+    const { serializer, maxValueBytes, keys } = this.options;
     const knows = (codec: number): boolean => (serializer ? codec === serializer.codec : codec <= CODEC.typedJson);
-    const opened = open(identity, raw, Date.now(), epoch, maxValueBytes, knows);
+    const opened = open(identity, raw, Date.now(), epoch, maxValueBytes, knows, keys);
     // Of another epoch is what was invalidated: there is nothing wrong with it.
     if (!opened) return (epochIn(raw) ?? epoch) === epoch ? { ticket, isUnreadable: true } : { ticket };
     try {

@@ -58,7 +58,7 @@ export interface RedisLayerOptions extends LayerOptions {
   group?: GroupMode;
   /**
    * `compatible`: keys and bare JSON as cache-cache 0.11 writes them. `shared`: docs/stored-format.md,
-   * which the C library reads, and which `stale`, `earlyBeta`, `compress`, `fence` and groups other than `hashmap`
+   * which the C library reads, and which `stale`, `earlyBeta`, `compress`, `fence`, `signingKeys` and groups other than `hashmap`
    * need. Default: `shared` if one of those is asked for, else `compatible`.
    */
   format?: 'compatible' | 'shared';
@@ -69,8 +69,16 @@ export interface RedisLayerOptions extends LayerOptions {
    */
   fence?: boolean;
   serializer?: Serializer;
-  /** Compress values above this many bytes with zlib. */
-  compress?: { over: number };
+  /**
+   * Compress values above so many bytes. `zlib`, the default, is what every reader knows; `zstd` what Node.js knows
+   * from 22.15 on: older ones write zlib instead, and take what others wrote as a miss.
+   */
+  compress?: { over: number; by?: 'zlib' | 'zstd' };
+  /**
+   * Sign values, and believe only those that are signed, with HMAC-SHA-256: for servers that others can write to.
+   * Each of at least 16 bytes; the first signs, all are believed, so that one can take the place of another.
+   */
+  signingKeys?: ReadonlyArray<string | Uint8Array>;
   /** Larger values are not stored; in bytes. Default: 5 MiB. */
   maxValueBytes?: number;
 }

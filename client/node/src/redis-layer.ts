@@ -31,9 +31,18 @@ interface Pending {
 export type RedisSettings = Partial<RedisLayerOptions> & { stale: number; isBackFilling: boolean };
 
 function needsShared(settings: RedisSettings, resilience: Resilience): boolean {
-  const { group, stale, compress, fence } = settings;
+  const { group, stale, compress, fence, signingKeys } = settings;
   const hasGroup = group !== undefined && group !== 'keys';
-  return hasGroup || Boolean(stale || resilience.earlyBeta || compress || fence);
+  return hasGroup || Boolean(stale || resilience.earlyBeta || compress || fence || signingKeys);
+}
+
+function checkKeys(keys: RedisSettings['signingKeys']): Buffer[] {
+  const all = (keys ?? []).map((key) => Buffer.from(key as string));
+  // An empty list would say that nothing is to be signed, which is hardly what was meant.
+  if (keys && (all.length === 0 || all.some((key) => key.length < 16))) {
+    throw new ConfigError('signingKeys: at least one, each of 16 bytes or more');
+  }
+  return all;
 }
 
 function layoutOf(settings: RedisSettings, resilience: Resilience, name: string): Layout {
@@ -41,13 +50,15 @@ function layoutOf(settings: RedisSettings, resilience: Resilience, name: string)
   const group = settings.group ?? (hashmap ? 'hash' : 'keys');
   const isShared = settings.format ? settings.format === 'shared' : needsShared(settings, resilience);
   if (!isShared && needsShared({ ...settings, group: 'keys' }, resilience)) {
-    throw new ConfigError("stale, earlyBeta, compress and fence need format: 'shared'");
+    throw new ConfigError("stale, earlyBeta, compress, fence and signingKeys need format: 'shared'");
   }
   const options: LayoutOptions = {
     prefix,
     hardMs: Math.round((settings.ttl ?? 0) + settings.stale),
     maxValueBytes: settings.maxValueBytes ?? 5 << 20,
     compressOver: settings.compress?.over ?? Infinity,
+    compression: settings.compress?.by ?? 'zlib',
+    keys: checkKeys(settings.signingKeys),
     serializer: settings.serializer && checkSerializer(settings.serializer),
     wantsAge: settings.isBackFilling,
   };

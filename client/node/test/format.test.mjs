@@ -7,7 +7,7 @@ import { deflateSync } from 'node:zlib';
 import { getMemoize, getStore, typedKey } from '../dist/index.mjs';
 import { connect, require, sleep, startRedis, until } from './helpers.mjs';
 
-const { open, seal } = require('../dist/envelope.js');
+const { hasZstd, open, pack, seal } = require('../dist/envelope.js');
 const { callForm, SharedNames, canonical, Unhashable } = require('../dist/keys.js');
 const { crc32, crc32Table } = require('../dist/crc32.js');
 const vectors = JSON.parse(readFileSync(new URL('../../stored-format-vectors.json', import.meta.url), 'utf8'));
@@ -42,7 +42,7 @@ function argument([kind, value]) {
 describe('vectors', () => {
   it('are of the version that is written here', () => {
     assert.equal(vectors.format, 1);
-    for (const part of ['keys', 'names', 'values']) assert.ok(vectors[part].length > 0);
+    for (const part of ['keys', 'names', 'values', 'signed', 'zstd']) assert.ok(vectors[part].length > 0);
   });
   for (const { name, arguments: args, form, key } of vectors.keys) {
     it(`key ${name} ${JSON.stringify(args).slice(0, 60)}`, () => {
@@ -62,21 +62,24 @@ describe('vectors', () => {
       assert.equal(names.fenced(bytes(row.key)).toString('hex'), row.fenced_name);
     });
   }
-  for (const row of vectors.values) {
+  const rows = [...vectors.values, ...vectors.signed, ...(hasZstd ? vectors.zstd : [])];
+  for (const row of rows) {
     it(`value: ${row.what}`, () => {
       const identity = Buffer.from(row.identity, 'hex');
       const raw = Buffer.from(row.bytes, 'hex');
       const knows = (codec) => codec === row.codec;
-      const opened = open(identity, raw, Number(row.now), BigInt(`0x${row.epoch}`), row.size_max, knows);
+      const keys = (row.keys ?? []).map((key) => Buffer.from(key, 'hex'));
+      const opened = open(identity, raw, Number(row.now), BigInt(`0x${row.epoch}`), row.size_max, knows, keys);
       const negative = opened?.isNegative ? 'negative' : '';
       const age = opened?.isStale ? 'stale' : 'fresh';
       const result = opened ? (negative ? (opened.isStale ? 'negative-stale' : 'negative') : age) : 'miss';
       assert.equal(result, row.result);
       assert.equal(opened ? opened.payload.toString('hex') : null, row.payload);
       if (!row.written) return;
-      const { payload, created, soft, hard, delta, epoch, codec, negative: isNegative } = row.written;
+      const { payload, created, soft, hard, delta, epoch, codec, negative: isNegative, key } = row.written;
       const header = { created: Number(created), soft, hard, delta, epoch: BigInt(`0x${epoch}`), codec, isNegative };
-      assert.equal(seal(identity, header, Buffer.from(payload, 'hex')).toString('hex'), row.bytes);
+      const signing = key ? Buffer.from(key, 'hex') : undefined;
+      assert.equal(seal(identity, header, Buffer.from(payload, 'hex'), undefined, signing).toString('hex'), row.bytes);
     });
   }
 });
@@ -99,7 +102,7 @@ it('a value that only claims to be small when unpacked is a miss, and costs no m
   const identity = Buffer.from('k');
   const bomb = deflateSync(Buffer.alloc(50 << 20));
   const header = { created: 1000, soft: 1000, hard: 1000, delta: 0, epoch: 0n, codec: 0, isNegative: false };
-  const raw = seal(identity, header, Buffer.alloc(100_000), bomb);
+  const raw = seal(identity, header, Buffer.alloc(100_000), { bytes: bomb, compression: 1 });
   assert.equal(open(identity, raw, 1000, 0n, 5 << 20, () => true), undefined);
 });
 
@@ -151,6 +154,42 @@ describe('on a server', () => {
     assert.ok((await client.strlen('shop:users:k:k')) < 1000);
     assert.equal(await packing.get('k'), 'x'.repeat(100_000));
     assert.equal((await store().get('k')).length, 100_000);
+  });
+  it('zstd where this Node.js has it, and zlib where not', async () => {
+    const packing = store({ compress: { over: 1000, by: 'zstd' } });
+    await packing.set('k', 'x'.repeat(100_000));
+    const raw = await client.getBuffer('shop:users:k:k');
+    assert.equal(raw[2] & 3, hasZstd ? 2 : 1);
+    assert.ok(raw.length < 1000);
+    assert.equal(await packing.get('k'), 'x'.repeat(100_000));
+    const noise = Buffer.from(Array.from({ length: 5000 }, () => Math.floor(Math.random() * 256)));
+    await packing.set('noise', noise);
+    assert.equal((await client.getBuffer('shop:users:k:noise'))[2] & 3, 0, 'what does not shrink stays');
+    assert.deepEqual(await packing.get('noise'), noise);
+    const bomb = await pack(Buffer.alloc(50 << 20), 'zstd');
+    const header = { created: Date.now(), soft: 1000, hard: 1000, delta: 0, epoch: 0n, codec: 0, isNegative: false };
+    const identity = Buffer.from('shop:users:k:bomb');
+    await client.set(identity, seal(identity, header, Buffer.alloc(100_000), bomb));
+    assert.equal(await packing.get('bomb'), undefined);
+  });
+  it('signed values: only those are believed, of any of the keys', async () => {
+    const [old, young] = ['an old key, of 16 bytes or more', Buffer.alloc(32, 9)];
+    const signing = store({ signingKeys: [old] });
+    await signing.set('k', { id: 42 });
+    assert.deepEqual(await signing.get('k'), { id: 42 });
+    assert.equal(await store().get('k'), undefined, 'who has no key takes it for nothing');
+    assert.deepEqual(await store({ signingKeys: [young, old] }).get('k'), { id: 42 });
+    assert.equal(await store({ signingKeys: [young] }).get('k'), undefined);
+    await store().set('k', 'forged');
+    assert.equal((await signing.entry('k')).cause, 'decode');
+    await signing.set('null', null);
+    assert.equal(await signing.get('null'), null);
+    await client.rename('shop:users:k:null', 'shop:users:k:moved');
+    assert.equal(await signing.get('moved'), undefined);
+    for (const signingKeys of [[], ['short'], [old, 'short']]) {
+      await assert.rejects(store({ signingKeys }).get('k'), /signingKeys/);
+    }
+    await assert.rejects(store({ signingKeys: [old], format: 'compatible' }).get('k'), /need format/);
   });
   it('generation: what is lost is a miss, never an old value', async () => {
     const group = store({ group: 'generation' });
