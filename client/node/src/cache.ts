@@ -24,6 +24,7 @@ import {
 } from './options';
 import { RedisLayer } from './redis-layer';
 import { Emitter, Histogram, newCounters, type Events, type Stats } from './stats';
+import { KIND, traced, type Span } from './trace';
 
 /** What a layer of memory looks like from outside. */
 export class MemoryLayer {
@@ -46,6 +47,8 @@ export interface Call<T> {
   tags?: readonly string[] | undefined;
   /** Do not look, and replace what is stored. */
   isFresh?: boolean | undefined;
+  /** What tells of this call: the library's own business. @internal */
+  span?: Span | undefined;
 }
 
 /** A look without loading. */
@@ -268,13 +271,35 @@ export class Cache {
         this.cost.add(performance.now() - from);
         return this.hit(call, id, entry, 'MEMORY');
       }
-      const flight = this.flights.get(id);
-      if (flight && this.settings.resilience.singleFlight !== false) return this.join(flight, id, call);
-      if (entry && this.made[0]?.type === 'MEMORY' && this.redisLayers.length === 0) {
-        return this.serveStale(call, id, entry, new Map());
-      }
+      return this.trace('call', call, (span) => this.beyondMemory(id, { ...call, span }, entry));
+    }
+    return this.trace('call', call, (span) => this.lead(id, { ...call, span }) as Promise<T>);
+  }
+
+  private async beyondMemory<T>(id: string, call: Call<T>, entry: Entry | undefined): Promise<T> {
+    const flight = this.flights.get(id);
+    if (flight && this.settings.resilience.singleFlight !== false) return this.join(flight, id, call);
+    if (entry && this.made[0]?.type === 'MEMORY' && this.redisLayers.length === 0) {
+      return this.serveStale(call, id, entry, new Map());
     }
     return this.lead(id, call) as Promise<T>;
+  }
+
+  /** Work within a span, if there is a tracer. Keys are not in it: they may be somebody's data. */
+  private trace<T>(
+    what: 'call' | 'many' | 'lookup' | 'load' | 'store' | 'invalidate',
+    asked: Pick<Asked, 'namespace'>,
+    work: (span: Span) => Promise<T>,
+  ): Promise<T> {
+    const { tracer } = this.settings.resilience;
+    if (!tracer) return traced(undefined, NOT_TRACED, work);
+    const attributes: Record<string, string> = {};
+    if (this.name !== undefined) attributes['sumcache.function'] = this.name;
+    if (asked.namespace !== undefined) attributes['sumcache.namespace'] = asked.namespace;
+    const isRemote = what === 'lookup' || what === 'store' || what === 'invalidate';
+    if (isRemote) attributes['db.system.name'] = 'redis';
+    const kind = isRemote ? KIND.client : KIND.internal;
+    return traced(tracer, { name: `sumcache.${what}`, kind, attributes }, work);
   }
 
   /**
@@ -284,18 +309,22 @@ export class Cache {
     this.refreshSettings();
     if (!this.isEnabled) return Promise.all(calls.map((call) => call.load()));
     const from = performance.now();
-    const searches = await this.searchMany(calls, 'both');
-    this.cost.add(performance.now() - from);
-    return Promise.all(
-      calls.map((call, i) => {
-        const id = memoryId(call.namespace, call.key);
-        const search = searches[i] as Search;
-        const flight = this.flights.get(id);
-        const isUsable = search.found && (call.validate?.(search.found.entry.value) ?? true);
-        if (!isUsable && flight) return this.join(flight, id, call);
-        return this.fly(id, call, (made) => this.decide(id, call, made, search)) as Promise<T>;
-      }),
-    );
+    return this.trace('many', calls[0] ?? {}, async (span) => {
+      const searches = await this.searchMany(calls, 'both');
+      this.cost.add(performance.now() - from);
+      span.set('calls', calls.length);
+      span.set('hits', searches.filter((search) => search.found).length);
+      return Promise.all(
+        calls.map((call, i) => {
+          const id = memoryId(call.namespace, call.key);
+          const search = searches[i] as Search;
+          const flight = this.flights.get(id);
+          const isUsable = search.found && (call.validate?.(search.found.entry.value) ?? true);
+          if (!isUsable && flight) return this.join(flight, id, call);
+          return this.fly(id, call, (made) => this.decide(id, call, made, search)) as Promise<T>;
+        }),
+      );
+    });
   }
 
   // --- calls under way ---------------------------------------------------------------------------------
@@ -322,6 +351,7 @@ export class Cache {
 
   /** Waits for another call's value; not for ever, then it runs the loader itself and others wait for it. */
   private async join<T>(flight: Flight, id: string, call: Call<T>): Promise<T> {
+    call.span?.set('outcome', flight.stale ? 'stale' : 'joined');
     if (flight.stale) return copyOf(flight.stale.value) as T;
     this.counters.coalesced++;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -345,6 +375,8 @@ export class Cache {
     }
     this.counters.misses++;
     this.emitter.emit('miss', { key: call.key, cause: search.cause });
+    call.span?.set('outcome', call.isFresh ? 'fresh' : 'miss');
+    if (search.cause) call.span?.set('cause', search.cause);
     return this.load(call, id, flight, tickets, isValid ? found.entry : undefined);
   }
 
@@ -360,6 +392,9 @@ export class Cache {
     if (layer === 'MEMORY') this.counters.hitsMemory++;
     else this.counters.hitsRedis++;
     this.emitter.emit('hit', { key: call.key, layer, ageMs: Math.max(0, now - entry.created) });
+    call.span?.set('outcome', 'hit');
+    call.span?.set('layer', layer);
+    call.span?.set('age_ms', Math.max(0, now - entry.created));
     const { earlyBeta } = this.settings.resilience;
     // XFetch: the later and the dearer, the likelier that this one reader refreshes ahead of all.
     if (earlyBeta && now - entry.delta * earlyBeta * Math.log(1 - Math.random()) >= entry.created + entry.soft) {
@@ -372,6 +407,8 @@ export class Cache {
     this.counters.stale++;
     const ageMs = Date.now() - entry.created;
     this.emitter.emit('stale', { key: call.key, ageMs, because: 'refresh' });
+    call.span?.set('outcome', 'stale');
+    call.span?.set('age_ms', ageMs);
     if (!this.isThrottled(id)) this.refresh(call, id, entry, tickets);
     return entry.value as T;
   }
@@ -379,12 +416,14 @@ export class Cache {
   private refresh<T>(call: Call<T>, id: string, entry: Entry, tickets?: Map<RedisLayer, Ticket>): void {
     if (this.flights.get(id)?.stale) return;
     this.counters.refreshes++;
-    const work = this.fly(id, { ...call, isFresh: false }, async (flight) => {
+    // Its own span, if any, ends with the call that it runs behind.
+    const later = { ...call, isFresh: false, span: undefined };
+    const work = this.fly(id, later, async (flight) => {
       flight.stale = entry;
       // A look that found a fresh value may have none to give.
       const hasAll = tickets?.size === this.redisLayers.length;
       const known = tickets && hasAll ? tickets : (await this.search(call, 'ticket')).tickets;
-      return this.load(call, id, flight, known, entry);
+      return this.load(later, id, flight, known, entry);
     });
     this.inBackground(work);
   }
@@ -402,7 +441,7 @@ export class Cache {
     let value: T;
     this.counters.loads++;
     try {
-      value = await call.load();
+      value = await this.trace('load', call, () => call.load());
     } catch (error) {
       this.counters.loadErrors++;
       this.emitter.emit('error', { operation: 'load', cause: 'load', error: error as Error });
@@ -422,6 +461,7 @@ export class Cache {
   private fallBack<T>(call: Call<T>, stale: Entry): T {
     this.counters.staleIfError++;
     this.emitter.emit('stale', { key: call.key, ageMs: Date.now() - stale.created, because: 'error' });
+    call.span?.set('outcome', 'stale_if_error');
     return stale.value as T;
   }
 
@@ -469,7 +509,7 @@ export class Cache {
     this.counters.sets++;
     const id = layer.id(call.key, call.namespace, call.tags);
     try {
-      await layer.write(id, entry, ticket);
+      await this.trace('store', call, () => layer.write(id, entry, ticket));
     } catch (error) {
       this.failedTo('set', error);
       // A value that is stored may be older than what is in memory now.
@@ -532,7 +572,7 @@ export class Cache {
 
   private async ask(layer: RedisLayer, id: KeyId, wants: Wants, budgetMs: number, search: Search): Promise<Look> {
     try {
-      const look = await layer.lookup(id, wants, budgetMs);
+      const look = await this.trace('lookup', id, () => layer.lookup(id, wants, budgetMs));
       if (look.isUnreadable) {
         this.counters.unreadable++;
         search.cause = this.because('decode');
@@ -562,7 +602,12 @@ export class Cache {
       let cause: Cause | undefined;
       try {
         const ids = open.map((i) => layer.id((asked[i] as Asked).key, asked[i]?.namespace, asked[i]?.tags));
-        looks = await layer.lookupMany(ids, wants, end - performance.now());
+        if (ids.length > 0) {
+          looks = await this.trace('lookup', asked[0] ?? {}, (span) => {
+            span.set('keys', ids.length);
+            return layer.lookupMany(ids, wants, end - performance.now());
+          });
+        }
       } catch (error) {
         cause = this.because(this.failedTo('get', error));
       }
@@ -665,7 +710,8 @@ export class Cache {
         }
         this.counters.sets++;
         try {
-          await layer.write(layer.id(key, namespace, tags), entry);
+          const asked = layer.id(key, namespace, tags);
+          await this.trace('store', { namespace }, () => layer.write(asked, entry));
         } catch (error) {
           this.failedTo('set', error);
           layer.distrust(layer.id(key, namespace));
@@ -686,7 +732,8 @@ export class Cache {
   }
 
   private async invalidateEach(work: (layer: RedisLayer) => Promise<void>): Promise<void> {
-    const results = await Promise.allSettled(this.redisLayers.map(work));
+    const each = (layer: RedisLayer): Promise<void> => this.trace('invalidate', {}, () => work(layer));
+    const results = await Promise.allSettled(this.redisLayers.map(each));
     for (const result of results) {
       if (result.status !== 'rejected') continue;
       this.counters.invalidationErrors++;
@@ -778,6 +825,8 @@ export class Cache {
 
 /** What a look is for. */
 type Asked = Pick<Call<unknown>, 'key' | 'namespace' | 'tags'>;
+
+const NOT_TRACED = { name: '', kind: KIND.internal, attributes: {} };
 
 function memoryTags({ namespace, tags }: Omit<Asked, 'key'>): readonly string[] | undefined {
   return tags?.map((tag) => memoryId(namespace, tag));

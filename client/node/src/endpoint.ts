@@ -18,6 +18,7 @@ import {
   type RedisLike,
   type Reply,
 } from './driver';
+import { Recent } from './stats';
 
 export interface EndpointOptions {
   breaker?: BreakerOptions | false;
@@ -45,11 +46,18 @@ export interface EndpointStats {
   reconnects: number;
   inFlight: number;
   inFlightBytes: number;
+  /** What a read may take with `adaptiveTimeout`, in ms; 0: too few were seen to say. */
+  patienceMs: number;
   breaker: BreakerState;
 }
 
 /** Errors by which a server says that it cannot serve now, rather than that the request is wrong. */
 const UNAVAILABLE = /^(LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|ERR sumcache:)/;
+
+/** With fewer replies in the last minute a quantile says nothing. */
+const PATIENCE_MIN_REPLIES = 100;
+const PATIENCE_MIN_MS = 5;
+const PATIENCE_FACTOR = 4;
 
 const PROBE: Command = ['GET', 'sumcache:probe'];
 
@@ -70,6 +78,7 @@ export class Endpoint {
   private readonly readyListeners = new Set<() => void>();
   private readonly breakerListeners = new Set<(state: BreakerState, reason: string) => void>();
   private lastReplyAt = 0;
+  private readonly recent = new Recent(performance.now());
   private inFlight = 0;
   private inFlightBytes = 0;
   /** What found the server silent asks it again: behind a proxy another key proves nothing. */
@@ -117,6 +126,12 @@ export class Endpoint {
     return (this.breaker?.isClosed ?? true) && this.driver.isReady;
   }
 
+  /** What a reply may take if it is to be a usual one, in ms. undefined: too few were seen to say. */
+  get patienceMs(): number | undefined {
+    const usual = this.recent.quantile(0.99, PATIENCE_MIN_REPLIES, performance.now());
+    return usual === undefined ? undefined : Math.max(PATIENCE_MIN_MS, PATIENCE_FACTOR * usual);
+  }
+
   /** Calls listener whenever the server can be asked again; gives a function that ends that. */
   onUsable(listener: () => void): () => void {
     this.readyListeners.add(listener);
@@ -135,6 +150,7 @@ export class Endpoint {
       breaker: this.breaker?.state ?? 'closed',
       inFlight: this.inFlight,
       inFlightBytes: this.inFlightBytes,
+      patienceMs: this.patienceMs ?? 0,
     };
   }
 
@@ -201,7 +217,11 @@ export class Endpoint {
         this.inFlight--;
         if (isLost) lost = outcome;
         else this.lastReplyAt = performance.now();
-        if (left === 0) this.inFlightBytes -= bytes;
+        if (left === 0) {
+          this.inFlightBytes -= bytes;
+          // Those that came too late as well: else what is slow would never be seen.
+          if (lost === undefined) this.recent.add(performance.now() - sentAt, performance.now());
+        }
         if (isSettled) {
           if (isLost) return;
           this.counts.late++;

@@ -30,6 +30,7 @@ export type { Events, Stats } from './stats';
 export { typedKey, Unhashable } from './keys';
 export { figures, observeWithOpenTelemetry, observeWithPrometheus } from './hooks';
 export type { Meter, PromClient } from './hooks';
+export type { Tracer, TraceSpan } from './trace';
 
 /** A store: `get`, `set`, `clear`, and what is beyond. Options that are not given come from `useAsDefault`. */
 export function getStore(options: CacheOptions = {}): Cache {

@@ -7,6 +7,7 @@ import type { BreakerOptions } from './breaker';
 import type { RedisConstructor, RedisLike } from './driver';
 import { ConfigError } from './errors';
 import type { Serializer } from './serializer';
+import type { Tracer } from './trace';
 
 export enum AvailableCacheLayer {
   MEMORY = 'MEMORY',
@@ -122,6 +123,16 @@ export interface Resilience {
   setMode?: 'await' | 'background';
   /** Kill switch: false, or a function that gives false, and every call goes straight to the function. */
   enabled?: boolean | (() => boolean);
+  /**
+   * Makes spans (`sumcache.call`, `.many`, `.lookup`, `.load`, `.store`, `.invalidate`): what `trace.getTracer('sumcache')`
+   * of @opentelemetry/api gives. A hit in memory makes none. Keys are not in them.
+   */
+  tracer?: Tracer;
+  /**
+   * Wait for a read no longer than 4 times what 99 of 100 took in the last minute, and at least 5 ms, where that is
+   * less than the budget: a server that hangs is found out sooner, one that pauses is a miss sooner. Default: false.
+   */
+  adaptiveTimeout?: boolean;
   /** Is given each promise of work in the background, for serverless platforms that would freeze it. */
   waitUntil?: (work: Promise<unknown>) => void;
 }

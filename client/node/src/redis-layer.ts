@@ -84,6 +84,7 @@ export class RedisLayer {
   readonly endpoint: Endpoint;
   private readonly layout: Layout;
   private readonly budgetMs: number;
+  private readonly isAdaptive: boolean;
   private readonly pending: Map<string, Pending>;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private retryMs = 100;
@@ -105,6 +106,7 @@ export class RedisLayer {
     if (!settings.redisClient) throw new ConfigError('REDIS needs a redisClient');
     this.layout = layoutOf(settings, resilience, name ?? ' ');
     this.budgetMs = settings.timeout ?? budgetMs;
+    this.isAdaptive = resilience.adaptiveTimeout ?? false;
     this.endpoint = endpointOf(settings.redisClient, {
       ...(resilience.breaker !== undefined && { breaker: resilience.breaker }),
       ...(resilience.maxInFlight !== undefined && { maxInFlight: resilience.maxInFlight }),
@@ -201,8 +203,11 @@ export class RedisLayer {
 
   private exec(budgetMs: number): Exec {
     const end = performance.now() + budgetMs;
-    return (commands: readonly Command[], isWrite?: boolean): Promise<Outcome[]> =>
-      this.endpoint.run(commands, end - performance.now(), isWrite);
+    return (commands: readonly Command[], isWrite?: boolean): Promise<Outcome[]> => {
+      const left = end - performance.now();
+      const patience = this.isAdaptive && !isWrite ? (this.endpoint.patienceMs ?? left) : left;
+      return this.endpoint.run(commands, Math.min(left, patience), isWrite);
+    };
   }
 
   private isPending(id: KeyId): boolean {

@@ -71,6 +71,10 @@ export class Histogram {
     this.total++;
   }
 
+  get count(): number {
+    return this.total;
+  }
+
   /** In ms; 0 if nothing was added. share is 0 to 1. */
   quantile(share: number): number {
     let left = this.total * share;
@@ -80,6 +84,41 @@ export class Histogram {
       if (left <= 0) return 2 ** (index / 4) / 1000;
     }
     return Infinity;
+  }
+}
+
+/** How long the replies of the last minute took: two halves, so that what is older is forgotten. */
+export class Recent {
+  private young = new Histogram();
+  private old = new Histogram();
+  private turnAt: number;
+
+  /** now: performance.now(). */
+  constructor(
+    now: number,
+    private readonly halfMs = 30_000,
+  ) {
+    this.turnAt = now + halfMs;
+  }
+
+  add(ms: number, now: number): void {
+    this.turn(now);
+    this.young.add(ms);
+  }
+
+  /** The quantile of the half in which it was worse; undefined if there were fewer than minCount. */
+  quantile(share: number, minCount: number, now: number): number | undefined {
+    this.turn(now);
+    if (this.young.count + this.old.count < minCount) return undefined;
+    return Math.max(this.young.quantile(share), this.old.quantile(share));
+  }
+
+  private turn(now: number): void {
+    if (now < this.turnAt) return;
+    // After a pause of more than both halves all is old.
+    this.old = now < this.turnAt + this.halfMs ? this.young : new Histogram();
+    this.young = new Histogram();
+    this.turnAt = now + this.halfMs;
   }
 }
 
