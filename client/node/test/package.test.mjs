@@ -13,19 +13,21 @@ import { require } from './helpers.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 let folder;
 let files;
+let tarball;
 
 before(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'sumcache-package-'));
   const packed = JSON.parse(
     execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, encoding: 'utf8' }),
   );
+  tarball = path.join(folder, packed[0].filename);
   files = packed[0].files.map((file) => file.path);
   const installed = path.join(folder, 'node_modules', 'sumcache');
   mkdirSync(installed, { recursive: true });
   execFileSync('tar', ['xzf', path.join(folder, packed[0].filename), '-C', installed, '--strip-components=1']);
   mkdirSync(path.join(folder, 'node_modules', '@types'));
   symlinkSync(path.join(root, 'node_modules', '@types', 'node'), path.join(folder, 'node_modules', '@types', 'node'));
-  for (const name of ['undici-types', 'ioredis', '@ioredis', 'cluster-key-slot', 'debug', 'denque', 'lodash.defaults', 'lodash.isarguments', 'ms', 'redis-errors', 'redis-parser', 'standard-as-callback']) {
+  for (const name of ['undici-types', 'ioredis', '@ioredis', 'cluster-key-slot', 'debug', 'denque', 'lodash.defaults', 'lodash.isarguments', 'ms', 'redis-errors', 'redis-parser', 'standard-as-callback', '@opentelemetry']) {
     try {
       symlinkSync(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
     } catch {
@@ -50,6 +52,13 @@ it('holds what it needs and nothing else', () => {
 it('publint has nothing to say', () => {
   const done = spawnSync(path.join(root, 'node_modules', '.bin', 'publint'), ['--strict', '--pack', 'false', path.join(folder, 'node_modules', 'sumcache')], { encoding: 'utf8' });
   assert.equal(done.status, 0, done.stdout + done.stderr);
+});
+
+it('the types are right however they are resolved (arethetypeswrong)', () => {
+  const attw = path.join(root, 'node_modules', '.bin', 'attw');
+  const done = spawnSync(attw, ['--no-color', '--no-emoji', tarball], { encoding: 'utf8', timeout: 60000 });
+  assert.equal(done.status, 0, done.stdout + done.stderr);
+  assert.match(done.stdout, /No problems found/);
 });
 
 it('needs nothing but Node.js until a URL is given', () => {
@@ -82,9 +91,13 @@ it('import and require give the same objects', () => {
 
 const program = `
 import { AvailableCacheLayer, getMemoize, getStore, Memoize, useAsDefault, type Found } from 'sumcache';
+import { trace } from '@opentelemetry/api';
 import { Redis } from 'ioredis';
 useAsDefault({ layerConfigs: { [AvailableCacheLayer.MEMORY]: { ttl: 1000 } }, layerOrder: [AvailableCacheLayer.MEMORY] });
 const user = getMemoize(async (id: number, lang = 'fr') => ({ id, lang }), { ttlOf: (u) => u.id, name: 'user' });
+const traced = getStore({ tracer: trace.getTracer('sumcache') });
+void traced.set('k', 1, 5, { tags: ['t'] });
+export const tagged = getMemoize(async (id: number) => id, { tags: ([id]) => [\`user:\${id.toFixed()}\`] });
 const one: Promise<{ id: number; lang: string }> = user(7);
 const peeked: Promise<Found<{ id: number; lang: string }>> = user.peek(7, 'en');
 // @ts-expect-error: a number is asked for
