@@ -1,34 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// A service with a slow database, for demo.mjs: GET /users/N. Usage: service.mjs cached|plain REDIS_URL
+// A service with a database that takes its time, for demo.mjs: GET /users/N. Usage:
+// service.mjs plain|byhand|cached REDIS_URL DATABASE
 import http from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { getMemoize } from '../dist/index.mjs';
+import { openDatabase } from './database.mjs';
 
-const [mode, url] = process.argv.slice(2);
-// A database of 20 connections, each of which takes 20 ms for a query: what comes beyond waits in line.
-const CONNECTIONS = 20;
-const QUERY_MS = 20;
-let busy = 0;
-const line = [];
-async function query(id) {
-  if (busy >= CONNECTIONS) await new Promise((resolve) => line.push(resolve));
-  busy++;
-  await sleep(QUERY_MS);
-  busy--;
-  line.shift()?.();
-  return { id, name: `user ${id}`, about: 'x'.repeat(500) };
+const [mode, url, file] = process.argv.slice(2);
+const query = openDatabase(file, 2);
+
+/** What is often written: ioredis as it comes, an error is a miss. */
+function byHand() {
+  const redis = new Redis(url);
+  redis.on('error', () => {});
+  return async (id) => {
+    const key = `byhand:${id}`;
+    const stored = await redis.get(key).catch(() => null);
+    if (stored !== null) return JSON.parse(stored);
+    const user = await query(id);
+    await redis.set(key, JSON.stringify(user), 'PX', 10000).catch(() => {});
+    return user;
+  };
 }
 
-const getUser =
-  mode === 'plain'
-    ? query
-    : getMemoize(query, {
-        name: 'getUser',
-        layerConfigs: { MEMORY: { ttl: 200 }, REDIS: { ttl: 5000, redisClient: url, driver: Redis, prefix: 'user' } },
-        layerOrder: ['MEMORY', 'REDIS'],
-        stale: 60000,
-      });
+function cached() {
+  return getMemoize(query, {
+    name: 'getUser',
+    layerConfigs: { MEMORY: { ttl: 200 }, REDIS: { ttl: 10000, redisClient: url, driver: Redis, prefix: 'user' } },
+    layerOrder: ['MEMORY', 'REDIS'],
+    stale: 60000,
+  });
+}
+
+const getUser = { plain: () => query, byhand: byHand, cached }[mode]();
 
 const server = http.createServer((request, response) => {
   getUser(Number(request.url.split('/').pop())).then(
