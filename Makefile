@@ -10,7 +10,7 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients client clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients client client-recipes clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -63,6 +63,12 @@ clients: ## real client libraries and caches built upon them (pytest)
 client: ## the npm package: client/node
 	@tools/setup.sh test
 	@tools/test.sh build node-client
+
+client-recipes: ## the recipes of client/node, against the frameworks that they are for
+	@tools/setup.sh test
+	@tools/test.sh build
+	@cd client/node && npm ci --ignore-scripts --loglevel=error && npm run --silent build
+	@cd client/node/recipes && npm ci --ignore-scripts --omit=optional --loglevel=error && npm run --silent check
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test
