@@ -3,7 +3,7 @@
 // its types hold in both and for both kinds of decorators.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, it } from 'node:test';
@@ -46,7 +46,7 @@ it('holds what it needs and nothing else', () => {
   for (const name of ['package.json', 'README.md', 'LICENSE', 'dist/index.js', 'dist/index.mjs', 'dist/index.d.ts', 'dist/index.d.mts']) {
     assert.ok(files.includes(name), name);
   }
-  assert.deepEqual(files.filter((name) => !/^(dist\/|README|LICENSE|package\.json)/.test(name)), []);
+  assert.deepEqual(files.filter((name) => !/^(dist\/|README|FEATURES|LICENSE|package\.json)/.test(name)), []);
 });
 
 it('publint has nothing to say', () => {
@@ -115,6 +115,24 @@ class Service {
 const service = new Service();
 void Promise.all([one, peeked, service.load(1).then(async (first: string) => console.log(first, await service.load(1)))]);
 `;
+
+it('what the README shows first compiles, and works', () => {
+  const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+  const shown = /```ts\n([^]*?)```/.exec(readme)[1];
+  const ts = require('typescript');
+  const file = path.join(folder, 'readme.mts');
+  const database = 'const db = { users: { find: async (id: number) => ({ id }) } };';
+  // Whether there is a Redis: this must work without one.
+  const text = shown.replace('redis://127.0.0.1:6379', 'redis://127.0.0.1:1');
+  writeFileSync(file, `${database}\n${text}\nconsole.log((await getUser(9)).id);\nprocess.exit();\n`);
+  const made = ts.createProgram([file], {
+    strict: true, module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16, target: ts.ScriptTarget.ES2022,
+    skipLibCheck: true, types: ['node'],
+  });
+  assert.deepEqual(ts.getPreEmitDiagnostics(made).map((one) => ts.flattenDiagnosticMessageText(one.messageText, '\n')), []);
+  made.emit();
+  assert.equal(execFileSync(process.execPath, ['readme.mjs'], { cwd: folder, encoding: 'utf8', timeout: 20000 }), '9\n');
+});
 
 for (const [kind, name, extra] of [
   ['a module, decorators of the standard', 'a.mts', {}],
