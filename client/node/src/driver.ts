@@ -42,6 +42,12 @@ export function isRedisLike(thing: unknown): thing is RedisLike {
   );
 }
 
+/** Whether the client puts something before keys: it does so for commands that it knows, and for no others. */
+export function hasKeyPrefix(client: RedisLike | string): boolean {
+  if (typeof client === 'string') return /[?&]keyPrefix=./.test(client);
+  return Boolean((client as { options?: { keyPrefix?: string } }).options?.keyPrefix);
+}
+
 /** Whether the server said no, rather than the connection. */
 export function isReplyError(error: unknown): boolean {
   return error instanceof Error && error.name === 'ReplyError';

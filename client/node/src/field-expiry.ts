@@ -17,12 +17,18 @@ function isUnknown(outcome: Outcome | undefined): boolean {
 }
 
 export class FieldExpiry {
-  private way = 0;
+  private way: number;
   private retryAt = 0;
+  private readonly first: number;
+
+  /** isOff: never ask for it. */
+  constructor(isOff: boolean) {
+    this.way = this.first = isOff ? WAYS.indexOf('none') : 0;
+  }
 
   /** A connection is new: the server may be too. */
   reset(): void {
-    this.way = 0;
+    this.way = this.first;
   }
 
   /**
@@ -36,7 +42,7 @@ export class FieldExpiry {
     leftMs: number,
     others: readonly Command[],
   ): Promise<Outcome[]> {
-    if (this.way > 0 && Date.now() >= this.retryAt) this.way = 0;
+    if (Date.now() >= this.retryAt) this.way = this.first;
     if (WAYS[this.way] === 'HSETEX') {
       const hsetex: Command = ['HSETEX', name, 'PX', leftMs, 'FIELDS', pairs.length / 2, ...pairs];
       const outcomes = await exec([hsetex, ...others], true);

@@ -55,6 +55,8 @@ export interface LayoutOptions {
   /** The first signs, all of them are believed; none: values are not signed. */
   keys: readonly Buffer[];
   serializer: Serializer | undefined;
+  /** Whether commands that the client may not know would miss their keys. */
+  hasKeyPrefix: boolean;
   /** Whether the time that is left of a value is worth one more command. */
   wantsAge: boolean;
 }

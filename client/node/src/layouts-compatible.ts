@@ -91,7 +91,7 @@ export class CompatibleKeys extends Compatible implements Layout {
  * time on every server, and those who know nothing of it (cache-cache itself) read on as before.
  */
 export class CompatibleHash extends Compatible implements Layout {
-  private readonly fieldExpiry = new FieldExpiry();
+  private readonly fieldExpiry = new FieldExpiry(this.options.hasKeyPrefix);
 
   reset = (): void => this.fieldExpiry.reset();
 

@@ -50,7 +50,7 @@ export class SharedKeys extends Shared implements Layout {
 }
 
 export class SharedHash extends Shared implements Layout {
-  private readonly fieldExpiry = new FieldExpiry();
+  private readonly fieldExpiry = new FieldExpiry(this.options.hasKeyPrefix);
 
   reset = (): void => this.fieldExpiry.reset();
 

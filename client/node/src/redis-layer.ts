@@ -7,7 +7,7 @@
  * here. So a value that was invalidated never comes back in this process, however the server was when it happened.
  */
 import { performance } from 'node:perf_hooks';
-import type { Command } from './driver';
+import { hasKeyPrefix, type Command } from './driver';
 import { endpointOf, type Endpoint, type Outcome } from './endpoint';
 import { asCacheError, CacheError, ConfigError } from './errors';
 import type { Exec, KeyId, Layout, LayoutOptions, Look, Ticket, Wants } from './layout';
@@ -60,8 +60,12 @@ function layoutOf(settings: RedisSettings, resilience: Resilience, name: string)
     compression: settings.compress?.by ?? 'zlib',
     keys: checkKeys(settings.signingKeys),
     serializer: settings.serializer && checkSerializer(settings.serializer),
+    hasKeyPrefix: hasKeyPrefix(settings.redisClient ?? ''),
     wantsAge: settings.isBackFilling,
   };
+  if (group === 'tags' && options.hasKeyPrefix) {
+    throw new ConfigError("group: 'tags' does not go with a keyPrefix of the client, which leaves the proxy's commands alone");
+  }
   if (group === 'hash' && prefix === '' && namespace === '') {
     throw new ConfigError('You need to configure prefix or namespace to use hashmap mode');
   }

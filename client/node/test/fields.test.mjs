@@ -4,19 +4,20 @@
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import { closeConnections, getStore } from '../dist/index.mjs';
-import { connect, require, startFake, startRedis, until } from './helpers.mjs';
+import { connect, drivers, require, startFake, startRedis, until } from './helpers.mjs';
 
 const Parser = require('redis-parser');
 let server;
 let client;
 const models = [];
+const clients = [];
 before(async () => {
   server = await startRedis();
   client = connect(server);
 });
 after(async () => {
   closeConnections();
-  client.disconnect();
+  for (const one of [client, ...clients]) one.disconnect();
   for (const model of models) await model.stop();
   await server.stop();
 });
@@ -41,6 +42,8 @@ async function startModel(known) {
   const answer = async ([command, ...args]) => {
     const name = command.toString().toUpperCase();
     seen[name] = (seen[name] ?? 0) + 1;
+    // Its clients share one connection to the real server, which stays as it is.
+    if (name === 'HELLO') throw new Error("ERR unknown command 'HELLO'");
     const word = (at) => args[at].toString().toUpperCase();
     if (name === 'HSETEX' && known.includes(name)) {
       if (word(1) !== 'PX' || word(3) !== 'FIELDS') throw new Error('ERR syntax error');
@@ -118,4 +121,28 @@ it('is asked again on a new connection, and a value of another type gives way', 
     await store.set('a', 2);
     return model.seen.HSETEX === 2;
   }, 'asked again');
+});
+
+it('a client with a keyPrefix is not asked for commands that it may not know', async () => {
+  for (const [name, driver] of Object.entries(drivers)) {
+    await client.flushall();
+    const model = await startModel(['HSETEX', 'HPEXPIRE']);
+    const own = connect(model, { keyPrefix: 'mine:', protocol: 2 }, driver);
+    clients.push(own);
+    await until(() => own.status === 'ready', 'connected');
+    for (const more of [{ group: 'hash' }, { hashmap: true }, { fence: true }, { group: 'list' }]) {
+      const prefix = JSON.stringify(more);
+      const store = getStore({ layerConfigs: { REDIS: { ttl: 60000, redisClient: own, prefix, ...more } }, layerOrder: ['REDIS'], budgetMs: 1000 });
+      await store.set('a', 1);
+      assert.equal(await store.get('a'), 1);
+      await store.clear('a');
+      assert.equal(await store.get('a'), undefined);
+    }
+    assert.equal(model.seen.HSETEX, undefined);
+    // iovalkey puts it before no command that is sent by `call`.
+    const keys = await client.keys('*');
+    assert.ok(keys.every((key) => key.startsWith('mine:') === name.startsWith('ioredis')), `${name}: ${keys}`);
+    const tags = getStore({ layerConfigs: { REDIS: { ttl: 60000, redisClient: own, group: 'tags' } }, layerOrder: ['REDIS'] });
+    await assert.rejects(tags.get('a'), /keyPrefix/);
+  }
 });
