@@ -64,6 +64,9 @@ interface Flight {
   stale: Entry | undefined;
 }
 
+/** A look for many keys, of which none is a flight yet: what is invalidated meanwhile is noted here. */
+type Looking = Map<string, Pick<Flight, 'tags' | 'isFenced'>>;
+
 interface Search {
   found: { entry: Entry; layer: 'MEMORY' | 'REDIS' } | undefined;
   tickets: Map<RedisLayer, Ticket>;
@@ -103,6 +106,7 @@ export class Cache {
   private made: AnyLayer[] = [];
   private redisLayers: RedisLayer[] = [];
   private readonly flights = new Map<string, Flight>();
+  private readonly looking = new Set<Looking>();
   /** Keys whose loader has failed lately, and until when it is not called again. */
   private readonly throttled = new Map<string, number>();
   private readonly counters = newCounters();
@@ -310,7 +314,10 @@ export class Cache {
     if (!this.isEnabled) return Promise.all(calls.map((call) => call.load()));
     const from = performance.now();
     return this.trace('many', calls[0] ?? {}, async (span) => {
-      const searches = await this.searchMany(calls, 'both');
+      const looking: Looking = new Map();
+      for (const { namespace, key, tags } of calls) looking.set(memoryId(namespace, key), { tags, isFenced: false });
+      this.looking.add(looking);
+      const searches = await this.searchMany(calls, 'both').finally(() => this.looking.delete(looking));
       this.cost.add(performance.now() - from);
       span.set('calls', calls.length);
       span.set('hits', searches.filter((search) => search.found).length);
@@ -321,7 +328,8 @@ export class Cache {
           const flight = this.flights.get(id);
           const isUsable = search.found && (call.validate?.(search.found.entry.value) ?? true);
           if (!isUsable && flight) return this.join(flight, id, call);
-          return this.fly(id, call, (made) => this.decide(id, call, made, search)) as Promise<T>;
+          const isFenced = looking.get(id)?.isFenced ?? false;
+          return this.fly(id, call, (made) => this.decide(id, call, made, search), isFenced) as Promise<T>;
         }),
       );
     });
@@ -338,8 +346,13 @@ export class Cache {
     });
   }
 
-  private fly<T>(id: string, call: Call<T>, work: (flight: Flight) => Promise<unknown>): Promise<unknown> {
-    const flight: Flight = { promise: Promise.resolve(), isFenced: false, tags: call.tags, stale: undefined };
+  private fly<T>(
+    id: string,
+    call: Call<T>,
+    work: (flight: Flight) => Promise<unknown>,
+    isFenced = false,
+  ): Promise<unknown> {
+    const flight: Flight = { promise: Promise.resolve(), isFenced, tags: call.tags, stale: undefined };
     // A call that insists on a fresh value overtakes one that is under way, whose value is older.
     if (call.isFresh) this.fence((other) => other === id);
     this.flights.set(id, flight);
@@ -522,8 +535,11 @@ export class Cache {
     this.settings.resilience.waitUntil?.(quiet);
   }
 
-  private fence(concerns: (id: string, flight: Flight) => boolean): void {
+  private fence(concerns: (id: string, flight: Pick<Flight, 'tags'>) => boolean): void {
     this.changes++;
+    for (const looking of this.looking) {
+      for (const [id, look] of looking) look.isFenced ||= concerns(id, look);
+    }
     for (const [id, flight] of this.flights) {
       if (!concerns(id, flight)) continue;
       flight.isFenced = true;

@@ -150,3 +150,26 @@ describe('a fence', () => {
     await assert.rejects(getStore(layers({ fence: true, format: 'compatible' })).get('a'), /need format/);
   });
 });
+
+it('an invalidation while a look is under way: what the look brings is not kept in memory', async () => {
+  const options = (more) => ({
+    ...layers(more),
+    layerConfigs: { MEMORY: { ttl: 60000 }, REDIS: { ttl: 60000, redisClient: client, prefix: 'p', ...more } },
+    layerOrder: ['MEMORY', 'REDIS'],
+    budgetMs: 1000,
+  });
+  for (const look of [(read) => read('a'), (read) => read.many([['a'], ['b']])]) {
+    for (const drop of [(read) => read.invalidate('a'), (read) => read.clear()]) {
+      await client.flushall();
+      const load = async function read() {
+        return 'old';
+      };
+      await getMemoize(load, options({ group: 'generation' }))('a');
+      const read = getMemoize(load, options({ group: 'generation' }));
+      const looking = look(read);
+      await drop(read);
+      await looking;
+      assert.notEqual((await read.peek('a')).layer, 'MEMORY', `${look} ${drop}`);
+    }
+  }
+});
