@@ -69,10 +69,10 @@ function plot(series, marks) {
   });
   const areas = marks.map(
     ([from, to, text]) => `<rect x="${x(from)}" y="24" width="${x(to) - x(from)}" height="${height - bottom - 24}" fill="#f3d9d9"/>
-<text x="${x(from) + 4}" y="38" fill="#844">${text}</text>`,
+<text x="${x(from) + 4}" y="${height - bottom - 5}" fill="#844">${text}</text>`,
   );
   const ticks = [0, 0.5, 1].map((share) => `<text x="4" y="${y(most * share) + 4}">${Math.round(most * share)} ms</text>`);
-  const seconds = [0, SECONDS / 2, SECONDS].map((s) => `<text x="${x(s) - 12}" y="${height - 20}">${s} s</text>`);
+  const seconds = [0, SECONDS / 2, SECONDS].map((s) => `<text x="${x(s) - (s === SECONDS ? 28 : 12)}" y="${height - 20}">${s} s</text>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="white"/>
 ${[...areas, ...lines, ...ticks, ...seconds].join('\n')}

@@ -74,6 +74,7 @@ interface Search {
 }
 
 const THROTTLED_MAX = 10_000;
+const REFRESHES_MAX = 16;
 /** A proxy takes 64: one is that of the store, one that of a fence. */
 const TAGS_MAX = 62;
 const TAG_BYTES_MAX = 400;
@@ -114,6 +115,8 @@ export class Cache {
   private readonly cost = new Histogram();
   private readonly emitter = new Emitter();
   private stopListening: Array<() => void> = [];
+  /** Refreshes under way. */
+  private refreshing = 0;
   /** Counts sets and invalidations: a look that began before one of them fills no memory. */
   private changes = 0;
   /** What is wrong with the options of a layer: thrown by every use until other defaults mend it. */
@@ -428,6 +431,12 @@ export class Cache {
 
   private refresh<T>(call: Call<T>, id: string, entry: Entry, tickets?: Map<RedisLayer, Ticket>): void {
     if (this.flights.get(id)?.stale) return;
+    // Callers wait for none of these: nothing else would keep them from flooding what the function asks.
+    if (this.refreshing >= (this.settings.resilience.maxRefreshes ?? REFRESHES_MAX)) {
+      this.counters.refreshesSkipped++;
+      return;
+    }
+    this.refreshing++;
     this.counters.refreshes++;
     // Its own span, if any, ends with the call that it runs behind.
     const later = { ...call, isFresh: false, span: undefined };
@@ -438,7 +447,7 @@ export class Cache {
       const known = tickets && hasAll ? tickets : (await this.search(call, 'ticket')).tickets;
       return this.load(later, id, flight, known, entry);
     });
-    this.inBackground(work);
+    this.inBackground(work.finally(() => this.refreshing--));
   }
 
   private async load<T>(

@@ -111,6 +111,11 @@ export interface Resilience {
   errorThrottleMs?: number;
   /** Refresh early, the likelier the slower the function and the nearer the end; 1 is usual. Default: 0, off. */
   earlyBeta?: number;
+  /**
+   * Refreshes in the background that a store has under way at a time; what is stale beyond is served, and refreshed by
+   * a later call. So a server that is away does not turn all that is in memory into a flood of loads. Default: 16.
+   */
+  maxRefreshes?: number;
   /** Shorten each ttl in Redis by a random share up to this. Default: 0.1. */
   jitter?: number;
   /** The ttl of `null`, in ms. Default: as other values. */

@@ -13,6 +13,8 @@ export interface Counters {
   loadErrors: number;
   coalesced: number;
   refreshes: number;
+  /** Not begun, since so many were under way: a later call does. */
+  refreshesSkipped: number;
   sets: number;
   setErrors: number;
   setsDropped: number;
@@ -47,6 +49,7 @@ export function newCounters(): Counters {
     loadErrors: 0,
     coalesced: 0,
     refreshes: 0,
+    refreshesSkipped: 0,
     sets: 0,
     setErrors: 0,
     setsDropped: 0,

@@ -80,6 +80,27 @@ describe('stale values', () => {
     await sleep(80);
     assert.equal(await cached(), 2);
   });
+  it('are refreshed a few at a time', async () => {
+    let running = 0;
+    let most = 0;
+    const read = getMemoize(async function read(x) {
+      most = Math.max(most, ++running);
+      await sleep(20);
+      running--;
+      return x;
+    }, { layerConfigs: { MEMORY: { ttl: 30 } }, layerOrder: ['MEMORY'], stale: 60000, maxRefreshes: 3 });
+    const all = Array.from({ length: 50 }, (_, i) => [i]);
+    await read.many(all);
+    await sleep(40);
+    most = 0;
+    for (const [x] of all) assert.equal(await read(x), x, 'stale, and at once');
+    await until(() => running === 0, 'done');
+    assert.equal(most, 3);
+    const { refreshes, refreshesSkipped } = read.store.stats();
+    assert.ok(refreshes >= 3 && refreshesSkipped >= 40, `${refreshes} and ${refreshesSkipped}`);
+    for (let i = 0; i < 3; i++) await read(40 + i);
+    await until(() => read.store.stats().refreshes > refreshes, 'later ones have their turn');
+  });
   it('need the shared format', async () => {
     await assert.rejects(getStore(inRedis({ format: 'compatible' }, { stale: 5 })).get('k'), /shared/);
     await assert.rejects(getStore(inRedis({ format: 'compatible', group: 'list', prefix: 'p' })).get('k'), /shared/);
