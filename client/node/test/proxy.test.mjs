@@ -32,7 +32,7 @@ for (const name of ['ioredis5', 'ioredis6']) {
         const prefix = JSON.stringify(more);
         const cached = getMemoize(async function square(x) {
           return { square: x * x, at: new Date(x) };
-        }, options(url, { ...driver, ...more, prefix }, { setMode: 'await' }));
+        }, options(url, { ...driver, ...more, prefix }, { setMode: 'await', budgetMs: 1000 }));
         const expected = (x) => ({ square: x * x, at: new Date(x) });
         assert.deepEqual(await cached(3), expected(3));
         assert.equal((await cached.peek(3)).hit, true);
