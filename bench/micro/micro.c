@@ -202,7 +202,7 @@ static bool is_wanted(const struct micro_case *c, char **names, int count)
 int main(int argc, char **argv)
 {
     static const struct micro_case *const lists[] = {MICRO_RESP_CASES, MICRO_ROUTE_CASES,
-                                                     MICRO_BUF_CASES};
+                                                     MICRO_BUF_CASES, MICRO_PROXY_CASES};
     struct measurement all[CASES_MAX];
     size_t count = 0;
     bool counted = argc > 1 && strcmp(argv[1], "--counted") == 0;

@@ -36,6 +36,7 @@ struct micro_case {
 extern const struct micro_case MICRO_RESP_CASES[];
 extern const struct micro_case MICRO_ROUTE_CASES[];
 extern const struct micro_case MICRO_BUF_CASES[];
+extern const struct micro_case MICRO_PROXY_CASES[];
 
 /* c->run(), in a function with a name that callgrind can be told to look at. */
 void micro_measured(const struct micro_case *c, void *state, uint64_t rounds);

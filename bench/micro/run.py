@@ -83,6 +83,7 @@ def counted(program, names):
         base = os.path.join(directory, "dump")
         rows = run_program(["valgrind", "--tool=callgrind", f"--callgrind-out-file={base}", "--collect-atstart=no",
                             "--toggle-collect=micro_measured", "--dump-after=micro_measured",
+                            "--toggle-collect=world_*",  # inside: what stands for kernel, clients and nodes
                             program, "--counted", *names], **COUNTED_ENVIRONMENT)[1:]
         dumps = [os.path.join(directory, name) for name in os.listdir(directory)
                  if re.fullmatch(r"dump\.\d+", name)]

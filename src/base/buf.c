@@ -297,7 +297,7 @@ void buf_consume(struct buf *b, struct chunk_pool *p, size_t len)
     }
 }
 
-void buf_clear(struct buf *b, struct chunk_pool *p)
+void buf_drop_slices(struct buf *b, struct chunk_pool *p)
 {
     while (b->head)
         pop_head(b, p);

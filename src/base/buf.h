@@ -89,7 +89,12 @@ void buf_move_all(struct buf *to, struct buf *from);
 
 /* Drops `len` bytes (at most b->len) from the front. */
 void buf_consume(struct buf *b, struct chunk_pool *p, size_t len);
-void buf_clear(struct buf *b, struct chunk_pool *p);
+void buf_drop_slices(struct buf *b, struct chunk_pool *p); /* buf_clear() of one with bytes */
+static inline void buf_clear(struct buf *b, struct chunk_pool *p)
+{
+    if (b->head)
+        buf_drop_slices(b, p);
+}
 
 /* Drops bytes from the end until `len` are left. */
 void buf_truncate(struct buf *b, struct chunk_pool *p, size_t len);

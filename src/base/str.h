@@ -40,6 +40,18 @@ bool str_eq_nocase(struct str a, struct str b);
  */
 int str_to_i64(struct str s, int64_t *ret) MUST_CHECK;
 
+/* Writes the decimal digits of a number, and no NUL; returns how many: at most STR_U64_MAX. */
+enum { STR_U64_MAX = 20 };
+static inline size_t str_put_u64(char *to, uint64_t value)
+{
+    size_t len = 1;
+    for (uint64_t rest = value; rest > 9; rest /= 10)
+        len++;
+    for (size_t i = len; i-- > 0; value /= 10)
+        to[i] = (char)('0' + value % 10);
+    return len;
+}
+
 /* "100ms", "5s", "2m", "1h", "750us"; "0" needs no unit. 0, -EINVAL (text), -ERANGE (overflow). */
 int str_to_duration_ns(struct str s, uint64_t *ret_ns) MUST_CHECK;
 

@@ -49,7 +49,7 @@ static bool must_wait(const struct client *c)
     const struct worker *w = c->worker;
     if (c->upload)
         return upload_is_blocked(c);
-    if (c->closing || w->draining || c->postponed || c->waits ||
+    if (c->closing || c->waits || c->postponed || w->draining ||
         c->pending >= w->settings->client_pending_max)
         return true;
     return client_owed(c) > CLIENT_OUTPUT_PAUSE && !writes_first(c);
@@ -159,6 +159,17 @@ static void next_may_be_streaming(struct request *r)
     r->client->hurry = true;
 }
 
+/* What a request kept until its turn goes out. */
+static void take_reply(struct client *c, struct request *r)
+{
+    struct chunk_pool *chunks = &c->worker->chunks;
+    if (r->muted)
+        buf_clear(&r->reply, chunks);
+    /* By copy if it is short: many short pieces cost the kernel more than one copy does here. */
+    if (buf_move(&c->conn.out, &r->reply, chunks, r->reply.len) != 0)
+        buf_move_all(&c->conn.out, &r->reply);
+}
+
 void client_advance(struct client *c)
 {
     struct worker *w = c->worker;
@@ -167,12 +178,8 @@ void client_advance(struct client *c)
         if (!r->done)
             break;
         c->answered_batch = r->batch;
-        if (r->muted)
-            buf_clear(&r->reply, &w->chunks);
-        /* By copy if it is short: many short pieces cost the kernel more than one copy does here.
-         */
-        if (buf_move(&c->conn.out, &r->reply, &w->chunks, r->reply.len) != 0)
-            buf_move_all(&c->conn.out, &r->reply);
+        if (r->reply.len > 0) /* else it was the next, and wrote to `out` itself */
+            take_reply(c, r);
         request_free(r);
     }
     if (!list_empty(&c->requests))

@@ -16,61 +16,63 @@
 enum client_mute { CLIENT_MUTE_NONE, CLIENT_MUTE_NEXT, CLIENT_MUTE_ALL };
 
 struct client {
-    struct conn conn;
-    struct worker *worker; /* loan */
     struct grave grave;
-    struct list link;         /* in worker.clients */
-    struct list idle_link;    /* in worker.idle, least recently active first */
-    struct list blocked_link; /* in worker.blocked while conn.blocked, longest first */
-    struct list header_link;  /* in worker.headers while that is due, the oldest first */
-    struct list review_link;  /* in worker.reviewed: see lanes.h */
-    uint64_t id;              /* as CLIENT ID; unique in the process */
+    struct list link;        /* in worker.clients */
+    struct list idle_link;   /* in worker.idle, least recently active first */
+    struct list header_link; /* in worker.headers while that is due, the oldest first */
+    struct list review_link; /* in worker.reviewed: see lanes.h */
+    uint64_t id;             /* as CLIENT ID; unique in the process */
     struct addr peer;
-    char *name;                         /* owned; CLIENT SETNAME; NULL: none */
-    char *lib_name, *lib_ver;           /* owned; CLIENT SETINFO; NULL: none */
-    uint64_t since;                     /* ns: when it came */
+    char *name;                     /* owned; CLIENT SETNAME; NULL: none */
+    char *lib_name, *lib_ver;       /* owned; CLIENT SETINFO; NULL: none */
+    uint64_t since;                 /* ns: when it came */
+    const struct access_user *user; /* loan; NULL: nobody, or there are no users */
+    uint64_t rate_due;              /* ns: see rate.h */
+    uint64_t reserved;              /* bytes of large replies on their way that will have to wait */
+    uint32_t retry_round;           /* of the worker, in which one of them could not be sent */
+    uint32_t retries; /* parts that wait to be sent again: what came later waits for them */
+
+    /* From here on what each request touches, in few cache lines. */
+    struct conn conn;
+    struct worker *worker;              /* loan */
+    struct list blocked_link;           /* in worker.blocked while conn.blocked, longest first */
+    struct buf in;                      /* bytes not yet made into requests … */
+    size_t in_fed;                      /* … of which the frame has seen so many */
+    uint64_t last_active;               /* ns: last byte from it */
+    uint64_t blocked_since;             /* ns: last byte it took */
+    struct list requests;               /* in order; the first is the next to be answered */
+    struct list parts;                  /* of its requests, in their order, tombstones included */
+    uint32_t pending;                   /* requests */
+    uint32_t apart;                     /* parts that are not on their node's shared upstream */
+    uint32_t held_parts;                /* parts that wait for others of its own */
+    uint32_t batch;                     /* counts reads */
+    uint32_t answered_batch;            /* of the request that was answered last */
     const struct command *last_command; /* NULL: none yet */
-    const struct access_user *user;     /* loan; NULL: nobody, or there are no users */
-    uint64_t rate_due;                  /* ns: see rate.h */
-
-    struct buf in;          /* bytes not yet made into requests … */
-    size_t in_fed;          /* … of which the frame has seen so many */
-    uint64_t last_active;   /* ns: last byte from it */
-    uint64_t blocked_since; /* ns: last byte it took */
-
-    struct list requests;    /* in order; the first is the next to be answered */
-    struct list parts;       /* of its requests, in their order, tombstones included */
-    uint32_t pending;        /* requests */
-    uint32_t apart;          /* parts that are not on their node's shared upstream */
-    uint32_t held_parts;     /* parts that wait for others of its own */
-    uint32_t retry_round;    /* of the worker, in which one of them could not be sent */
-    uint32_t retries;        /* parts that wait to be sent again: what came later waits for them */
-    struct session *session; /* owned: what it is in the middle of; NULL: nothing */
-    struct subscriber *subscriber; /* owned; NULL: it never subscribed to anything */
+    struct session *session;            /* owned: what it is in the middle of; NULL: nothing */
+    struct subscriber *subscriber;      /* owned; NULL: it never subscribed to anything */
     struct request *upload;   /* it is in the middle of sending it, and it is sent on; NULL: none */
     struct upstream *paused;  /* not read until this client has taken more; NULL: none */
-    uint32_t batch;           /* counts reads */
-    uint32_t answered_batch;  /* of the request that was answered last */
     uint64_t gathering_since; /* ns: since when its replies wait for more; 0: they do not */
     uint64_t held;            /* bytes of replies that wait in requests for their turn */
     uint64_t may_owe;         /* bytes it may be owed before others come first: see must_stop() */
-    uint64_t reserved;        /* bytes of large replies on their way that will have to wait */
 
     uint8_t proto;      /* 2 or 3 */
     uint8_t database;   /* SELECT */
+    uint8_t lane;       /* by both: upstream_set.h */
     uint8_t on_failure; /* enum on_failure */
-    bool readable;      /* the socket may have more */
-    bool hung_up;       /* the peer closed its side: read to the end */
-    bool eof;           /* nothing more will come; what is pending is still answered */
-    bool closing;       /* no further request is taken; closed when all is sent */
-    bool buried;        /* dead, and only kept in memory for the parts that point to it */
-    bool waits;         /* what it sends next waits for the answer to its last request */
-    bool hurry;         /* what it is owed now must not wait for more */
-    bool gathering;     /* the present request is long, and has to be whole before it is sent */
-    bool postponed;     /* CLIENT PAUSE: its next request waits in `in` */
     uint8_t mute;       /* enum client_mute */
     uint8_t discarding; /* enum discard: why the present request is dropped, then refused */
     uint8_t guards;     /* GUARD_…: what its requests have to pass (guard.h) */
+    /* In one byte, so that must_wait() is one look. */
+    bool closing : 1;   /* no further request is taken; closed when all is sent */
+    bool waits : 1;     /* what it sends next waits for the answer to its last request */
+    bool postponed : 1; /* CLIENT PAUSE: its next request waits in `in` */
+    bool readable;      /* the socket may have more */
+    bool hung_up;       /* the peer closed its side: read to the end */
+    bool eof;           /* nothing more will come; what is pending is still answered */
+    bool buried;        /* dead, and only kept in memory for the parts that point to it */
+    bool hurry;         /* what it is owed now must not wait for more */
+    bool gathering;     /* the present request is long, and has to be whole before it is sent */
     bool counted;       /* in worker.peers */
     bool header_due;    /* it begins with a header of the PROXY protocol: see client_header.h */
 

@@ -4,7 +4,6 @@
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@ struct fanout {
     struct gather gather; /* results in the order in which their first keys stand in the request,
                              each with the number of its keys */
     size_t key_count;
-    uint16_t *result_of_key;
+    uint16_t result_of_key[];
 };
 
 static struct fanout *fanout_of(const struct request *r)
@@ -22,9 +21,7 @@ static struct fanout *fanout_of(const struct request *r)
 
 static void free_fanout(struct gather *g)
 {
-    struct fanout *f = container_of(g, struct fanout, gather);
-    free(f->result_of_key);
-    free(f);
+    free(container_of(g, struct fanout, gather));
 }
 
 static int merge(struct request *r, struct reply_out *o);
@@ -33,18 +30,19 @@ static const struct gather_ops OPS = {.merge = merge, .free = free_fanout};
 
 static struct fanout *fanout_new(const uint32_t *node_of_key, size_t key_count, uint32_t node_count)
 {
-    struct fanout *f = calloc(1, sizeof(*f));
+    enum { FEW = 64 }; /* nodes: the usual number needs no memory of its own */
+    uint32_t few[FEW + 1], *many = NULL;
     /* Plus one; 0: none. The last is for GATHER_NOBODY. */
-    uint32_t *result_of_node = calloc(node_count + 1, sizeof(*result_of_node));
+    uint32_t *result_of_node = few;
     uint32_t results_max = key_count < node_count + 1 ? (uint32_t)key_count : node_count + 1;
-    if (f)
-        f->result_of_key = calloc(key_count, sizeof(*f->result_of_key));
-    if (!f || !result_of_node || !f->result_of_key ||
-        gather_init(&f->gather, &OPS, results_max) != 0) {
-        if (f)
-            free(f->result_of_key);
+    struct fanout *f = malloc(sizeof(*f) + key_count * sizeof(f->result_of_key[0]));
+    if (node_count <= FEW)
+        memset(few, 0, (node_count + 1) * sizeof(few[0]));
+    else
+        result_of_node = many = calloc(node_count + 1, sizeof(*many));
+    if (!f || !result_of_node || gather_init(&f->gather, &OPS, results_max) != 0) {
         free(f);
-        free(result_of_node);
+        free(many);
         return NULL;
     }
     f->key_count = key_count;
@@ -58,7 +56,7 @@ static struct fanout *fanout_new(const uint32_t *node_of_key, size_t key_count, 
         f->result_of_key[i] = (uint16_t)(*index - 1);
         f->gather.results[*index - 1].count++;
     }
-    free(result_of_node);
+    free(many);
     return f;
 }
 
@@ -96,10 +94,12 @@ static int write_requests(struct worker *w, struct fanout *f, const struct comma
     size_t per_key = w->keys.count > 1 ? w->keys.index[1] - w->keys.index[0] : 1; /* MSET: 2 */
     for (uint32_t i = 0; i < f->gather.count; i++) {
         struct gather_result *result = &f->gather.results[i];
-        char header[32];
-        int n = snprintf(header, sizeof(header), "*%zu\r\n", 1 + per_key * result->count);
+        char header[STR_U64_MAX + 3] = "*";
+        size_t n = 1 + str_put_u64(header + 1, 1 + per_key * result->count);
+        header[n++] = '\r';
+        header[n++] = '\n';
         struct appender to = {&result->bytes, &w->chunks};
-        int err = append_piece(&to, header, (size_t)n);
+        int err = append_piece(&to, header, n);
         if (!err)
             err = args_each_piece(a, 0, append_piece, &to);
         if (err)
@@ -149,7 +149,13 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
 /* The length of the reply element at the front of `b`, or 0: it is not a whole one. */
 static size_t element_len(struct worker *w, const struct buf *b)
 {
-    struct frame frame;
+    struct iovec front;
+    if (buf_iov(b, 0, &front, 1) > 0) {
+        size_t len = frame_try_reply(front.iov_base, front.iov_len, &w->reply_limits);
+        if (len > 0)
+            return len;
+    }
+    struct frame frame; /* it lies in several pieces, or is none that the short way knows */
     frame_init(&frame, FRAME_REPLY, &w->reply_limits);
     size_t at = 0;
     while (at < b->len) {

@@ -73,6 +73,7 @@ static void change_lane(struct client *c, uint8_t proto, uint8_t database)
     }
     c->proto = proto;
     c->database = database;
+    c->lane = lane_of(proto, database);
 }
 
 static void write_hello(struct client *c, struct reply_out *o)

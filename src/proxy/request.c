@@ -25,15 +25,31 @@ struct request *request_new(struct client *c, const struct command *command, uin
                           .arg_count = arg_count,
                           .batch = c->batch,
                           .proto = c->proto,
-                          .lane = lane_of(c->proto, c->database),
-                          .on_failure = c->on_failure,
-                          .muted = c->mute != CLIENT_MUTE_NONE};
-    if (c->mute == CLIENT_MUTE_NEXT)
-        c->mute = CLIENT_MUTE_NONE;
+                          .lane = c->lane,
+                          .on_failure = c->on_failure};
+    if (c->mute != CLIENT_MUTE_NONE) {
+        r->muted = true;
+        if (c->mute == CLIENT_MUTE_NEXT)
+            c->mute = CLIENT_MUTE_NONE;
+    }
     list_push_tail(&c->requests, &r->link);
     if (c->pending++ == 0)
         pace_client_waits(&c->worker->pace);
     return r;
+}
+
+/* What a request for one key has none of. */
+static void free_extras(struct request *r)
+{
+    struct client *c = r->client;
+    if (r->tells)
+        subscriber_request_left(c);
+    if (r->gather)
+        gather_free(r);
+    if (r->roll_call)
+        roll_call_drop(r->roll_call);
+    if (r->transaction)
+        transaction_free(c->worker, r->transaction);
 }
 
 void request_free(struct request *r)
@@ -45,21 +61,15 @@ void request_free(struct request *r)
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
-    if (r->tells)
-        subscriber_request_left(c);
-    if (r->gather)
-        gather_free(r);
-    if (r->roll_call)
-        roll_call_drop(r->roll_call);
-    if (r->transaction)
-        transaction_free(c->worker, r->transaction);
+    if ((uintptr_t)r->gather | (uintptr_t)r->roll_call | (uintptr_t)r->transaction | r->tells)
+        free_extras(r);
     buf_clear(&r->reply, &c->worker->chunks);
     pool_give(&c->worker->requests_pool, r);
 }
 
 bool request_is_next(const struct request *r)
 {
-    return r->client->requests.next == &r->link && !r->uploading && !r->muted;
+    return r->client->requests.next == &r->link && !(r->uploading | r->muted);
 }
 
 struct reply_out request_reply(struct request *r)
@@ -343,12 +353,14 @@ struct part *part_new(struct request *r, struct upstream_node *n, uint32_t index
     struct part *p = pool_take(&w->parts_pool);
     if (!p)
         return NULL;
-    *p = (struct part){.request = r,
-                       .client = c,
-                       .node = n,
-                       .deadline = worker_now(w) + w->settings->request_timeout,
-                       .index = index,
-                       .lane = r->lane};
+    memset(p, 0, offsetof(struct part, block_time)); /* what follows is only looked at if it is set
+                                                      */
+    p->request = r;
+    p->client = c;
+    p->node = n;
+    p->deadline = worker_now(w) + w->settings->request_timeout;
+    p->index = index;
+    p->lane = r->lane;
     list_init(&p->queue);
     list_push_tail(&c->parts, &p->of_client);
     return p;
@@ -436,7 +448,8 @@ void part_free(struct worker *w, struct part *p)
         buf_clear(p->behind_bytes, &w->chunks);
         free(p->behind_bytes);
     }
-    lanes_release(p, p->reserved);
+    if (p->reserved > 0)
+        lanes_release(p, p->reserved);
     if (p->apart)
         c->apart--;
     if (p->held)

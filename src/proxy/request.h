@@ -67,11 +67,12 @@ struct request {
     uint64_t given;     /* bytes of its reply that its client's output got, before it is done */
     uint32_t batch;     /* client.batch when it came: equal for all that were read at once */
     uint64_t arg_count; /* some misses have as many elements as the request has arguments */
-    bool done;          /* its reply is complete */
-    bool muted;         /* CLIENT REPLY: its reply is dropped */
-    bool uploading;     /* its client is still sending it: not answered before its end */
-    bool tells;         /* it holds confirmations or messages: counts in subscriber.queued */
-    bool answered;      /* … though the answer is complete */
+    /* In one byte, so that what is asked of several at once is one look. */
+    bool done : 1;      /* its reply is complete */
+    bool muted : 1;     /* CLIENT REPLY: its reply is dropped */
+    bool uploading : 1; /* its client is still sending it: not answered before its end */
+    bool answered : 1;  /* … though the answer is complete */
+    bool tells : 1;     /* it holds confirmations or messages: counts in subscriber.queued */
     uint8_t proto;      /* RESP version its reply is written in */
     uint8_t lane;       /* by that and its client's database: upstream_set.h */
     uint8_t on_failure; /* enum on_failure of its client when it came */
@@ -102,12 +103,10 @@ struct part {
     uint64_t guess;             /* bytes its reply is known to have about; 0: small or not known.
                                    Of an upload: the bytes of what it stores */
     uint64_t reserved;          /* bytes of its client's and worker's budget: lanes_reserve() */
+    struct buf *behind_bytes;   /* owned; of an upload: to be sent behind its end; NULL: nothing */
     uint32_t index;             /* which of its gather's results */
     uint32_t behind;            /* replies to what was sent behind it that are to come: policy.h */
-    struct buf *behind_bytes;   /* owned; of an upload: to be sent behind its end; NULL: nothing */
     uint32_t swallow;           /* so many replies come before the one that is its answer */
-    uint64_t block_time;        /* ns that the node may let it wait, before its deadline begins;
-                                   NSEC_NEVER: for ever */
     uint8_t size;               /* enum part_size */
     uint8_t lane;               /* of its request */
     bool apart;                 /* not on its node's shared upstream: counts in client.apart */
@@ -123,9 +122,13 @@ struct part {
     bool early;       /* its deadline is not in the order of its queue: it is in worker.early … */
     bool late;        /* … and later than those of parts behind it */
     uint8_t copy_len; /* 0: it is not sent again */
-    uint64_t hash;    /* of the key, for the ring; if there is a copy */
-    struct list early_link;
-    uint8_t copy[PART_COPY_MAX];
+
+    /* Not zeroed by part_new(): each has a meaning only if … */
+    uint64_t block_time;    /* … `blocks`: ns that the node may let it wait, before its deadline
+                               begins; NSEC_NEVER: for ever */
+    struct list early_link; /* … `early` */
+    uint64_t hash;          /* … `copy_len` > 0, or `again`: of the key, for the ring */
+    uint8_t copy[PART_COPY_MAX]; /* … `copy_len` > 0 */
 };
 
 /* At the end of its client's queue, not done. NULL: out of memory. */

@@ -25,6 +25,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Kept out of router_route(), which each request goes through: with their buffers in it, it would
+ * guard its stack each time. */
+#define SLOW_PATH __attribute__((noinline))
+
 enum { QUOTED_MAX = 128 }; /* bytes of client input that redis-server puts into an error */
 
 void router_refuse(struct client *c, const char *text, ...)
@@ -47,7 +51,7 @@ static int quoted_len(struct str s, size_t max)
     return (int)(s.len < max ? s.len : max);
 }
 
-static void refuse_unknown(struct client *c)
+static SLOW_PATH void refuse_unknown(struct client *c)
 {
     struct worker *w = c->worker;
     metric_add(&w->metrics.requests_unknown, 1);
@@ -70,7 +74,7 @@ static void refuse_unknown(struct client *c)
                   quoted_len(name, QUOTED_MAX), name.p, begin);
 }
 
-static void refuse_subcommand(struct client *c)
+static SLOW_PATH void refuse_subcommand(struct client *c)
 {
     struct worker *w = c->worker;
     metric_add(&w->metrics.requests_unknown, 1);
@@ -87,7 +91,7 @@ static void refuse_subcommand(struct client *c)
 
 /* The row says what it does; that clients may not use it is a rule of the operator's. Redis's own
  * words for what an ACL forbids, so that clients know it as that, and the setting behind them. */
-static void refuse_denied(struct client *c, const struct command *command, uint8_t rule)
+static SLOW_PATH void refuse_denied(struct client *c, const struct command *command, uint8_t rule)
 {
     metric_add(&c->worker->metrics.requests_denied, 1);
     bool never = command_gate(command) == GATE_NEVER;
@@ -205,7 +209,11 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
     bool plain = lanes_is_plain(c, p->size) && (!p->writes || settle_allows(u));
     struct buf *to = plain ? upstream_target(u, p) : &p->bytes;
-    if (router_bytes(w, to, from) != 0) {
+    const struct iovec *iov = w->args.iov;
+    int err = from || w->args.iov_count > 1
+                  ? router_bytes(w, to, from)
+                  : buf_append(to, &w->chunks, iov->iov_base, iov->iov_len);
+    if (err) {
         p->request = NULL;
         part_free(w, p);
         request_fail(r, FAILURE_MEMORY, n->name);
@@ -232,8 +240,8 @@ struct key_hashes {
 static struct key_hashes hash_key(const struct worker *w, struct str key)
 {
     struct str tag = w->settings->hash_tags ? key_tag(key) : key;
-    struct key_hashes h;
-    h.ring = h.whole = key_hash(tag, false);
+    uint64_t hash = key_hash(tag, false);
+    struct key_hashes h = {.ring = hash, .whole = hash};
     if (tag.len != key.len)
         h.whole = key_hash(key, false);
     if (__builtin_expect(w->settings->layout != NULL, 0))
@@ -267,8 +275,8 @@ static void forward_by_key(struct client *c, const struct command *command, stru
 }
 
 /* with_keys: they are in w->keys. */
-static void forward_to_node(struct client *c, const struct command *command, uint32_t node,
-                            bool with_keys, struct buf *from)
+static SLOW_PATH void forward_to_node(struct client *c, const struct command *command,
+                                      uint32_t node, bool with_keys, struct buf *from)
 {
     uint64_t block_time;
     if (command->flags & COMMAND_BLOCKS &&
@@ -414,6 +422,46 @@ static int rename_request(struct worker *w, const struct command *command)
     return args_rename(&w->args, name);
 }
 
+/* Whether anything stands between the present request, whose arity is right, and its way, but for
+ * the command itself. For nearly all there is nothing: one look at all of it together. */
+static bool is_plain(const struct client *c, uint8_t rule)
+{
+    return (c->guards | rule | c->worker->pause.is_on | (uintptr_t)c->session |
+            (uintptr_t)c->subscriber) == 0;
+}
+
+/* The same, looked at one by one. False: it has been answered, queued or put off. With a rule it is
+ * encoded anew, and not in `from` any more. */
+static SLOW_PATH bool goes_on(struct client *c, const struct command *command, uint8_t rule,
+                              struct buf *from)
+{
+    struct worker *w = c->worker;
+    if (c->guards && !guard_admits(c, command))
+        return false;
+    if (rule && rule != RULE_RENAMED) {
+        refuse_denied(c, command, rule);
+        return false;
+    }
+    c->last_command = command;
+    if (w->pause.is_on && client_pause_holds(c, command))
+        return false;
+    if (rule) { /* nodes know it by its own name */
+        if (rename_request(w, command) != 0) {
+            router_fail(c, command, FAILURE_MEMORY);
+            return false;
+        }
+        from = NULL;
+    }
+    if (c->subscriber && !subscriber_allows(c, command)) {
+        router_refuse(c,
+                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                      "QUIT / RESET are allowed in this context",
+                      command->name);
+        return false;
+    }
+    return !c->session || !multi_takes(c, command, from);
+}
+
 void router_route(struct client *c, struct buf *from)
 {
     struct worker *w = c->worker;
@@ -442,31 +490,13 @@ void router_route(struct client *c, struct buf *from)
         router_refuse(c, "ERR wrong number of arguments for '%s' command", command->name);
         return;
     }
-    if (c->guards && !guard_admits(c, command))
-        return;
-    if (rule && rule != RULE_RENAMED) {
-        refuse_denied(c, command, rule);
-        return;
+    if (!is_plain(c, rule)) {
+        if (!goes_on(c, command, rule, from))
+            return;
+        if (rule)
+            from = NULL;
     }
     c->last_command = command;
-    if (w->pause.is_on && client_pause_holds(c, command))
-        return;
-    if (rule) { /* nodes know it by its own name */
-        if (rename_request(w, command) != 0) {
-            router_fail(c, command, FAILURE_MEMORY);
-            return;
-        }
-        from = NULL;
-    }
-    if (c->subscriber && !subscriber_allows(c, command)) {
-        router_refuse(c,
-                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-                      "QUIT / RESET are allowed in this context",
-                      command->name);
-        return;
-    }
-    if (c->session && multi_takes(c, command, from))
-        return;
     switch ((enum command_way)command->way) {
     case COMMAND_SESSION:
         session_answer(c, command);

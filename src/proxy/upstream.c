@@ -554,15 +554,14 @@ static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint
 {
     struct worker *w = u->worker;
     struct part *p = list_first(&u->sent, struct part, queue);
-    if (p->is_tail) {
-        take_reply_behind(u, p, tail, len);
+    if (p->is_tail | p->swallow) { /* neither, nearly always: one look */
+        if (p->is_tail)
+            take_reply_behind(u, p, tail, len);
+        else
+            swallow_reply(u, p, tail, len, type);
         return;
     }
     bool was_upload = p == u->upload;
-    if (p->swallow > 0) {
-        swallow_reply(u, p, tail, len, type);
-        return;
-    }
     list_remove(&p->queue);
     settle_now(u, p);
     bool failed = u->out_of_memory;

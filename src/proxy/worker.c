@@ -398,11 +398,13 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     expire_deadlines(w);
     close_stalled(w);
     close_idle(w);
-    client_header_expire(w);
+    if (!list_empty(&w->headers))
+        client_header_expire(w);
     if (w->retry_due)
         retry_run(w);
     lanes_run(w);
-    pubsub_run(&w->pubsub);
+    if (pubsub_is_due(&w->pubsub))
+        pubsub_run(&w->pubsub);
     return called;
 }
 

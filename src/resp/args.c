@@ -282,13 +282,9 @@ static int copy_stretch(void *owner, const void *bytes, size_t len)
     return 0;
 }
 
-struct str args_str(struct args *a, size_t index)
+struct str args_gather(struct args *a, size_t index)
 {
-    must(index < a->count);
     const struct arg *v = &a->v[index];
-    const struct iovec *iov = &a->iov[v->piece];
-    if (iov->iov_len - v->at >= v->len)
-        return (struct str){(const char *)iov->iov_base + v->at, v->len};
     for (const struct gathered *g = a->gathered; g != NULL; g = g->next)
         if (g->index == index)
             return (struct str){g->bytes, v->len};
@@ -321,14 +317,8 @@ size_t args_copy_head(const struct args *a, size_t index, char *to, size_t max)
 /* Writes "<type><value>\r\n" to `to`; returns its length, at most COUNT_TEXT_MAX. */
 static size_t header_write(char *to, char type, uint64_t value)
 {
-    char digits[20];
-    size_t n = sizeof(digits);
-    do
-        digits[--n] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    size_t len = sizeof(digits) - n;
     to[0] = type;
-    memcpy(to + 1, digits + n, len);
+    size_t len = str_put_u64(to + 1, value);
     memcpy(to + 1 + len, "\r\n", TERMINATOR);
     return len + 1 + TERMINATOR;
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/cleanup.h"
+#include "base/must.h"
 #include "base/str.h"
 
 #include <stddef.h>
@@ -69,7 +70,16 @@ int args_rename(struct args *a, struct str name) MUST_CHECK;
 
 /* The argument in one piece: a loan until the next parse. Gathers if it must; memory then is as
  * large as the argument, so ask for keys and option words only. p is NULL on -ENOMEM. */
-struct str args_str(struct args *a, size_t index);
+struct str args_gather(struct args *a, size_t index); /* args_str() of one that is in several */
+static inline struct str args_str(struct args *a, size_t index)
+{
+    must(index < a->count);
+    const struct arg *v = &a->v[index];
+    const struct iovec *iov = &a->iov[v->piece];
+    return iov->iov_len - v->at >= v->len
+               ? (struct str){(const char *)iov->iov_base + v->at, v->len}
+               : args_gather(a, index);
+}
 
 /* Copies the first bytes of an argument, at most `max`, however long it is and wherever they lie;
  * returns how many. */

@@ -271,11 +271,6 @@ bool command_is_blind(const struct command *c, struct args *a)
     }
 }
 
-bool command_arity_ok(const struct command *c, size_t arg_count)
-{
-    return c->arity >= 0 ? arg_count == (size_t)c->arity : arg_count >= (size_t)-c->arity;
-}
-
 void command_keys_fini(struct command_keys_found *k)
 {
     free(k->index);

@@ -132,7 +132,10 @@ enum command_gate command_gate(const struct command *c);
  * COMMAND_BLOCKS must be right. */
 bool command_may_block(const struct command *c, struct args *a, uint64_t *ret_ns);
 
-bool command_arity_ok(const struct command *c, size_t arg_count);
+static inline bool command_arity_ok(const struct command *c, size_t arg_count)
+{
+    return c->arity >= 0 ? arg_count == (size_t)c->arity : arg_count >= (size_t)-c->arity;
+}
 
 struct command_keys_found {
     size_t *index; /* argument indexes, in order; owned, kept for the next call */

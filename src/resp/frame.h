@@ -110,9 +110,9 @@ static inline uint64_t frame_body(const struct frame *f)
 }
 
 /* The short way for what nodes mostly send: if `bytes` begin with a whole bulk string or nil ($),
- * or with +OK, within `limits`: its length. 0: it is something else, or not whole yet; feed a
- * frame. Not 0 means that a frame would say FRAME_READY at that length, with the first byte as its
- * type. */
+ * an array of these, or +OK, within `limits`: its length. 0: it is something else, or not whole
+ * yet; feed a frame. Not 0 means that a frame would say FRAME_READY at that length, with the first
+ * byte as its type. */
 size_t frame_try_reply(const void *bytes, size_t len, const struct frame_limits *limits);
 
 /* After FRAME_BAD. For FRAME_REQUEST redis-server's own text without "-ERR " ("Protocol error:

@@ -457,20 +457,45 @@ const uint8_t *frame_feed_reply(struct frame *f, const uint8_t *p, const uint8_t
     return p;
 }
 
+/* A whole bulk string or nil at `start`: where it ends; NULL: it is none, or not whole. */
+static inline const uint8_t *try_bulk(const uint8_t *start, const uint8_t *end,
+                                      const struct frame_limits *limits)
+{
+    uint32_t n;
+    if (end - start < 5 || *start != '$')
+        return NULL;
+    const uint8_t *body = number_line_short(start + 1, end, &n);
+    if (body == NULL)
+        return memcmp(start, "$-1\r\n", 5) == 0 ? start + 5 : NULL;
+    if (n > limits->bulk_max || (size_t)(end - body) < (size_t)n + FRAME_TERMINATOR ||
+        body[n] != '\r' || body[n + 1] != '\n')
+        return NULL;
+    return body + n + FRAME_TERMINATOR;
+}
+
+/* What MGET answers: an array of nothing but those. */
+static const uint8_t *try_array(const uint8_t *start, const uint8_t *end,
+                                const struct frame_limits *limits)
+{
+    uint32_t count;
+    const uint8_t *p = number_line_short(start + 1, end, &count);
+    if (p == NULL || count > limits->elements_max || limits->depth_max == 0)
+        return NULL;
+    for (; p != NULL && count > 0; count--)
+        p = try_bulk(p, end, limits);
+    return p;
+}
+
 size_t frame_try_reply(const void *bytes, size_t len, const struct frame_limits *limits)
 {
-    const uint8_t *start = bytes, *end = start + len;
+    const uint8_t *start = bytes, *end = start + len, *stop = NULL;
     if (len < 5)
         return 0;
-    if (*start == '$') {
-        uint32_t n;
-        const uint8_t *body = number_line_short(start + 1, end, &n);
-        if (body == NULL)
-            return memcmp(start, "$-1\r\n", 5) == 0 ? 5 : 0;
-        if (n > limits->bulk_max || (size_t)(end - body) < (size_t)n + FRAME_TERMINATOR ||
-            body[n] != '\r' || body[n + 1] != '\n')
-            return 0;
-        return (size_t)(body - start) + n + FRAME_TERMINATOR;
-    }
-    return memcmp(start, "+OK\r\n", 5) == 0 ? 5 : 0;
+    if (*start == '$')
+        stop = try_bulk(start, end, limits);
+    else if (*start == '*')
+        stop = try_array(start, end, limits);
+    else if (memcmp(start, "+OK\r\n", 5) == 0)
+        stop = start + 5;
+    return stop != NULL ? (size_t)(stop - start) : 0;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "resp/reply.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +20,15 @@ void reply_simple(struct reply_out *o, const char *text)
 
 static void header(struct reply_out *o, char type, int64_t value)
 {
-    char line[32];
-    int n = snprintf(line, sizeof(line), "%c%" PRId64 "\r\n", type, value);
-    reply_raw(o, line, (size_t)n);
+    char line[STR_U64_MAX + 4];
+    size_t n = 0;
+    line[n++] = type;
+    if (value < 0)
+        line[n++] = '-';
+    n += str_put_u64(line + n, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    line[n++] = '\r';
+    line[n++] = '\n';
+    reply_raw(o, line, n);
 }
 
 void reply_int(struct reply_out *o, int64_t value)
