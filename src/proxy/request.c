@@ -5,8 +5,10 @@
 #include "base/nsec.h"
 #include "proxy/gather.h"
 #include "proxy/lanes.h"
+#include "proxy/outcomes.h"
 #include "proxy/retry.h"
 #include "proxy/roll_call.h"
+#include "proxy/samples.h"
 #include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
@@ -22,6 +24,7 @@ struct request *request_new(struct client *c, const struct command *command, uin
         return NULL;
     *r = (struct request){.client = c,
                           .command = command,
+                          .came = worker_now(c->worker),
                           .arg_count = arg_count,
                           .batch = c->batch,
                           .proto = c->proto,
@@ -47,6 +50,8 @@ void request_free(struct request *r)
         r->part->request = NULL;
     if (r->tells)
         subscriber_request_left(c);
+    if (r->sample)
+        samples_drop(c->worker, r);
     if (r->gather)
         gather_free(r);
     if (r->roll_call)
@@ -79,6 +84,10 @@ void request_finish(struct request *r)
         return;
     }
     r->done = true;
+    struct worker *w = r->client->worker;
+    uint64_t took = outcomes_note_end(w, r);
+    if (r->sample || (w->settings->slow_above > 0 && took >= w->settings->slow_above))
+        samples_end(w, r, took);
     if (r->client->session)
         session_request_done(r);
     client_advance(r->client);
@@ -87,6 +96,7 @@ void request_finish(struct request *r)
 void request_uploaded(struct request *r)
 {
     r->uploading = false;
+    r->came = worker_now(r->client->worker);
     if (r->answered)
         request_finish(r);
 }
@@ -317,12 +327,15 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
     r->client->hurry = true;
     struct reply_out o = request_reply(r);
     size_t before = o.to->len;
+    r->outcome = OUTCOME_FAILED;
     if (request_may_miss(r, f)) {
+        r->outcome = OUTCOME_FAILOVER_MISS;
         metric_add(&w->metrics.requests_masked, 1);
         request_write_miss(r, &o);
         if (o.err) { /* a miss of many elements may not fit; an error does */
             buf_truncate(o.to, o.chunks, before);
             o.err = 0;
+            r->outcome = OUTCOME_FAILED;
             failure_write(&o, f, node_name);
         }
     } else {
@@ -469,6 +482,13 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     }
     struct reply_out o = request_reply(r);
     int err;
+    /* What came in several reads shows its first byte only, which is no miss's. */
+    struct str seen = {(const char *)&type, 1};
+    if (head->len == 0)
+        seen = (struct str){tail, tail_len};
+    r->outcome = (uint8_t)outcome_of_reply(r->command, seen);
+    if (r->sample)
+        samples_note_reply(w, r, head->len + tail_len);
     if (head->len == 0 && tail_len >= CLIENT_PASS_ON_MIN && request_is_next(r)) {
         struct client *c = r->client;
         err = client_pass_on(c, tail, tail_len);

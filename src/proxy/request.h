@@ -66,6 +66,10 @@ struct request {
     size_t held;        /* bytes of `reply` that count in client.held */
     uint64_t given;     /* bytes of its reply that its client's output got, before it is done */
     uint32_t batch;     /* client.batch when it came: equal for all that were read at once */
+    uint64_t came;      /* ns: when its last byte was there */
+    uint64_t queue_ns;  /* until it might be sent to its node … */
+    uint64_t node_ns;   /* … and from then to the first byte; of several parts the longest */
+    uint32_t node;      /* 1 + the number of that node; 0: none has answered */
     uint64_t arg_count; /* some misses have as many elements as the request has arguments */
     bool done;          /* its reply is complete */
     bool muted;         /* CLIENT REPLY: its reply is dropped */
@@ -74,6 +78,8 @@ struct request {
     bool answered;      /* … though the answer is complete */
     uint8_t proto;      /* RESP version its reply is written in */
     uint8_t lane;       /* by that and its client's database: upstream_set.h */
+    uint8_t sample;     /* 1 + its place in samples.pending; 0: it is none */
+    uint8_t outcome;    /* enum outcome: what its answer is */
     uint8_t on_failure; /* enum on_failure of its client when it came */
 };
 

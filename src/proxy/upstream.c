@@ -12,6 +12,7 @@
 #include "proxy/greeting.h"
 #include "proxy/lanes.h"
 #include "proxy/node_error.h"
+#include "proxy/outcomes.h"
 #include "proxy/private.h"
 #include "proxy/reply_stream.h"
 #include "proxy/settle.h"
@@ -615,6 +616,8 @@ static void begin_reply(struct upstream *u)
     if (u->state == UPSTREAM_READY && u->undecided == u->sent.next &&
         list_first(&u->sent, struct part, queue)->swallow == 0)
         u->undecided = u->undecided->next;
+    if (u->state == UPSTREAM_READY)
+        outcomes_note_first_byte(u->worker, list_first(&u->sent, struct part, queue));
 }
 
 /* False: the upstream has failed. */

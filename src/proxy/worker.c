@@ -575,6 +575,16 @@ const struct metrics *worker_metrics(const struct worker *w)
     return &w->metrics;
 }
 
+struct samples *worker_samples(struct worker *w)
+{
+    return &w->samples;
+}
+
+const struct outcomes *worker_outcomes(const struct worker *w)
+{
+    return &w->outcomes;
+}
+
 struct worker_debt worker_debt(const struct worker *w)
 {
     struct worker_debt d = {.clients = w->clients_pool.in_use,
