@@ -23,15 +23,15 @@ struct histogram_sum {
 
 static inline unsigned histogram_bucket(uint64_t ns)
 {
-    uint64_t high = ns >> HISTOGRAM_FIRST_BITS;
-    unsigned at = high == 0 ? 0 : 64 - (unsigned)__builtin_clzll(high);
+    unsigned at = 63 - (unsigned)__builtin_clzll(ns >> (HISTOGRAM_FIRST_BITS - 1) | 1);
     return at < HISTOGRAM_BUCKETS ? at : HISTOGRAM_BUCKETS - 1;
 }
 
-static inline void histogram_add(struct histogram *h, uint64_t ns)
+/* `count` things that took as long. */
+static inline void histogram_add(struct histogram *h, uint64_t ns, uint64_t count)
 {
-    metric_add(&h->count[histogram_bucket(ns)], 1);
-    metric_add(&h->sum_ns, ns);
+    metric_add(&h->count[histogram_bucket(ns)], count);
+    metric_add(&h->sum_ns, ns * count);
 }
 
 /* Where a bucket ends (ns); not of the last one. */

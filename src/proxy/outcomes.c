@@ -2,7 +2,7 @@
 #include "proxy/outcomes.h"
 
 #include "base/nsec.h"
-#include "proxy/request.h"
+#include "proxy/outcomes_run.h"
 #include "proxy/worker_internal.h"
 
 const char *outcome_class_name(enum outcome_class c)
@@ -13,8 +13,8 @@ const char *outcome_class_name(enum outcome_class c)
 
 const char *outcome_name(enum outcome o)
 {
-    static const char *const NAMES[] = {"ok",         "hit",   "miss", "failover_miss",
-                                        "node_error", "failed"};
+    static const char *const NAMES[] = {"ok",         "hit",    "miss",
+                                        "node_error", "failed", "failover_miss"};
     return NAMES[o];
 }
 
@@ -88,38 +88,99 @@ static uint64_t since(uint64_t now, uint64_t then)
     return now > then ? now - then : 0;
 }
 
-/*
- * A part's deadline is set when it may be sent, so it tells when that was. One that blocks, or is
- * still coming from its client, has another kind of deadline and tells nothing.
- */
-void outcomes_note_first_byte(struct worker *w, const struct part *p)
+void outcomes_run_init(struct outcomes_run *o)
 {
-    if (!p->request || p->swallow > 0 || p->deadline == NSEC_NEVER || p->blocks || p->again)
-        return;
-    if (p->request->gather && p->early) /* it has what other parts left of the time of the whole */
-        return;
-    struct request *r = p->request;
-    uint64_t sent = since(p->deadline, part_timeout(p));
-    uint64_t queue = since(sent, r->came), node = since(worker_now(w), sent);
-    histogram_add(&w->outcomes.queue, queue);
-    if (p->node->pulse) {
-        histogram_add(&p->node->pulse->of[w->index].first_byte, node);
-        if (node >= r->node_ns) {
-            r->queue_ns = queue;
-            r->node_ns = node;
-            r->node = p->node->pulse->node + 1;
-        }
-    }
+    *o = (struct outcomes_run){.came = NSEC_NEVER};
 }
 
-uint64_t outcomes_note_end(struct worker *w, const struct request *r)
+void outcomes_note_queue(struct worker *w, const struct part *p)
 {
-    if (!r->command) /* an answer from memory that waited for its turn */
-        return 0;
-    metric_add(&w->outcomes.of[outcome_class_of(r->command)][r->outcome], 1);
-    if (r->command->flags & COMMAND_BLOCKS)
-        return 0;
+    if (!p->request)
+        return;
+    histogram_add(&w->outcomes.queue, since(worker_now(w), p->request->came), 1);
+    w->run.queued++;
+}
+
+static uint64_t sent_at(const struct worker *w)
+{
+    return since(w->run.deadline, w->settings->request_timeout);
+}
+
+void outcomes_count_begun(struct worker *w)
+{
+    struct outcomes_run *o = &w->run;
+    struct pulse *p = o->node->pulse;
+    uint64_t begun = o->begun;
+    if (p)
+        histogram_add(&p->of[w->index].first_byte, since(worker_now(w), sent_at(w)), begun);
+    if (o->queued > 0) { /* the others went out as they came */
+        uint64_t queued = nsec_min(o->queued, begun);
+        o->queued -= queued;
+        begun -= queued;
+    }
+    metric_add(&w->outcomes.queue.count[0], begun);
+    o->deadline = 0;
+    o->begun = 0;
+}
+
+/* One that blocks, or is still coming from its client, has another kind of deadline; a second try,
+ * or a part of a fan-out, has what was left of the time: `early`. */
+void outcomes_begin_other(struct worker *w, const struct part *p)
+{
+    struct outcomes_run *o = &w->run;
+    outcomes_read_over(w, o);
+    if (!p->request || p->swallow > 0 || p->deadline == NSEC_NEVER || p->blocks || p->early)
+        return;
+    o->deadline = p->deadline;
+    o->begun = 1;
+    o->node = p->node;
+}
+
+void outcomes_keep(struct worker *w, struct request *r)
+{
+    const struct outcomes_run *o = &w->run;
+    if (o->begun == 0)
+        return;
+    r->sent = sent_at(w);
+    r->first_byte = worker_now(w);
+    r->node = o->node->pulse ? o->node->pulse->node + 1 : 0;
+}
+
+void outcomes_count_ended(struct worker *w)
+{
+    struct outcomes_run *o = &w->run;
+    metric_add(&w->outcomes.of[outcome_class_of(o->command)][o->outcome], o->ended);
+    histogram_add(&w->outcomes.total, worker_now(w) - o->came, o->ended + o->others);
+    o->came = NSEC_NEVER;
+}
+
+void outcomes_end_other(struct worker *w, struct request *r)
+{
+    struct outcomes_run *o = &w->run;
+    const struct command *c = r->command;
+    if (!c) /* an answer from memory that waited for its turn */
+        return;
+    bool blocks = c->flags & COMMAND_BLOCKS;
     uint64_t took = since(worker_now(w), r->came);
-    histogram_add(&w->outcomes.total, took);
-    return took;
+    /* 0 less 1 is more than anything takes */
+    if (took <= w->settings->slow_above - 1 && !blocks && (r->came != o->came || c != o->command)) {
+        outcomes_turn_over(w, o);
+        o->came = r->came;
+        o->command = c;
+        o->outcome = r->outcome;
+        o->ended = 1;
+        o->others = 0;
+        return;
+    }
+    metric_add(&w->outcomes.of[outcome_class_of(c)][r->outcome], 1);
+    if (blocks)
+        return;
+    if (took <= w->settings->slow_above - 1) {
+        o->others++;
+        return;
+    }
+    histogram_add(&w->outcomes.total, took, 1);
+    if (r->first_byte == 0 && r->outcome < OUTCOME_FAILED)
+        outcomes_keep(w, r);
+    samples_give_slow(w, r, took);
 }

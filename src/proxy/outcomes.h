@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What became of requests and how long they took, of one worker: it writes, any thread may read
- * (base/metric.h). What one node took for its first byte is in its pulse (cluster/pulse.h).
+ * What became of requests and how long they took, of one worker: it writes (outcomes_run.h), any
+ * thread may read (base/metric.h). What one node took for its first byte is in its pulse
+ * (cluster/pulse.h).
  */
 #pragma once
 #include "base/histogram.h"
@@ -10,9 +11,6 @@
 #include <stdint.h>
 
 struct command;
-struct part;
-struct request;
-struct worker;
 
 enum outcome_class { OUTCOME_READS, OUTCOME_WRITES, OUTCOME_OTHERS, OUTCOME_CLASSES };
 
@@ -20,9 +18,9 @@ enum outcome {
     OUTCOME_ANSWERED,      /* answered; not a read of which hit or miss can be said */
     OUTCOME_HIT,           /* a read that found something */
     OUTCOME_MISS,          /* … that found nothing at its node */
-    OUTCOME_FAILOVER_MISS, /* … whose node failed: on_failure.reads */
     OUTCOME_NODE_ERROR,    /* the node answered an error */
-    OUTCOME_FAILED,        /* we did */
+    OUTCOME_FAILED,        /* we did: from here on no node answered */
+    OUTCOME_FAILOVER_MISS, /* the same as a miss: on_failure.reads */
     OUTCOME_COUNT
 };
 
@@ -41,9 +39,3 @@ enum outcome_class outcome_class_of(const struct command *c);
  * gives is a miss: nil, an empty list, 0 of LLEN. MGET and its like have a reply for each of
  * several keys and are just answered. */
 enum outcome outcome_of_reply(const struct command *c, struct str reply);
-
-/* The first byte of the reply to `p` has come. */
-void outcomes_note_first_byte(struct worker *w, const struct part *p);
-/* Its answer is complete: r->outcome says what it is. Returns the ns that it took; 0 of one that
- * may block, or that no command of its own made. */
-uint64_t outcomes_note_end(struct worker *w, const struct request *r);

@@ -5,7 +5,7 @@
 #include "base/nsec.h"
 #include "proxy/gather.h"
 #include "proxy/lanes.h"
-#include "proxy/outcomes.h"
+#include "proxy/outcomes_run.h"
 #include "proxy/retry.h"
 #include "proxy/roll_call.h"
 #include "proxy/samples.h"
@@ -51,7 +51,7 @@ void request_free(struct request *r)
     if (r->tells)
         subscriber_request_left(c);
     if (r->sample)
-        samples_drop(c->worker, r);
+        samples_end(c->worker, r);
     if (r->gather)
         gather_free(r);
     if (r->roll_call)
@@ -85,9 +85,7 @@ void request_finish(struct request *r)
     }
     r->done = true;
     struct worker *w = r->client->worker;
-    uint64_t took = outcomes_note_end(w, r);
-    if (r->sample || (w->settings->slow_above > 0 && took >= w->settings->slow_above))
-        samples_end(w, r, took);
+    outcomes_end(w, &w->run, r);
     if (r->client->session)
         session_request_done(r);
     client_advance(r->client);
@@ -461,6 +459,18 @@ void part_free(struct worker *w, struct part *p)
         client_last_part_left(c);
 }
 
+/* What came in several reads shows its first byte only, which is no miss's. */
+static __attribute__((noinline)) enum outcome other_outcome(const struct request *r,
+                                                            const struct buf *head,
+                                                            const void *tail, size_t tail_len,
+                                                            uint8_t type)
+{
+    struct str seen = {(const char *)&type, 1};
+    if (head->len == 0)
+        seen = (struct str){tail, tail_len};
+    return outcome_of_reply(r->command, seen);
+}
+
 void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,
                  size_t tail_len, uint8_t type)
 {
@@ -473,6 +483,7 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     p->request = NULL;
     r->part = NULL;
     if (r->gather) {
+        outcomes_keep(w, r);
         gather_part_answered(r, p->index, head, tail, tail_len, type);
         return;
     }
@@ -482,11 +493,9 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     }
     struct reply_out o = request_reply(r);
     int err;
-    /* What came in several reads shows its first byte only, which is no miss's. */
-    struct str seen = {(const char *)&type, 1};
-    if (head->len == 0)
-        seen = (struct str){tail, tail_len};
-    r->outcome = (uint8_t)outcome_of_reply(r->command, seen);
+    r->outcome = (uint8_t)(type == '$' && r->command->miss == MISS_NIL /* most are */
+                               ? outcome_of_bulk(head->len + tail_len)
+                               : other_outcome(r, head, tail, tail_len, type));
     if (r->sample)
         samples_note_reply(w, r, head->len + tail_len);
     if (head->len == 0 && tail_len >= CLIENT_PASS_ON_MIN && request_is_next(r)) {

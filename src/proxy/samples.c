@@ -17,6 +17,8 @@ void samples_begin(struct worker *w, struct request *r, struct str key, uint64_t
 {
     struct samples *s = &w->samples;
     s->left = w->settings->sample_each;
+    if (s->left == 0) /* none are wanted; it takes 2^32 requests to ask again */
+        return;
     unsigned slot = (unsigned)__builtin_ctz(~s->pending_used);
     if (slot >= SAMPLES_PENDING_MAX || !has_room(&s->head, &s->tail, SAMPLES_MAX))
         return;
@@ -46,7 +48,12 @@ static void give(struct samples *s, const struct sample *p)
     atomic_store_explicit(&s->head, head + 1, memory_order_release);
 }
 
-static void give_slow(struct worker *w, const struct request *r, uint64_t total)
+static uint32_t microseconds(uint64_t from, uint64_t to)
+{
+    return to > from ? (uint32_t)nsec_min((to - from) / NSEC_US, UINT32_MAX) : 0;
+}
+
+void samples_give_slow(struct worker *w, const struct request *r, uint64_t took)
 {
     struct samples *s = &w->samples;
     unsigned head = atomic_load_explicit(&s->slow_head, memory_order_relaxed);
@@ -57,32 +64,24 @@ static void give_slow(struct worker *w, const struct request *r, uint64_t total)
         .client_id = r->client->id,
         .client = r->client->peer,
         .node = r->node ? r->node - 1 : UINT32_MAX,
-        .queue_us = (uint32_t)nsec_min(r->queue_ns / NSEC_US, UINT32_MAX),
-        .node_us = (uint32_t)nsec_min(r->node_ns / NSEC_US, UINT32_MAX),
-        .total_us = total / NSEC_US,
+        .queue_us = microseconds(r->came, r->sent),
+        .node_us = microseconds(r->sent, r->first_byte),
+        .total_us = took / NSEC_US,
         .command = r->command->id,
         .outcome = r->outcome,
     };
     atomic_store_explicit(&s->slow_head, head + 1, memory_order_release);
 }
 
-void samples_end(struct worker *w, struct request *r, uint64_t total)
+void samples_end(struct worker *w, struct request *r)
 {
-    if (r->sample) {
+    struct sample *p = &w->samples.pending[r->sample - 1];
+    if (r->done) {
         samples_note_reply(w, r, r->given);
-        w->samples.pending[r->sample - 1].outcome = r->outcome;
-        give(&w->samples, &w->samples.pending[r->sample - 1]);
-        samples_drop(w, r);
+        p->outcome = r->outcome;
+        give(&w->samples, p);
     }
-    if (w->settings->slow_above > 0 && total >= w->settings->slow_above &&
-        !(r->command->flags & COMMAND_BLOCKS))
-        give_slow(w, r, total);
-}
-
-void samples_drop(struct worker *w, struct request *r)
-{
-    if (r->sample)
-        w->samples.pending_used &= ~(1U << (r->sample - 1));
+    w->samples.pending_used &= ~(1U << (r->sample - 1));
     r->sample = 0;
 }
 

@@ -40,7 +40,7 @@ struct slow_request {
     struct addr client;
     uint32_t node;     /* its number in the control plane (pulse.node); UINT32_MAX: none */
     uint32_t queue_us; /* until it might be sent */
-    uint32_t node_us;  /* from then to the first byte; of several parts the longest */
+    uint32_t node_us;  /* from then to the first byte; of several parts the last one */
     uint64_t total_us; /* what the two leave was waited for the rest, or for the client */
     uint16_t command;
     uint8_t outcome;
@@ -64,11 +64,10 @@ struct samples {
 void samples_begin(struct worker *w, struct request *r, struct str key, uint64_t hash);
 /* The reply to it is so long, and complete. */
 void samples_note_reply(struct worker *w, const struct request *r, uint64_t bytes);
-/* Its answer is complete, after `total` ns: a sample if it was to be one, and told as slow if it
- * was. */
-void samples_end(struct worker *w, struct request *r, uint64_t total);
-/* It dies. */
-void samples_drop(struct worker *w, struct request *r);
+/* A request that was to be a sample dies; it is one if it was answered. */
+void samples_end(struct worker *w, struct request *r);
+/* One that is answered took `took` ns, which is slow. */
+void samples_give_slow(struct worker *w, const struct request *r, uint64_t took);
 
 /* ---- the one reader, any thread ---- */
 

@@ -403,6 +403,7 @@ static int poll_and_answer(struct worker *w, uint64_t until)
         retry_run(w);
     lanes_run(w);
     pubsub_run(&w->pubsub);
+    outcomes_turn_over(w, &w->run); /* before the time changes */
     return called;
 }
 
@@ -436,6 +437,7 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns)
     flush_clients(w, true);
     flush_upstreams(w);
     tell_written(w);
+    outcomes_turn_over(w, &w->run);
     loop_end_turn(&w->loop);
 
     if (!timer_is_set(&w->trim_timer) && chunk_pool_has_spares(&w->chunks))
@@ -521,6 +523,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->roll_calls);
     w->next_deadline = NSEC_NEVER;
     w->gathered_at = NSEC_NEVER;
+    outcomes_run_init(&w->run);
+    w->samples.left = 1;
     list_init(&w->dirty_clients);
     list_init(&w->dirty_upstreams);
     *ret_worker = w;

@@ -9,7 +9,7 @@
 #include "net/mailbox.h"
 #include "proxy/client.h"
 #include "proxy/client_pause.h"
-#include "proxy/outcomes.h"
+#include "proxy/outcomes_run.h"
 #include "proxy/pace.h"
 #include "proxy/pubsub.h"
 #include "proxy/samples.h"
@@ -43,6 +43,7 @@ struct worker {
     struct rng rng;
     struct metrics metrics;
     struct outcomes outcomes;
+    struct outcomes_run run;
     struct samples samples;
     /* Clients here or on their way here; others read it to find the worker with the fewest. */
     atomic_uint load;

@@ -60,7 +60,9 @@ def watched(start, nodes):
     def make(members=None, workers=1, settings=None, **admin):
         port = processes.free_port()
         everything = {**CALM, **(settings or {}), "admin": {"listen": port, **admin}}
-        return start.proxy(members or nodes, everything, workers=workers), Admin(port)
+        proxy = start.proxy(members or nodes, everything, workers=workers)
+        eventually(lambda: proxy.events("listening-admin"))  # it opens behind the others
+        return proxy, Admin(port)
     return make
 
 

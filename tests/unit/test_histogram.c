@@ -25,9 +25,9 @@ static void quantiles_lie_inside_their_bucket(void **state)
     struct histogram_sum s = {0};
     assert_int_equal(histogram_sum_quantile(&s, 990), 0);
     for (unsigned i = 0; i < 98; i++)
-        histogram_add(&h, 20000);
-    histogram_add(&h, 1000000);
-    histogram_add(&h, 1000000);
+        histogram_add(&h, 20000, 1);
+    histogram_add(&h, 1000000, 1);
+    histogram_add(&h, 1000000, 1);
     histogram_sum_add(&s, &h);
     assert_int_equal(histogram_sum_count(&s), 100);
     assert_int_equal(s.sum_ns, 98 * 20000 + 2000000);
