@@ -9,6 +9,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "cluster/view.h"
 #include "net/loop.h"
 #include "ring/layout.h"
@@ -36,6 +37,7 @@ struct admin_config {
     struct control *control;       /* to read its counters */
     struct worker *const *workers; /* to read theirs */
     unsigned worker_count;
+    const struct log_losses *log_losses;
     struct log *log;
 };
 

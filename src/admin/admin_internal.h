@@ -33,7 +33,7 @@ struct admin {
 uint64_t admin_sum(const struct admin *a, uint32_t offset);
 struct outcomes_sum {
     uint64_t of[OUTCOME_CLASSES][OUTCOME_COUNT];
-    struct histogram_sum queue, total;
+    struct histogram_sum queue, total, turn;
 };
 struct outcomes_sum admin_outcomes(const struct admin *a);
 struct history_totals admin_totals(const struct admin *a);

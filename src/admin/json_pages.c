@@ -77,6 +77,8 @@ void page_summary(const struct admin *a, struct text *t)
     number(t, "p50_us", histogram_sum_quantile(&o.total, 500) / NSEC_US);
     number(t, "p99_us", histogram_sum_quantile(&o.total, 990) / NSEC_US);
     add_gauges(t, &gauges);
+    number(t, "mget_hits", admin_sum(a, offsetof(struct metrics, mget_hits)));
+    number(t, "mget_misses", admin_sum(a, offsetof(struct metrics, mget_misses)));
     text_add(t, "\"outcomes\":{");
     for (unsigned c = 0; c < OUTCOME_CLASSES; c++) {
         text_add(t, "\"%s\":{", outcome_class_name((enum outcome_class)c));

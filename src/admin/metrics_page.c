@@ -51,6 +51,11 @@ static void add_process(const struct admin *a, struct text *t)
     text_add(t, "sumcache_workers %u\n", a->config.worker_count);
     head(t, "sumcache_ready", "gauge", "1: /readyz says yes");
     text_add(t, "sumcache_ready %d\n", admin_is_ready(a));
+    head(t, "sumcache_log_suppressed_total", "counter", "lines not written: log_rate");
+    text_add(t, "sumcache_log_suppressed_total %" PRIu64 "\n",
+             metric_get(&a->config.log_losses->suppressed));
+    head(t, "sumcache_log_lost_total", "counter", "lines that standard error did not take");
+    text_add(t, "sumcache_log_lost_total %" PRIu64 "\n", metric_get(&a->config.log_losses->lost));
     head(t, "sumcache_admin_requests_total", "counter", "requests of the admin listener");
     text_add(t, "sumcache_admin_requests_total %" PRIu64 "\n", a->answered);
     head(t, "sumcache_admin_refused_total", "counter", "connections closed: admin.connections");
@@ -105,6 +110,9 @@ static void add_outcomes(const struct admin *a, struct text *t)
     head(t, "sumcache_request_seconds", "histogram",
          "from a request's last byte until its answer was complete");
     add_histogram(t, "sumcache_request_seconds", STR(""), &o.total);
+    head(t, "sumcache_turn_seconds", "histogram",
+         "what one round of a worker takes, without the wait for events");
+    add_histogram(t, "sumcache_turn_seconds", STR(""), &o.turn);
 }
 
 /* ---- nodes ---- */

@@ -26,6 +26,7 @@ struct outcomes_sum admin_outcomes(const struct admin *a)
                 s.of[c][k] += metric_get(&o->of[c][k]);
         histogram_sum_add(&s.queue, &o->queue);
         histogram_sum_add(&s.total, &o->total);
+        histogram_sum_add(&s.turn, &o->turn);
     }
     return s;
 }

@@ -4,6 +4,7 @@
  * not hide the others or fill a disk. Who calls it holds a lock, or is alone.
  */
 #pragma once
+#include "base/metric.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -12,6 +13,12 @@
 enum {
     LOG_LIMIT_EVENTS = 128, /* more than there are; those that find no room are not limited */
     LOG_LIMIT_NAME_MAX = 32,
+};
+
+/* Lines that were not written, since the start. Who writes them holds that lock; any may read. */
+struct log_losses {
+    atomic_uint_least64_t suppressed; /* too many of one event */
+    atomic_uint_least64_t lost;       /* nobody took them */
 };
 
 struct log_limit_event {

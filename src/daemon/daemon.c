@@ -57,6 +57,7 @@ struct daemon {
     struct log log;
     struct thread_lock log_lock;  /* one line at a time; guards log_lost */
     struct log_limit log_limit;   /* the same lock guards it */
+    struct log_losses log_losses; /* the same lock, to write */
     uint64_t log_lost;            /* lines that standard error would not take */
     struct secrets_logins logins; /* of nodes.logins */
     struct access *access;        /* owned; NULL: clients need no password */
@@ -95,6 +96,12 @@ static bool write_line(struct daemon *d, const char *line, size_t len)
     return process_write_stderr(json, log_to_json(line, len, json));
 }
 
+static void lose_line(struct daemon *d)
+{
+    d->log_lost++;
+    metric_add(&d->log_losses.lost, 1);
+}
+
 static bool write_lost(struct daemon *d, uint64_t lines)
 {
     char line[64];
@@ -108,7 +115,7 @@ static void write_suppressed(struct daemon *d, struct str event, uint64_t lines)
     int n = snprintf(line, sizeof(line), "warn log-suppressed event=%.*s lines=%" PRIu64 "\n",
                      (int)event.len, event.p, lines);
     if (!write_line(d, line, (size_t)n))
-        d->log_lost++;
+        lose_line(d);
 }
 
 /* A log that nobody reads must not stop a worker: lines that do not fit are lost, and counted. */
@@ -119,6 +126,7 @@ static void log_sink(void *owner, const char *line, size_t len)
     uint64_t suppressed;
     thread_lock_take(&d->log_lock);
     if (!log_limit_allows(&d->log_limit, event, process_now_ns(), &suppressed)) {
+        metric_add(&d->log_losses.suppressed, 1);
         thread_lock_give(&d->log_lock);
         return;
     }
@@ -127,7 +135,7 @@ static void log_sink(void *owner, const char *line, size_t len)
     if (suppressed > 0)
         write_suppressed(d, event, suppressed);
     if (d->log_lost > 0 || !write_line(d, line, len))
-        d->log_lost++;
+        lose_line(d);
     thread_lock_give(&d->log_lock);
 }
 
@@ -389,6 +397,7 @@ static int new_admin(struct daemon *d)
         .control = control,
         .workers = d->all,
         .worker_count = d->worker_count,
+        .log_losses = &d->log_losses,
         .log = &d->log,
     };
     if (d->admin_at.family == ADDR_NONE)

@@ -88,6 +88,23 @@ static uint64_t since(uint64_t now, uint64_t then)
     return now > then ? now - then : 0;
 }
 
+void outcomes_note_mget(struct worker *w, struct str reply)
+{
+    uint64_t keys = 0, hits = 0;
+    const char *at = reply.len > 0 ? memchr(reply.p, '\n', reply.len) : NULL;
+    struct str rest = at ? (struct str){at + 1, reply.len - (size_t)(at + 1 - reply.p)} : STR("");
+    while (rest.len > 0) {
+        size_t len = rest.p[0] == '_' ? 3 : frame_try_reply(rest.p, rest.len, &w->reply_limits);
+        if (len == 0 || len > rest.len) /* no value at all: then nobody knows how long it is */
+            break;
+        keys++;
+        hits += !reply_len_is_nil(len);
+        rest = (struct str){rest.p + len, rest.len - len};
+    }
+    metric_add(&w->metrics.mget_hits, hits);
+    metric_add(&w->metrics.mget_misses, keys - hits);
+}
+
 void outcomes_run_init(struct outcomes_run *o)
 {
     *o = (struct outcomes_run){.came = NSEC_NEVER};

@@ -27,6 +27,7 @@ enum outcome {
 struct outcomes {
     atomic_uint_least64_t of[OUTCOME_CLASSES][OUTCOME_COUNT];
     struct histogram queue; /* from a request's last byte until it might be sent to its node */
+    struct histogram turn;  /* what one round of the worker takes, without the wait for events */
     struct histogram total; /* … until its answer was complete; what may block is left out */
 };
 

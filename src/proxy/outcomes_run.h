@@ -60,12 +60,21 @@ static inline void outcomes_read_over(struct worker *w, struct outcomes_run *o)
         outcomes_count_begun(w);
 }
 
-/* The same as outcome_of_reply(), of a reply of `len` bytes that is a bulk or nil where nil is the
- * miss: "$-1" and CR LF are 5, and an empty value has 6. */
+/* Is a reply of so many bytes nil, if it is nil or a bulk? "$-1" and CR LF are 5, RESP3's 3; an
+ * empty value has 6. */
+static inline bool reply_len_is_nil(uint64_t len)
+{
+    return len <= 5;
+}
+
+/* The same as outcome_of_reply(), of a whole bulk or nil where nil is the miss. */
 static inline enum outcome outcome_of_bulk(uint64_t len)
 {
-    return len == 5 ? OUTCOME_MISS : OUTCOME_HIT;
+    return reply_len_is_nil(len) ? OUTCOME_MISS : OUTCOME_HIT;
 }
+
+/* The keys of an MGET that went to one node, by its whole reply. */
+void outcomes_note_mget(struct worker *w, struct str reply);
 
 /* Its answer is complete: r->outcome says what it is. If it was slow that is told. */
 static inline void outcomes_end(struct worker *w, struct outcomes_run *o, struct request *r)

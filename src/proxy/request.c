@@ -459,16 +459,17 @@ void part_free(struct worker *w, struct part *p)
         client_last_part_left(c);
 }
 
-/* What came in several reads shows its first byte only, which is no miss's. */
-static __attribute__((noinline)) enum outcome other_outcome(const struct request *r,
-                                                            const struct buf *head,
-                                                            const void *tail, size_t tail_len,
-                                                            uint8_t type)
+/* What came in several reads shows its first byte only, which is no miss's; nor are its keys
+ * counted. */
+static __attribute__((noinline)) enum outcome
+other_outcome(struct worker *w, const struct request *r, const struct buf *head, const void *tail,
+              size_t tail_len, uint8_t type)
 {
-    struct str seen = {(const char *)&type, 1};
-    if (head->len == 0)
-        seen = (struct str){tail, tail_len};
-    return outcome_of_reply(r->command, seen);
+    if (head->len > 0)
+        return outcome_of_reply(r->command, (struct str){(const char *)&type, 1});
+    if (type == '*' && r->command->id == COMMAND_ID_MGET)
+        outcomes_note_mget(w, (struct str){tail, tail_len});
+    return outcome_of_reply(r->command, (struct str){tail, tail_len});
 }
 
 void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,
@@ -495,7 +496,7 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     int err;
     r->outcome = (uint8_t)(type == '$' && r->command->miss == MISS_NIL /* most are */
                                ? outcome_of_bulk(head->len + tail_len)
-                               : other_outcome(r, head, tail, tail_len, type));
+                               : other_outcome(w, r, head, tail, tail_len, type));
     if (r->sample)
         samples_note_reply(w, r, head->len + tail_len);
     if (head->len == 0 && tail_len >= CLIENT_PASS_ON_MIN && request_is_next(r)) {

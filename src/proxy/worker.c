@@ -444,7 +444,9 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns)
         timer_set(&w->trim_timer, worker_now(w) + TRIM_MS * NSEC_MS);
     metric_add(&w->metrics.turns, 1);
     metric_set(&w->metrics.buffer_bytes, chunk_pool_bytes(&w->chunks));
-    if (io_now(w->loop.io) - begin > SLOW_TURN_MS * NSEC_MS)
+    uint64_t took = io_now(w->loop.io) - begin;
+    histogram_add(&w->outcomes.turn, took, 1);
+    if (took > SLOW_TURN_MS * NSEC_MS)
         metric_add(&w->metrics.turns_slow, 1);
     return !(w->draining && (w->ended || list_empty(&w->clients)));
 }
