@@ -53,6 +53,15 @@ static const struct page PAGES[] = {
     {"/api/slowlog", JSON, page_slowlog},
 };
 
+static const char *more_fields(const char *status)
+{
+    if (strncmp(status, "405", 3) == 0)
+        return "Allow: GET, HEAD\r\n";
+    if (strncmp(status, "401", 3) == 0) /* so that a browser asks for it */
+        return "WWW-Authenticate: Basic realm=\"sumcache: the token is the password\"\r\n";
+    return "";
+}
+
 static void send_answer(struct visit *v, const char *status, const char *type, struct str body,
                         bool head)
 {
@@ -64,8 +73,7 @@ static void send_answer(struct visit *v, const char *status, const char *type, s
                      "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
                      "Content-Security-Policy: default-src 'none'\r\n"
                      "Cross-Origin-Resource-Policy: same-origin\r\n%s\r\n",
-                     status, type, body.len,
-                     strncmp(status, "405", 3) == 0 ? "Allow: GET, HEAD\r\n" : "");
+                     status, type, body.len, more_fields(status));
     must(n > 0 && (size_t)n < sizeof(text));
     struct chunk_pool *chunks = &v->admin->chunks;
     int err = buf_append_urgent(&v->conn.out, chunks, text, (size_t)n);
@@ -95,7 +103,7 @@ static void answer(struct visit *v, const struct http_request *r)
 {
     struct admin *a = v->admin;
     struct text t = {0};
-    if (!a->config.remote && r->host.len > 0 && !http_host_is_local(r->host)) {
+    if (!a->config.remote && !a->has_token && r->host.len > 0 && !http_host_is_local(r->host)) {
         send_text(v, "403 Forbidden", STR("ask by an address, or say admin.remote: on\n"), r->head);
         return;
     }
@@ -107,6 +115,11 @@ static void answer(struct visit *v, const struct http_request *r)
         bool ready = admin_is_ready(a);
         send_text(v, ready ? "200 OK" : "503 Service Unavailable",
                   ready ? STR("ready\n") : STR("not ready\n"), r->head);
+        return;
+    }
+    if (a->has_token && !authorization_shows(r->authorization, a->token_hash)) {
+        a->unauthorized++;
+        send_text(v, "401 Unauthorized", STR("the token is missing or wrong\n"), r->head);
         return;
     }
     if (str_eq(r->path, STR("/api/where"))) {
@@ -280,6 +293,9 @@ int admin_new(const struct admin_config *config, struct admin **ret)
         return -ENOMEM;
     a->config = *config;
     a->started = config->loop->now;
+    a->has_token = config->token.len > 0;
+    secret_hash(config->token, a->token_hash);
+    a->config.token = STR("");
     list_init(&a->visits);
     int err = timer_make(&a->second, &config->loop->timers, on_second);
     if (err) {

@@ -21,9 +21,12 @@ struct admin; /* opaque */
 struct control;
 struct worker;
 
+enum { ADMIN_TOKEN_MIN = 16 }; /* bytes: nobody slows down who tries them all */
+
 struct admin_config {
     struct addr listen;
     bool remote;              /* asked by any name; else only by a number or as localhost */
+    struct str token;         /* loan, during admin_new(); empty: nobody is asked for one */
     uint32_t connections_max; /* more are closed at once */
     uint64_t timeout;         /* ns: from its connect to the end of its answer */
     bool hash_tags;

@@ -2,6 +2,7 @@
 /* The inside of the admin listener, for the files of admin/ only. */
 #pragma once
 #include "admin/admin.h"
+#include "admin/authorization.h"
 #include "admin/history.h"
 #include "admin/http_request.h"
 #include "admin/keys.h"
@@ -19,6 +20,9 @@ struct admin {
     struct chunk_pool chunks;
     struct list visits;
     uint32_t visit_count;
+    uint64_t unauthorized;
+    bool has_token;
+    uint8_t token_hash[SECRET_HASH_BYTES];
     uint64_t answered, refused; /* requests; connections: admin.connections */
     atomic_bool draining;
     uint64_t started; /* ns */

@@ -87,6 +87,11 @@ static bool take_field(struct str line, struct http_request *r, bool *has_host)
         *has_host = true;
         r->host = value;
     }
+    if (str_eq_nocase(name, STR("authorization"))) {
+        if (r->authorization.len > 0)
+            return false;
+        r->authorization = value;
+    }
     /* Where a body begins and ends is what parsers disagree about; nothing here needs one. */
     if (str_eq_nocase(name, STR("content-length")))
         return str_eq(value, STR("0"));

@@ -21,10 +21,11 @@ enum http_result {
 };
 
 struct http_request {
-    struct str path;  /* begins with '/'; as it came, nothing decoded */
-    struct str query; /* what follows '?'; empty: nothing */
-    struct str host;  /* the value of Host; empty: HTTP/1.0 without one */
-    bool head;        /* HEAD: the answer has no body */
+    struct str path;          /* begins with '/'; as it came, nothing decoded */
+    struct str query;         /* what follows '?'; empty: nothing */
+    struct str host;          /* the value of Host; empty: HTTP/1.0 without one */
+    struct str authorization; /* the value of Authorization; empty: none */
+    bool head;                /* HEAD: the answer has no body */
 };
 
 /* `ret` is set on HTTP_READY only. */

@@ -58,6 +58,8 @@ static void add_process(const struct admin *a, struct text *t)
     text_add(t, "sumcache_log_lost_total %" PRIu64 "\n", metric_get(&a->config.log_losses->lost));
     head(t, "sumcache_admin_requests_total", "counter", "requests of the admin listener");
     text_add(t, "sumcache_admin_requests_total %" PRIu64 "\n", a->answered);
+    head(t, "sumcache_admin_unauthorized_total", "counter", "of those: no token, or a wrong one");
+    text_add(t, "sumcache_admin_unauthorized_total %" PRIu64 "\n", a->unauthorized);
     head(t, "sumcache_admin_refused_total", "counter", "connections closed: admin.connections");
     text_add(t, "sumcache_admin_refused_total %" PRIu64 "\n", a->refused);
 }

@@ -189,10 +189,14 @@ static int check_admin(const struct config *c, struct config_error *ret_error)
     if (strlen(c->admin_separator) != 1)
         return at_row(c, "admin.prefix_separator", ret_error,
                       "admin.prefix_separator: expected one character");
-    if (at.family != ADDR_NONE && !is_loopback(&at) && !c->admin_remote)
+    if (c->admin_token[0] && c->admin_token_file[0])
+        return at_row(c, "admin.token", ret_error,
+                      "admin.token and admin.token_file: expected one of them");
+    if (at.family != ADDR_NONE && !is_loopback(&at) && !c->admin_remote && !c->admin_token[0] &&
+        !c->admin_token_file[0])
         return at_row(c, "admin.listen", ret_error,
-                      "admin.listen: other hosts could read keys and addresses there: say "
-                      "admin.remote: on if they may");
+                      "admin.listen: other hosts could read keys and addresses there: set "
+                      "admin.token_file, or say admin.remote: on");
     return 0;
 }
 

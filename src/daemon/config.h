@@ -106,6 +106,7 @@ struct config {
     char auth_password_file[CONFIG_WORD_MAX], auth_password[CONFIG_WORD_MAX];
     bool protected_mode;
     char admin_listen[CONFIG_WORD_MAX]; /* config_admin_addr() reads it */
+    char admin_token[CONFIG_WORD_MAX], admin_token_file[CONFIG_WORD_MAX];
     bool admin_remote;
     uint32_t admin_connections, admin_depth;
     char admin_separator[CONFIG_WORD_MAX];

@@ -69,7 +69,8 @@ struct daemon {
     struct local_nodes *local;
     struct control_thread *control;
     struct addr admin_at;
-    struct admin *admin; /* owned; NULL: there is none */
+    char admin_token[CONFIG_PASSWORD_MAX]; /* wiped when it is known to the listener */
+    struct admin *admin;                   /* owned; NULL: there is none */
     unsigned worker_count;
     struct daemon_worker *workers; /* owned */
     struct worker **all;           /* owned; what worker_meet() is given */
@@ -355,6 +356,12 @@ static int read_secrets(struct daemon *d)
                      sizeof(d->password), error) != 0 ||
         secrets_logins(c, &d->logins, error) != 0 || secrets_access(c, &d->access, error) != 0)
         return fail(d, "%s", error);
+    if (secrets_read("admin.token", c->admin_token_file, c->admin_token, d->admin_token,
+                     sizeof(d->admin_token), error) != 0)
+        return fail(d, "%s", error);
+    size_t token_len = strlen(d->admin_token);
+    if (token_len > 0 && token_len < ADMIN_TOKEN_MIN)
+        return fail(d, "admin.token: expected at least %d bytes", ADMIN_TOKEN_MIN);
     d->proxy.node_password = str_of(d->password);
     d->proxy.access = d->access;
     d->peers = peers_new(process_random());
@@ -384,6 +391,7 @@ static int new_admin(struct daemon *d)
     const struct admin_config config = {
         .listen = d->admin_at,
         .remote = d->config->admin_remote,
+        .token = str_of(d->admin_token),
         .connections_max = d->config->admin_connections,
         .timeout = d->config->admin_timeout,
         .hash_tags = d->proxy.hash_tags,
@@ -403,6 +411,7 @@ static int new_admin(struct daemon *d)
     if (d->admin_at.family == ADDR_NONE)
         return 0;
     int err = admin_new(&config, &d->admin);
+    secret_wipe(d->admin_token, sizeof(d->admin_token));
     return err ? cannot_admin(d, err) : 0;
 }
 
@@ -594,6 +603,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     secrets_access_free(d.access);
     peers_free(d.peers);
     secret_wipe(d.password, sizeof(d.password));
+    secret_wipe(d.admin_token, sizeof(d.admin_token)); /* if nobody was given it */
     secret_wipe(&d.logins, sizeof(d.logins));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes, cut anywhere: MORE, then what the whole says; texts lie inside the bytes. */
+#include "admin/authorization.h"
 #include "admin/http_request.h"
 #include "base/must.h"
 
@@ -29,6 +30,9 @@ static enum http_result parse(const uint8_t *data, size_t size)
         must(r.path.len > 0 && r.path.p[0] == '/');
         must(http_query_find(r.query, STR("key"), value, sizeof(value)) <= (int)sizeof(value));
         (void)http_host_is_local(r.host);
+        inside(r.authorization, exact, size);
+        static const uint8_t HASH[SECRET_HASH_BYTES] = {0};
+        must(!authorization_shows(r.authorization, HASH));
     }
     free(exact);
     return result;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin listener: metrics that promtool takes, pages that tell the truth, requests that are none."""
+import base64
 import http.client
 import json
 import re
@@ -224,6 +225,23 @@ def test_a_name_of_elsewhere_is_not_ours(watched):
     assert watched(remote="on")[1].get("/metrics", Host="sumcache.svc")[0] == 200
 
 
+def test_a_token_opens_it(watched, tmp_path):
+    token = "a token of 26 bytes, secret"
+    (tmp_path / "token").write_text(token + "\n")
+    proxy, admin = watched(token_file=tmp_path / "token")
+    basic = base64.b64encode(f"ana:{token}".encode()).decode()
+    for path in ("/metrics", "/api/summary", "/api/where?key=k"):
+        status, headers, _ = admin.get(path)
+        assert status == 401 and headers["WWW-Authenticate"].startswith("Basic ")
+        assert admin.get(path, Authorization=f"Bearer {token}x")[0] == 401
+        assert admin.get(path, Authorization=f"Bearer {token}")[0] == 200
+        assert admin.get(path, Authorization=f"Basic {basic}", Host="sumcache.example")[0] == 200
+    eventually(lambda: admin.get("/readyz")[0] == 200)  # a probe has none
+    assert admin.get("/healthz")[0] == 200
+    assert b"sumcache_admin_unauthorized_total 6\n" in admin.get("/metrics", Authorization=f"Bearer {token}")[2]
+    assert token not in proxy.log()
+
+
 def test_so_many_connections_and_so_long(watched):
     _, admin = watched(connections=2, timeout="500ms")
     held = [socket.create_connection(("127.0.0.1", admin.port), timeout=5) for _ in range(2)]
@@ -252,6 +270,14 @@ def test_where_it_may_listen(tmp_path, listen, words):
     path.write_text(f"nodes:\n  static: [127.0.0.1:1]\nadmin:\n  listen: {listen}\n")
     result = processes.run("--config", path, "--check-config")
     assert result.returncode != 0 and words in result.stderr
+
+
+def test_a_token_is_long(start, nodes, tmp_path):
+    (tmp_path / "token").write_text("short\n")
+    proxy = start.proxy(nodes, {"admin": {"listen": f"0.0.0.0:{processes.free_port()}", "token_file": tmp_path / "token"}},
+                        wait=False)
+    assert proxy.wait(10 * processes.SLOWNESS) != 0
+    assert "admin.token: expected at least 16 bytes" in proxy.log()
 
 
 def test_a_port_that_is_taken(start, nodes):
