@@ -103,6 +103,37 @@ def test_metrics_are_what_info_says(watched):
     assert len(first) == len(proxy.nodes) and sum(first) >= 253
 
 
+def test_what_is_read_at_once_is_counted_one_by_one(watched, start):
+    """Pipelines whose requests differ in command, outcome and node, from several clients at a time."""
+    members = start.nodes(3)
+    proxy, admin = watched(members)
+    clients = [proxy.connect() for _ in range(3)]
+    one = b"".join(encode("SET", f"k{i}", "v" * i) + encode("GET", f"k{i}") + encode("GET", f"none{i}")
+                   + encode("GET", f"k{i}") + encode("LLEN", f"k{i}") + encode("EXISTS", f"none{i}") for i in range(50))
+    rounds = 5
+    for _ in range(rounds):
+        for client in clients:
+            client.send(one)
+        for client in clients:
+            for _ in range(300):
+                client.reply()
+    for client in clients:
+        client.close()
+    metrics = admin.metrics()
+    each = 50 * rounds * len(clients)
+
+    def outcomes(result, name):
+        return metrics[f'sumcache_outcomes_total{{class="{name}",result="{result}"}}']
+
+    assert outcomes("ok", "write") == each
+    assert (outcomes("hit", "read"), outcomes("miss", "read"), outcomes("node_error", "read")) == (2 * each, 2 * each, each)
+    assert metrics["sumcache_request_seconds_count"] == 6 * each
+    assert metrics["sumcache_request_queue_seconds_count"] == 6 * each
+    first = [metrics[f'sumcache_node_first_byte_seconds_count{{node="{node.name}"}}'] for node in members]
+    assert sum(first) == 6 * each and min(first) > 0
+    assert 0 < metrics["sumcache_request_seconds_sum"] < 60 * 6 * each
+
+
 @pytest.mark.parametrize("proto", [2, 3])
 def test_keys_of_mget_are_hits_and_misses_each(watched, start, proto):
     members = start.nodes(3)
