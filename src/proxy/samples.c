@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/samples.h"
 
+#include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/worker_internal.h"
 
@@ -75,13 +76,15 @@ void samples_give_slow(struct worker *w, const struct request *r, uint64_t took)
 
 void samples_end(struct worker *w, struct request *r)
 {
-    struct sample *p = &w->samples.pending[r->sample - 1];
+    must(r->sample > 0);
+    unsigned slot = r->sample - 1U;
+    struct sample *p = &w->samples.pending[slot];
     if (r->done) {
         samples_note_reply(w, r, r->given);
         p->outcome = r->outcome;
         give(&w->samples, p);
     }
-    w->samples.pending_used &= ~(1U << (r->sample - 1));
+    w->samples.pending_used &= ~(1U << slot);
     r->sample = 0;
 }
 
