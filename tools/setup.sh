@@ -55,6 +55,7 @@ need_test() {
     need redis-tools has_program redis-cli
     need dnsmasq-base has_program dnsmasq
     need nutcracker has_program nutcracker
+    need prometheus has_program promtool
     need python3-pytest has_python pytest
     need python3-redis has_python redis
     need php-cli has_program php
@@ -143,7 +144,7 @@ apt update || echo "sumcache: going on with the package lists that are here" >&2
 apt install --no-install-recommends $missing
 
 if [ -d /run/systemd/system ]; then
-    for service in redis-server haproxy nutcracker; do
+    for service in redis-server haproxy nutcracker prometheus; do
         case " $missing " in
         *" $service "*) $as_root systemctl --quiet disable "$service" || true ;;
         esac

@@ -46,6 +46,12 @@ void pulse_miss(struct pulse *p, unsigned worker, uint64_t since)
     atomic_fetch_add_explicit(&w->missed, 1, memory_order_relaxed);
 }
 
+void pulse_first_byte(const struct pulse *p, struct histogram_sum *to)
+{
+    for (unsigned i = 0; i < p->worker_count; i++)
+        histogram_sum_add(to, &p->of[i].first_byte);
+}
+
 uint64_t pulse_in_flight(const struct pulse *p)
 {
     uint64_t sum = 0;

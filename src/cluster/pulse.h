@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "base/cleanup.h"
+#include "base/histogram.h"
 #include "cluster/figures.h"
 
 #include <stdalign.h>
@@ -23,6 +24,8 @@ struct pulse_worker {
     atomic_uint_least64_t silent_since;
     atomic_uint_least32_t missed;    /* deadlines, since the last byte */
     atomic_uint_least32_t in_flight; /* requests, some time ago */
+    /* From when a request might be sent to the first byte of its reply; lines of their own. */
+    alignas(PULSE_LINE) struct histogram first_byte;
 };
 
 struct pulse {
@@ -55,6 +58,9 @@ static inline void pulse_beat(struct pulse *p, unsigned worker, uint64_t now)
 
 /* A deadline of worker `worker` has passed; requests have waited since `since` without a byte. */
 void pulse_miss(struct pulse *p, unsigned worker, uint64_t since);
+
+/* Adds the first_byte of all workers to `to`. */
+void pulse_first_byte(const struct pulse *p, struct histogram_sum *to);
 
 /* Requests under way, as far as workers have told lately. */
 uint64_t pulse_in_flight(const struct pulse *p);

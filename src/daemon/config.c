@@ -26,6 +26,7 @@ void config_init(struct config *c)
         .proxy = proxy_settings_default(),
         .control = control_settings_default(),
         .log_level = LOG_INFO,
+        .log_rate = 200,
         .local_memory = UINT64_C(64) << 20,
         .node_family = LOOKUP_AUTO,
         .layout_kind = LAYOUT_MAGLEV,
@@ -39,6 +40,10 @@ void config_init(struct config *c)
         .listen = {{.family = ADDR_V4, .port = CONFIG_PORT, .ip = {127, 0, 0, 1}}},
         .listen_count = 1,
         .protected_mode = true,
+        .admin_connections = 32,
+        .admin_depth = 1,
+        .admin_separator = ":",
+        .admin_timeout = 5 * NSEC_S,
     };
 }
 
@@ -155,6 +160,46 @@ static int check_auth(const struct config *c, struct config_error *ret_error)
     return 0;
 }
 
+int config_admin_addr(const struct config *c, struct addr *ret)
+{
+    struct str text = str_of(c->admin_listen);
+    struct addr a = {.family = ADDR_V4, .ip = {127, 0, 0, 1}};
+    int64_t port;
+    if (text.len == 0) {
+        *ret = (struct addr){.family = ADDR_NONE};
+        return 0;
+    }
+    if (str_to_i64(text, &port) == 0) { /* a bare port means this machine only */
+        if (port < 1 || port > UINT16_MAX)
+            return -EINVAL;
+        a.port = (uint16_t)port;
+    } else if (addr_parse(text, 0, &a) != 0 || a.port == 0) {
+        return -EINVAL;
+    }
+    *ret = a;
+    return 0;
+}
+
+static int check_admin(const struct config *c, struct config_error *ret_error)
+{
+    struct addr at;
+    if (config_admin_addr(c, &at) != 0)
+        return at_row(c, "admin.listen", ret_error,
+                      "admin.listen: expected PORT or ADDRESS:PORT with an IPv4 or [IPv6] address");
+    if (strlen(c->admin_separator) != 1)
+        return at_row(c, "admin.prefix_separator", ret_error,
+                      "admin.prefix_separator: expected one character");
+    if (c->admin_token[0] && c->admin_token_file[0])
+        return at_row(c, "admin.token", ret_error,
+                      "admin.token and admin.token_file: expected one of them");
+    if (at.family != ADDR_NONE && !is_loopback(&at) && !c->admin_remote && !c->admin_token[0] &&
+        !c->admin_token_file[0])
+        return at_row(c, "admin.listen", ret_error,
+                      "admin.listen: other hosts could read keys and addresses there: set "
+                      "admin.token_file, or say admin.remote: on");
+    return 0;
+}
+
 int config_check(const struct config *c, struct config_error *ret_error)
 {
     const struct proxy_settings *p = &c->proxy;
@@ -170,6 +215,8 @@ int config_check(const struct config *c, struct config_error *ret_error)
     int err = check_auth(c, ret_error);
     if (!err)
         err = check_logins(c, ret_error);
+    if (!err)
+        err = check_admin(c, ret_error);
     if (err)
         return err;
     if (p->backoff_min > p->backoff_max)

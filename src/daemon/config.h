@@ -43,6 +43,8 @@ struct config_error {
     char text[CONFIG_ERROR_MAX];
 };
 
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+
 struct config_mark {
     unsigned line, column; /* from 1; 0: not from the file */
 };
@@ -79,6 +81,8 @@ struct config {
     struct control_settings control;
     uint32_t failed_writes; /* on_failure.writes; `error` is its only value */
     uint32_t log_level;     /* enum log_level */
+    uint32_t log_format;    /* enum config_log_format */
+    uint32_t log_rate;      /* lines of one event in a second; 0: no limit */
     uint32_t workers;       /* 0: auto */
     uint32_t local_nodes;
     uint64_t local_memory; /* bytes, each */
@@ -101,6 +105,12 @@ struct config {
     struct config_users *users;          /* owned; NULL: none */
     char auth_password_file[CONFIG_WORD_MAX], auth_password[CONFIG_WORD_MAX];
     bool protected_mode;
+    char admin_listen[CONFIG_WORD_MAX]; /* config_admin_addr() reads it */
+    char admin_token[CONFIG_WORD_MAX], admin_token_file[CONFIG_WORD_MAX];
+    bool admin_remote;
+    uint32_t admin_connections, admin_depth;
+    char admin_separator[CONFIG_WORD_MAX];
+    uint64_t admin_timeout; /* ns */
     struct config_dns dns;
     struct config_commands commands; /* as given; proxy.commands follows from them */
     /* Per row: where it stands in the file, and whether the file or a flag gave it at all. */
@@ -129,6 +139,9 @@ int config_check(const struct config *c, struct config_error *ret_error) MUST_CH
 
 /* Of nodes.logins, by the name of a source; NULL: it has none of its own. */
 const struct config_login *config_login_of(const struct config *c, const char *source);
+
+/* Where the admin listener is; ADDR_NONE: nowhere. 0 or -EINVAL. */
+int config_admin_addr(const struct config *c, struct addr *ret) MUST_CHECK;
 
 bool config_is_given(const struct config *c, const char *setting); /* by the file or a flag */
 

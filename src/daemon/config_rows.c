@@ -27,7 +27,8 @@
 #define CONTROL(m) offsetof(struct config, control.m)
 
 static const char *const LEVELS[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
-static const char *const READS[] = {"miss", "error", NULL};                   /* enum on_failure */
+static const char *const FORMATS[] = {"text", "json", NULL}; /* enum config_log_format */
+static const char *const READS[] = {"miss", "error", NULL};  /* enum on_failure */
 static const char *const WRITES[] = {"error", NULL};
 static const char *const RETURNS[] = {"replay", "flush", "keep", NULL};  /* enum on_return */
 static const char *const KINDS[] = {"maglev", "ketama", "modula", NULL}; /* enum layout_kind */
@@ -65,6 +66,10 @@ const struct config_row CONFIG_ROWS[] = {
      "threads that serve clients; auto: one per CPU this process may use"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
      "lines below it are not written"},
+    {NULL, "log_format", CONFIG_CHOICE, false, AT(log_format), 0, 0, FORMATS,
+     "lines for people, or one JSON object a line"},
+    {NULL, "log_rate", CONFIG_COUNT, true, AT(log_rate), 1, 1000000, NULL,
+     "lines of one event in a second; more are counted, and told with the next; 0: no limit"},
     {NULL, "databases", CONFIG_COUNT, false, PROXY(databases), 1, DATABASES_MAX, NULL,
      "that clients may SELECT; the nodes must have as many, and each takes upstreams of its own"},
     {"ring", "hash_tags", CONFIG_SWITCH, false, PROXY(hash_tags), 0, 0, NULL,
@@ -236,6 +241,27 @@ const struct config_row CONFIG_ROWS[] = {
      CONFIG_COMMANDS_MAX, NULL,
      "commands of modules: where their keys are, as in COMMAND INFO (json.get: 1)"},
 
+    {"admin", "listen", CONFIG_WORD, false, AT(admin_listen), 0, CONFIG_WORD_MAX - 1, NULL,
+     "PORT or ADDRESS:PORT for /metrics, /readyz and the like, to be read only; none: nowhere"},
+    {"admin", "remote", CONFIG_SWITCH, false, AT(admin_remote), 0, 0, NULL,
+     "admin.listen may be an address that other hosts reach; whoever does may read it all"},
+    {"admin", "token", CONFIG_SECRET, false, AT(admin_token), 0, 0, NULL,
+     "what /metrics and /api ask for, as Bearer or as the password of Basic; from a variable"},
+    {"admin", "token_file", CONFIG_WORD, false, AT(admin_token_file), 0, CONFIG_WORD_MAX - 1, NULL,
+     "the same from a file, its first line; with one, admin.listen may be any address"},
+    {"admin", "connections", CONFIG_COUNT, false, AT(admin_connections), 1, 1000, NULL,
+     "to the admin listener at a time; more are closed"},
+    {"admin", "sample_each", CONFIG_COUNT, true, PROXY(sample_each), 1, 1000000, NULL,
+     "every so many requests for one key are looked at, for hot keys and prefixes; 0: none"},
+    {"admin", "slow_above", CONFIG_DURATION, true, PROXY(slow_above), NSEC_US, 10 * MINUTE, NULL,
+     "requests that take so long are listed in /api/slowlog; 0: none"},
+    {"admin", "prefix_separator", CONFIG_WORD, false, AT(admin_separator), 1, 1, NULL,
+     "what ends a prefix of a key, a character"},
+    {"admin", "prefix_depth", CONFIG_COUNT, true, AT(admin_depth), 1, 8, NULL,
+     "so many separators are in a prefix; 0: reads are not counted by prefix"},
+    {"admin", "timeout", CONFIG_DURATION, false, AT(admin_timeout), 10 * NSEC_MS, MINUTE, NULL,
+     "of such a connection, from its beginning to the last byte of its answer"},
+
     {"local", "nodes", CONFIG_COUNT, true, AT(local_nodes), 1, CONFIG_LOCAL_NODES_MAX, NULL,
      "redis-server children to start and sum"},
     {"local", "memory", CONFIG_SIZE, false, AT(local_memory), MB, 64 * TB, NULL,
@@ -396,9 +422,16 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     return to;
 }
 
+/* Would YAML take it for itself, and not for a list, a comment or nothing at all? */
+static bool word_is_plain(const char *word)
+{
+    return *word && !strpbrk(word, "'#:,[]{}&*!|>%@`") && !strchr("-?", *word);
+}
+
 char *config_row_value(const struct config_row *row, const struct config *c,
                        char to[CONFIG_TEXT_MAX])
 {
+    const char *quote;
     switch (row->kind) {
     case CONFIG_SWITCH:
         snprintf(to, CONFIG_TEXT_MAX, "%s", *member_bool(row, c) ? "on" : "off");
@@ -410,8 +443,8 @@ char *config_row_value(const struct config_row *row, const struct config *c,
         snprintf(to, CONFIG_TEXT_MAX, "\"%s\"", member_word(row, c));
         return to;
     case CONFIG_WORD:
-        snprintf(to, CONFIG_TEXT_MAX, "%s%s%s", *member_word(row, c) ? "" : "\"",
-                 member_word(row, c), *member_word(row, c) ? "" : "\"");
+        quote = word_is_plain(member_word(row, c)) ? "" : "\"";
+        snprintf(to, CONFIG_TEXT_MAX, "%s%s%s", quote, member_word(row, c), quote);
         return to;
     case CONFIG_AUTO:
         if (*member32(row, c) == 0) {
@@ -700,17 +733,16 @@ static int add_command(const struct config_row *row, struct config *c, struct st
     return err == -EINVAL ? refuse(row, value, error, "%s", why) : err;
 }
 
-/* What YAML would take for something else, were it printed as it is, is refused. */
 static int set_word(const struct config_row *row, struct config *c, struct str value,
                     char error[CONFIG_ERROR_MAX])
 {
     char range[CONFIG_TEXT_MAX];
     bool good = value.len <= row->max;
     for (size_t i = 0; i < value.len; i++)
-        good = good && value.p[i] > ' ' && value.p[i] <= '~' &&
-               !strchr("\"'#:,[]{}&*!|>%@`", value.p[i]);
+        good = good && value.p[i] > ' ' && value.p[i] <= '~' && value.p[i] != '"' &&
+               value.p[i] != '\\'; /* it may have to be printed in quotes */
     if (!good)
-        return refuse(row, value, error, "expected %s without blanks and \"'#:,[]{}&*!|>%%@`",
+        return refuse(row, value, error, "expected %s without blanks, quotes and backslashes",
                       config_row_range(row, range));
     str_fill(member_word(row, c), CONFIG_WORD_MAX, value);
     return 0;

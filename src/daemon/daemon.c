@@ -5,7 +5,10 @@
  */
 #include "daemon/daemon.h"
 
+#include "admin/admin.h"
 #include "base/buf.h"
+#include "base/log_json.h"
+#include "base/log_limit.h"
 #include "base/must.h"
 #include "base/nsec.h"
 #include "base/secret.h"
@@ -53,6 +56,8 @@ struct daemon {
     FILE *out, *err;
     struct log log;
     struct thread_lock log_lock;  /* one line at a time; guards log_lost */
+    struct log_limit log_limit;   /* the same lock guards it */
+    struct log_losses log_losses; /* the same lock, to write */
     uint64_t log_lost;            /* lines that standard error would not take */
     struct secrets_logins logins; /* of nodes.logins */
     struct access *access;        /* owned; NULL: clients need no password */
@@ -63,6 +68,9 @@ struct daemon {
     bool unix_opened[CONFIG_LISTEN_MAX]; /* the path is ours, to be removed */
     struct local_nodes *local;
     struct control_thread *control;
+    struct addr admin_at;
+    char admin_token[CONFIG_PASSWORD_MAX]; /* wiped when it is known to the listener */
+    struct admin *admin;                   /* owned; NULL: there is none */
     unsigned worker_count;
     struct daemon_worker *workers; /* owned */
     struct worker **all;           /* owned; what worker_meet() is given */
@@ -80,19 +88,55 @@ static int __attribute__((format(printf, 2, 3))) fail(struct daemon *d, const ch
     return -ECANCELED; /* told; only that it failed counts from here on */
 }
 
+/* In the form that the operator wants. False: standard error would not take it. */
+static bool write_line(struct daemon *d, const char *line, size_t len)
+{
+    char json[LOG_JSON_MAX];
+    if (d->config->log_format == CONFIG_LOG_TEXT)
+        return process_write_stderr(line, len);
+    return process_write_stderr(json, log_to_json(line, len, json));
+}
+
+static void lose_line(struct daemon *d)
+{
+    d->log_lost++;
+    metric_add(&d->log_losses.lost, 1);
+}
+
+static bool write_lost(struct daemon *d, uint64_t lines)
+{
+    char line[64];
+    int n = snprintf(line, sizeof(line), "warn log-lost lines=%" PRIu64 "\n", lines);
+    return write_line(d, line, (size_t)n);
+}
+
+static void write_suppressed(struct daemon *d, struct str event, uint64_t lines)
+{
+    char line[128];
+    int n = snprintf(line, sizeof(line), "warn log-suppressed event=%.*s lines=%" PRIu64 "\n",
+                     (int)event.len, event.p, lines);
+    if (!write_line(d, line, (size_t)n))
+        lose_line(d);
+}
+
 /* A log that nobody reads must not stop a worker: lines that do not fit are lost, and counted. */
 static void log_sink(void *owner, const char *line, size_t len)
 {
     struct daemon *d = owner;
+    struct str event = log_limit_event_of(line, len);
+    uint64_t suppressed;
     thread_lock_take(&d->log_lock);
-    if (d->log_lost > 0) {
-        char lost[64];
-        int n = snprintf(lost, sizeof(lost), "warn log-lost lines=%" PRIu64 "\n", d->log_lost);
-        if (process_write_stderr(lost, (size_t)n))
-            d->log_lost = 0;
+    if (!log_limit_allows(&d->log_limit, event, process_now_ns(), &suppressed)) {
+        metric_add(&d->log_losses.suppressed, 1);
+        thread_lock_give(&d->log_lock);
+        return;
     }
-    if (d->log_lost > 0 || !process_write_stderr(line, len))
-        d->log_lost++;
+    if (d->log_lost > 0 && write_lost(d, d->log_lost))
+        d->log_lost = 0;
+    if (suppressed > 0)
+        write_suppressed(d, event, suppressed);
+    if (d->log_lost > 0 || !write_line(d, line, len))
+        lose_line(d);
     thread_lock_give(&d->log_lock);
 }
 
@@ -113,6 +157,7 @@ static int raise_file_limit(struct daemon *d)
     uint64_t nodes = node_count(d) + names * NODES_OF_A_NAME;
     /* Private upstreams: no node needs many, unless it has the keys that all wait for. */
     uint64_t need = (uint64_t)clients + nodes * per_node + d->config->proxy.private_max +
+                    d->config->admin_connections + 1 +
                     (uint64_t)d->worker_count * (d->config->listen_count + 2) + 100;
     uint64_t limit = 0;
     int err = process_raise_file_limit(need, &limit);
@@ -156,6 +201,25 @@ static int choose_local_port(struct daemon *d)
     }
     return fail(d, "cannot listen on %s nor on ports %d to %d: all are taken",
                 addr_print(&d->listen[0], was), LOCAL_PORT_FIRST, LOCAL_PORT_LAST);
+}
+
+static int cannot_admin(struct daemon *d, int err)
+{
+    char text[ADDR_TEXT_MAX];
+    return fail(d, "cannot listen on %s (admin.listen): %s", addr_print(&d->admin_at, text),
+                strerror(-err));
+}
+
+static int choose_admin(struct daemon *d)
+{
+    int err = config_admin_addr(d->config, &d->admin_at);
+    if (!err && d->admin_at.family != ADDR_NONE)
+        err = host_can_listen(&d->admin_at);
+    if (d->admin_at.family == ADDR_NONE) { /* nobody would look at what workers collect */
+        d->proxy.sample_each = 0;
+        d->proxy.slow_above = 0;
+    }
+    return err ? cannot_admin(d, err) : 0;
 }
 
 static int choose_listen(struct daemon *d)
@@ -270,6 +334,7 @@ static bool wait_for_local_nodes(struct daemon *d)
 static int publish(void *owner, struct view *v)
 {
     struct daemon *d = owner;
+    admin_see_view(d->admin, v);
     for (unsigned i = 0; i < d->worker_count; i++) {
         int err = worker_post_view(d->all[i], v);
         if (err)
@@ -291,6 +356,12 @@ static int read_secrets(struct daemon *d)
                      sizeof(d->password), error) != 0 ||
         secrets_logins(c, &d->logins, error) != 0 || secrets_access(c, &d->access, error) != 0)
         return fail(d, "%s", error);
+    if (secrets_read("admin.token", c->admin_token_file, c->admin_token, d->admin_token,
+                     sizeof(d->admin_token), error) != 0)
+        return fail(d, "%s", error);
+    size_t token_len = strlen(d->admin_token);
+    if (token_len > 0 && token_len < ADMIN_TOKEN_MIN)
+        return fail(d, "admin.token: expected at least %d bytes", ADMIN_TOKEN_MIN);
     d->proxy.node_password = str_of(d->password);
     d->proxy.access = d->access;
     d->peers = peers_new(process_random());
@@ -312,6 +383,36 @@ static int new_control(struct daemon *d)
     int err = control_thread_new(d->config, &d->proxy, d->logins.of, &d->log, d->worker_count,
                                  publish, d, &d->control);
     return err ? fail(d, "cannot start the control plane: %s", strerror(-err)) : 0;
+}
+
+static int new_admin(struct daemon *d)
+{
+    struct control *control = control_thread_control(d->control);
+    const struct admin_config config = {
+        .listen = d->admin_at,
+        .remote = d->config->admin_remote,
+        .token = str_of(d->admin_token),
+        .connections_max = d->config->admin_connections,
+        .timeout = d->config->admin_timeout,
+        .hash_tags = d->proxy.hash_tags,
+        .databases = d->proxy.databases,
+        .sample_each = d->proxy.sample_each,
+        .slow_above = d->proxy.slow_above,
+        .prefix_depth = d->config->admin_depth,
+        .prefix_separator = d->config->admin_separator[0],
+        .layout = d->layout,
+        .loop = control_loop(control),
+        .control = control,
+        .workers = d->all,
+        .worker_count = d->worker_count,
+        .log_losses = &d->log_losses,
+        .log = &d->log,
+    };
+    if (d->admin_at.family == ADDR_NONE)
+        return 0;
+    int err = admin_new(&config, &d->admin);
+    secret_wipe(d->admin_token, sizeof(d->admin_token));
+    return err ? cannot_admin(d, err) : 0;
 }
 
 static int begin_control(struct daemon *d)
@@ -382,6 +483,9 @@ static void announce(struct daemon *d)
     char text[CONFIG_SOCKET_MAX + 8];
     for (uint32_t i = 0; i < d->listen_count; i++)
         log_event(&d->log, LOG_INFO, "listening", "address=%s", listen_text(d, i, text));
+    if (d->admin)
+        log_event(&d->log, LOG_INFO, "listening-admin", "address=%s",
+                  addr_print(&d->admin_at, text));
     log_event(&d->log, LOG_INFO, "ready", "workers=%u nodes=%" PRIu32, d->worker_count,
               node_count(d));
     if (d->local)
@@ -396,8 +500,8 @@ static int start(struct daemon *d)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
     if ((err = read_secrets(d)) || (err = lay_out(d)) || (err = raise_file_limit(d)) ||
-        (err = choose_listen(d)) || (err = start_local_nodes(d)) || (err = new_control(d)) ||
-        (err = new_workers(d)))
+        (err = choose_listen(d)) || (err = choose_admin(d)) || (err = start_local_nodes(d)) ||
+        (err = new_control(d)) || (err = new_workers(d)) || (err = new_admin(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;
@@ -469,6 +573,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     thread_lock_init(&d.log_lock);
     d.log.sink = log_sink;
     d.log.owner = &d;
+    d.log_limit.per_second = config->log_rate;
     atomic_init(&d.log.level, (int)config->log_level);
     d.worker_count = config->workers ? config->workers : process_cpu_count();
     if (d.worker_count > CONFIG_WORKERS_MAX)
@@ -480,6 +585,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopping", "drain_ms=%" PRIu64,
                   config->proxy.drain_timeout / NSEC_MS);
+    admin_say_draining(d.admin);
     remove_sockets(&d);
     enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
     if (!drain(&d)) {
@@ -490,12 +596,14 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
         process_exit_now((int)status);
     }
     control_thread_stop(d.control);
+    d.admin = admin_free(d.admin);
     free_workers(&d);
     control_thread_free(d.control);
     local_nodes_stop(d.local, false);
     secrets_access_free(d.access);
     peers_free(d.peers);
     secret_wipe(d.password, sizeof(d.password));
+    secret_wipe(d.admin_token, sizeof(d.admin_token)); /* if nobody was given it */
     secret_wipe(&d.logins, sizeof(d.logins));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);

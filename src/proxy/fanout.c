@@ -199,6 +199,7 @@ static int merge_arrays(struct worker *w, struct request *r, struct reply_out *o
             return -EBADMSG;
     }
     reply_array(o, f->key_count);
+    uint64_t hits = 0;
     for (size_t k = 0; k < f->key_count && !o->err; k++) {
         struct gather_result *result = &f->gather.results[f->result_of_key[k]];
         if (result->type == 0) {
@@ -208,8 +209,11 @@ static int merge_arrays(struct worker *w, struct request *r, struct reply_out *o
         size_t len = element_len(w, &result->bytes);
         if (len == 0)
             return -EBADMSG;
+        hits += !reply_len_is_nil(len);
         o->err = buf_move(o->to, &result->bytes, &w->chunks, len);
     }
+    metric_add(&w->metrics.mget_hits, hits);
+    metric_add(&w->metrics.mget_misses, f->key_count - hits);
     return o->err;
 }
 

@@ -126,6 +126,7 @@ static void release_held(struct part *p)
     }
     /* What came before was its client's own: its time begins now. */
     p->deadline = worker_now(p->client->worker) + part_timeout(p);
+    outcomes_note_queue(p->client->worker, p);
 }
 
 /* A write that could be done before an earlier one of somebody else is not sent: that one was given

@@ -40,6 +40,8 @@
     METRIC(requests_unknown, COUNTER, "commands the table does not know")                          \
     METRIC(requests_crossslot, COUNTER, "keys on different nodes")                                 \
     METRIC(jobs_refused, COUNTER, "jobs not begun: limits.jobs")                                   \
+    METRIC(mget_hits, COUNTER, "keys of MGETs that had a value")                                   \
+    METRIC(mget_misses, COUNTER, "keys of MGETs that had none, or whose node failed")              \
     METRIC(tagged_hits, COUNTER, "SUMCACHE.GETs that gave a value")                                \
     METRIC(tagged_misses, COUNTER, "SUMCACHE.GETs that gave none")                                 \
     METRIC(tagged_outdated, COUNTER, "of those: the generation of a tag was another, or lost")     \

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/lanes.h"
+#include "proxy/outcomes.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -55,6 +56,7 @@ static void begin(struct upstream *u, struct part *p)
     struct client *c = r->client;
     u->streaming = true;
     metric_add(&w->metrics.replies_streamed, 1);
+    r->outcome = r->command->flags & COMMAND_READ ? OUTCOME_HIT : OUTCOME_ANSWERED;
     if (p->size_id)
         size_table_learn(&w->sizes, p->size_id, u->frame.len + u->frame.body_left);
     if (!u->bulk && !u->private)

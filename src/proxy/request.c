@@ -5,8 +5,10 @@
 #include "base/nsec.h"
 #include "proxy/gather.h"
 #include "proxy/lanes.h"
+#include "proxy/outcomes_run.h"
 #include "proxy/retry.h"
 #include "proxy/roll_call.h"
+#include "proxy/samples.h"
 #include "proxy/session.h"
 #include "proxy/worker_internal.h"
 
@@ -22,6 +24,7 @@ struct request *request_new(struct client *c, const struct command *command, uin
         return NULL;
     *r = (struct request){.client = c,
                           .command = command,
+                          .came = worker_now(c->worker),
                           .arg_count = arg_count,
                           .batch = c->batch,
                           .proto = c->proto,
@@ -61,6 +64,8 @@ void request_free(struct request *r)
     c->held -= r->held;
     if (r->part)
         r->part->request = NULL;
+    if (r->sample)
+        samples_end(c->worker, r);
     if ((uintptr_t)r->gather | (uintptr_t)r->roll_call | (uintptr_t)r->transaction | r->tells)
         free_extras(r);
     buf_clear(&r->reply, &c->worker->chunks);
@@ -89,6 +94,8 @@ void request_finish(struct request *r)
         return;
     }
     r->done = true;
+    struct worker *w = r->client->worker;
+    outcomes_end(w, &w->run, r);
     if (r->client->session)
         session_request_done(r);
     client_advance(r->client);
@@ -97,6 +104,7 @@ void request_finish(struct request *r)
 void request_uploaded(struct request *r)
 {
     r->uploading = false;
+    r->came = worker_now(r->client->worker);
     if (r->answered)
         request_finish(r);
 }
@@ -327,12 +335,15 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
     r->client->hurry = true;
     struct reply_out o = request_reply(r);
     size_t before = o.to->len;
+    r->outcome = OUTCOME_FAILED;
     if (request_may_miss(r, f)) {
+        r->outcome = OUTCOME_FAILOVER_MISS;
         metric_add(&w->metrics.requests_masked, 1);
         request_write_miss(r, &o);
         if (o.err) { /* a miss of many elements may not fit; an error does */
             buf_truncate(o.to, o.chunks, before);
             o.err = 0;
+            r->outcome = OUTCOME_FAILED;
             failure_write(&o, f, node_name);
         }
     } else {
@@ -461,6 +472,19 @@ void part_free(struct worker *w, struct part *p)
         client_last_part_left(c);
 }
 
+/* What came in several reads shows its first byte only, which is no miss's; nor are its keys
+ * counted. */
+static __attribute__((noinline)) enum outcome
+other_outcome(struct worker *w, const struct request *r, const struct buf *head, const void *tail,
+              size_t tail_len, uint8_t type)
+{
+    if (head->len > 0)
+        return outcome_of_reply(r->command, (struct str){(const char *)&type, 1});
+    if (type == '*' && r->command->id == COMMAND_ID_MGET)
+        outcomes_note_mget(w, (struct str){tail, tail_len});
+    return outcome_of_reply(r->command, (struct str){tail, tail_len});
+}
+
 void part_answer(struct worker *w, struct part *p, struct buf *head, const void *tail,
                  size_t tail_len, uint8_t type)
 {
@@ -473,6 +497,7 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     p->request = NULL;
     r->part = NULL;
     if (r->gather) {
+        outcomes_keep(w, r);
         gather_part_answered(r, p->index, head, tail, tail_len, type);
         return;
     }
@@ -482,6 +507,11 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
     }
     struct reply_out o = request_reply(r);
     int err;
+    r->outcome = (uint8_t)(type == '$' && r->command->miss == MISS_NIL /* most are */
+                               ? outcome_of_bulk(head->len + tail_len)
+                               : other_outcome(w, r, head, tail, tail_len, type));
+    if (r->sample)
+        samples_note_reply(w, r, head->len + tail_len);
     if (head->len == 0 && tail_len >= CLIENT_PASS_ON_MIN && request_is_next(r)) {
         struct client *c = r->client;
         err = client_pass_on(c, tail, tail_len);

@@ -61,11 +61,16 @@ struct request {
     struct gather *gather;           /* owned; NULL: it has one part at most */
     struct roll_call *roll_call;     /* owned; NULL: it asks no other workers */
     struct transaction *transaction; /* owned; of an EXEC that we answer in part; else NULL */
-    struct part *part;  /* of a request that is not split; NULL: none yet, or it has left */
-    struct buf reply;   /* kept here until the request is the first in its client's queue */
-    size_t held;        /* bytes of `reply` that count in client.held */
-    uint64_t given;     /* bytes of its reply that its client's output got, before it is done */
-    uint32_t batch;     /* client.batch when it came: equal for all that were read at once */
+    struct part *part;   /* of a request that is not split; NULL: none yet, or it has left */
+    struct buf reply;    /* kept here until the request is the first in its client's queue */
+    size_t held;         /* bytes of `reply` that count in client.held */
+    uint64_t given;      /* bytes of its reply that its client's output got, before it is done */
+    uint32_t batch;      /* client.batch when it came: equal for all that were read at once */
+    uint32_t node;       /* 1 + the number of the node that answered; 0: none, or it is not kept */
+    uint64_t came;       /* ns: when its last byte was there; … */
+    uint64_t sent;       /* … when it might be sent; … */
+    uint64_t first_byte; /* … of the reply. These are kept if the reply does not come at once, or if
+                            it is slow; of several parts the last one's */
     uint64_t arg_count; /* some misses have as many elements as the request has arguments */
     /* In one byte, so that what is asked of several at once is one look. */
     bool done : 1;      /* its reply is complete */
@@ -75,6 +80,8 @@ struct request {
     bool tells : 1;     /* it holds confirmations or messages: counts in subscriber.queued */
     uint8_t proto;      /* RESP version its reply is written in */
     uint8_t lane;       /* by that and its client's database: upstream_set.h */
+    uint8_t sample;     /* 1 + its place in samples.pending; 0: it is none */
+    uint8_t outcome;    /* enum outcome: what its answer is */
     uint8_t on_failure; /* enum on_failure of its client when it came */
 };
 

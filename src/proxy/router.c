@@ -266,6 +266,8 @@ static void forward_by_key(struct client *c, const struct command *command, stru
         return;
     }
     struct request *r = request_new(c, command, w->args.count);
+    if (r && --w->samples.left == 0)
+        samples_begin(w, r, key, hash.whole);
     uint64_t size_id =
         command->flags & COMMAND_READ ? size_table_id(hash.whole, command->id) | 1 : 0;
     if (r)

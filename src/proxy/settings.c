@@ -25,6 +25,8 @@ struct proxy_settings proxy_settings_default(void)
         .backoff_min = 50 * NSEC_MS,
         .backoff_max = 1 * NSEC_S,
         .tag_ttl = UINT64_C(30) * 24 * 3600 * NSEC_S,
+        .sample_each = 64,
+        .slow_above = 10 * NSEC_MS,   /* as redis-server */
         .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */
         .header_timeout = 5 * NSEC_S,
         .auth_failures_max = 60, /* an application with a wrong one tries once a second */

@@ -44,6 +44,8 @@ struct proxy_settings {
                                           anyway: see pace.h. Of no use to operators: no row */
     uint64_t backoff_min, backoff_max; /* between two connects to one node */
     uint64_t tag_ttl;                  /* of a tag's generation, since it was last handed out */
+    uint32_t sample_each; /* every so many requests for one key become a sample; 0: none */
+    uint64_t slow_above;  /* a request that takes so long is told as slow; 0: none */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
     const struct access *access;  /* loan; NULL: there are no users, and nobody needs a password */

@@ -12,6 +12,7 @@
 #include "proxy/greeting.h"
 #include "proxy/lanes.h"
 #include "proxy/node_error.h"
+#include "proxy/outcomes_run.h"
 #include "proxy/private.h"
 #include "proxy/reply_stream.h"
 #include "proxy/settle.h"
@@ -611,9 +612,20 @@ bool upstream_client_is_slow(struct upstream *u)
 /* The first byte of a reply has come: the part has met its deadline. */
 static void begin_reply(struct upstream *u)
 {
-    if (u->state == UPSTREAM_READY && u->undecided == u->sent.next &&
-        list_first(&u->sent, struct part, queue)->swallow == 0)
+    if (u->state != UPSTREAM_READY)
+        return;
+    struct part *p = list_first(&u->sent, struct part, queue);
+    if (u->undecided == &p->queue && p->swallow == 0)
         u->undecided = u->undecided->next;
+    outcomes_begin(u->worker, &u->worker->run, p);
+}
+
+/* The rest of a reply comes later, when it is forgotten when this came. */
+static void keep_times(struct upstream *u)
+{
+    struct part *p = list_first(&u->sent, struct part, queue);
+    if (p->request && p->swallow == 0)
+        outcomes_keep(u->worker, p->request);
 }
 
 /* False: the upstream has failed. */
@@ -650,6 +662,8 @@ static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
         if (begins)
             begin_reply(u);
         if (result == FRAME_MORE) {
+            if (begins && u->state == UPSTREAM_READY)
+                keep_times(u);
             /* Gathered or dropped, it is as long: others must not wait behind it. */
             if (u->private && !timer_is_set(&u->timer)) /* it blocked till now */
                 timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
@@ -696,7 +710,9 @@ static void read_node(struct upstream *u)
         u->last_byte = worker_now(w);
         if (u->node->pulse)
             pulse_beat(u->node->pulse, w->index, u->last_byte);
-        if (!feed(u, w->upstream_scratch, (size_t)n))
+        bool lives = feed(u, w->upstream_scratch, (size_t)n);
+        outcomes_read_over(w, &w->run);
+        if (!lives)
             return;
         tell_in_flight(u);
         if (n < UPSTREAM_READ_BYTES && !u->hung_up)

@@ -405,6 +405,7 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     lanes_run(w);
     if (pubsub_is_due(&w->pubsub))
         pubsub_run(&w->pubsub);
+    outcomes_turn_over(w, &w->run); /* before the time changes */
     return called;
 }
 
@@ -438,13 +439,16 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns)
     flush_clients(w, true);
     flush_upstreams(w);
     tell_written(w);
+    outcomes_turn_over(w, &w->run);
     loop_end_turn(&w->loop);
 
     if (!timer_is_set(&w->trim_timer) && chunk_pool_has_spares(&w->chunks))
         timer_set(&w->trim_timer, worker_now(w) + TRIM_MS * NSEC_MS);
     metric_add(&w->metrics.turns, 1);
     metric_set(&w->metrics.buffer_bytes, chunk_pool_bytes(&w->chunks));
-    if (io_now(w->loop.io) - begin > SLOW_TURN_MS * NSEC_MS)
+    uint64_t took = io_now(w->loop.io) - begin;
+    histogram_add(&w->outcomes.turn, took, 1);
+    if (took > SLOW_TURN_MS * NSEC_MS)
         metric_add(&w->metrics.turns_slow, 1);
     return !(w->draining && (w->ended || list_empty(&w->clients)));
 }
@@ -523,6 +527,8 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->roll_calls);
     w->next_deadline = NSEC_NEVER;
     w->gathered_at = NSEC_NEVER;
+    outcomes_run_init(&w->run);
+    w->samples.left = 1;
     list_init(&w->dirty_clients);
     list_init(&w->dirty_upstreams);
     *ret_worker = w;
@@ -575,6 +581,16 @@ struct worker *worker_free(struct worker *w)
 const struct metrics *worker_metrics(const struct worker *w)
 {
     return &w->metrics;
+}
+
+struct samples *worker_samples(struct worker *w)
+{
+    return &w->samples;
+}
+
+const struct outcomes *worker_outcomes(const struct worker *w)
+{
+    return &w->outcomes;
 }
 
 struct worker_debt worker_debt(const struct worker *w)

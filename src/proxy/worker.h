@@ -11,6 +11,8 @@
 #include "cluster/view.h"
 #include "os/io.h"
 #include "proxy/metrics.h"
+#include "proxy/outcomes.h"
+#include "proxy/samples.h"
 #include "proxy/settings.h"
 
 #include <stdbool.h>
@@ -59,6 +61,9 @@ int worker_post_drain(struct worker *w) MUST_CHECK; /* 0 or -ENOMEM */
 
 /* Any thread may read; each counter is exact, the set is not of one instant. */
 const struct metrics *worker_metrics(const struct worker *w);
+const struct outcomes *worker_outcomes(const struct worker *w); /* the same of these */
+/* For their one reader. */
+struct samples *worker_samples(struct worker *w);
 
 /* What must be 0 or empty once all clients have gone and all replies have come (sim and tests). */
 struct worker_debt {

@@ -9,8 +9,10 @@
 #include "net/mailbox.h"
 #include "proxy/client.h"
 #include "proxy/client_pause.h"
+#include "proxy/outcomes_run.h"
 #include "proxy/pace.h"
 #include "proxy/pubsub.h"
+#include "proxy/samples.h"
 #include "proxy/size_table.h"
 #include "proxy/upstream_set.h"
 #include "proxy/worker.h"
@@ -40,6 +42,9 @@ struct worker {
     struct mailbox mailbox;
     struct rng rng;
     struct metrics metrics;
+    struct outcomes outcomes;
+    struct outcomes_run run;
+    struct samples samples;
     /* Clients here or on their way here; others read it to find the worker with the fewest. */
     atomic_uint load;
 

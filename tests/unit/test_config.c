@@ -114,6 +114,11 @@ static const struct {
     {"commands: { allow: all, deny: [object, 'client|list'] }", "workers", "auto"},
     {"commands: { rename: {flushall: wipe, GET: 'x#:'}, allow: flushall }", "workers", "auto"},
     {"commands: { unknown: {json.get: 1, json.mset: 1  -1 3} }", "workers", "auto"},
+    {"admin: { listen: 9379 }", "admin.listen", "9379"},
+    {"admin: { listen: '[::1]:9379' }", "admin.listen", "\"[::1]:9379\""},
+    {"admin: { listen: 127.0.0.1:9379, prefix_separator: '#' }", "admin.prefix_separator", "\"#\""},
+    {"admin: { prefix_separator: '-', token_file: '/a/b:%c&d' }", "admin.prefix_separator",
+     "\"-\""},
     {"commands:\n  rename:\n  unknown: {}\n", "workers", "auto"},
 };
 
