@@ -282,7 +282,7 @@ static void on_time(struct timer *t)
     else if (p->state == PROBE_CONNECTING)
         fail(p, PROBE_SILENT, "connect timed out");
     else
-        fail(p, PROBE_SILENT, "no answer in time");
+        fail(p, PROBE_SILENT, conn_late(&p->conn, "no answer in time"));
 }
 
 /* ---- reading ---- */

@@ -6,14 +6,14 @@
 
 static struct tls_config of_clients(const struct config *c)
 {
-    return (struct tls_config){
-        .server = true,
-        .certificate_file = c->tls.certificate_file,
-        .key_file = c->tls.key_file,
-        .ca_file = c->tls.ca_file,
-        .min_version = (enum tls_version)c->tls.min_version,
-        .client_certificates = (enum tls_certificates)c->tls.client_certificates,
-        .server_name = ""};
+    return (struct tls_config){.server = true,
+                               .certificate_file = c->tls.certificate_file,
+                               .key_file = c->tls.key_file,
+                               .ca_file = c->tls.ca_file,
+                               .min_version = (enum tls_version)c->tls.min_version,
+                               .client_certificates =
+                                   (enum tls_certificates)c->tls.client_certificates,
+                               .server_name = ""};
 }
 
 static struct tls_config of_nodes(const struct config *c)
@@ -55,20 +55,13 @@ int certificates_read(const struct config *c, struct certificates *ret, char err
     return 0;
 }
 
-int certificates_reload(struct certificates *all, const struct config *c,
-                        char error[TLS_ERROR_MAX])
+void certificates_renew(struct certificates *all, struct certificates *fresh)
 {
-    struct tls_config clients = of_clients(c), nodes = of_nodes(c);
-    int err = all->clients ? tls_context_load(all->clients, &clients, error) : 0;
-    if (err)
-        say_where("tls", error);
-    char other[TLS_ERROR_MAX];
-    int err_nodes = all->nodes ? tls_context_load(all->nodes, &nodes, other) : 0;
-    if (err_nodes && !err) {
-        memcpy(error, other, sizeof(other));
-        say_where("nodes_tls", error);
-    }
-    return err ? err : err_nodes;
+    if (all->clients && fresh->clients)
+        tls_context_renew(all->clients, take_ptr(fresh->clients));
+    if (all->nodes && fresh->nodes)
+        tls_context_renew(all->nodes, take_ptr(fresh->nodes));
+    certificates_free(fresh);
 }
 
 void certificates_free(struct certificates *all)

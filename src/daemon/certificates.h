@@ -16,10 +16,9 @@ struct certificates {
 /* 0, or -EINVAL or -ENOMEM with the error's text and *ret empty. */
 int certificates_read(const struct config *c, struct certificates *ret,
                       char error[TLS_ERROR_MAX]) MUST_CHECK;
-/* The same files, or those that `c` names now, for connections to come: while others use them. A
- * side that spoke TLS goes on to, one that did not begins with a restart only. On failure the error
- * says which side goes on with what it had. */
-int certificates_reload(struct certificates *all, const struct config *c,
-                        char error[TLS_ERROR_MAX]) MUST_CHECK;
+/* Connections to come use what has been read into `fresh`, which is emptied; those that exist keep
+ * what they began with. Workers may run. A side that spoke no TLS does not begin with it, one that
+ * did goes on: that takes a restart. */
+void certificates_renew(struct certificates *all, struct certificates *fresh);
 /* No connection uses them any more. */
 void certificates_free(struct certificates *all);

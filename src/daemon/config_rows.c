@@ -36,9 +36,9 @@ static const char *const HASHES[] = {                                    /* enum
                                      "fnv1_64",       "fnv1a_64", "fnv1_32", "fnv1a_32", "hsieh",
                                      "murmur",        "jenkins",  NULL};
 static const char *const CERTIFICATES[] = {"off", "optional", "required",
-                                           NULL};                /* enum tls_certificates */
-static const char *const VERSIONS[] = {"1.2", "1.3", NULL};      /* enum tls_version */
-static const char *const VERIFY[] = {"name", "ca", NULL};        /* CONFIG_VERIFY_… */
+                                           NULL};                 /* enum tls_certificates */
+static const char *const VERSIONS[] = {"1.2", "1.3", NULL};       /* enum tls_version */
+static const char *const VERIFY[] = {"name", "ca", NULL};         /* CONFIG_VERIFY_… */
 static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL}; /* enum lookup_family */
 
 /* clang-format off */
@@ -368,8 +368,8 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     print_number(row, row->max, max);
     switch (row->kind) {
     case CONFIG_LISTEN:
-        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT [tls] or unix:/PATH [mode=0700]",
-                 min, max);
+        snprintf(to, CONFIG_TEXT_MAX,
+                 "%.8s to %.8s of ADDRESS:PORT [tls] or unix:/PATH [mode=0700]", min, max);
         break;
     case CONFIG_SERVERS:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);

@@ -57,8 +57,8 @@ struct daemon {
     uint64_t log_lost;            /* lines that standard error would not take */
     struct secrets_logins logins; /* of nodes.logins */
     struct certificates certificates;
-    struct access *access;        /* owned; NULL: clients need no password */
-    struct peers *peers;          /* owned; what workers count by address */
+    struct access *access; /* owned; NULL: clients need no password */
+    struct peers *peers;   /* owned; what workers count by address */
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
@@ -410,9 +410,9 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_secrets(d)) || (err = read_certificates(d)) || (err = lay_out(d)) || (err = raise_file_limit(d)) ||
-        (err = choose_listen(d)) || (err = start_local_nodes(d)) || (err = new_control(d)) ||
-        (err = new_workers(d)))
+    if ((err = read_secrets(d)) || (err = read_certificates(d)) || (err = lay_out(d)) ||
+        (err = raise_file_limit(d)) || (err = choose_listen(d)) || (err = start_local_nodes(d)) ||
+        (err = new_control(d)) || (err = new_workers(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;

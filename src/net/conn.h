@@ -66,6 +66,12 @@ static inline bool conn_has_unsent(const struct conn *c)
     return c->out.len > 0 || (c->tls && tls_has_unsent(c->tls));
 }
 
+/* What the other side has not said in time, for people: `what`, or a handshake. */
+static inline const char *conn_late(const struct conn *c, const char *what)
+{
+    return c->tls && tls_is_shaking(c->tls) ? "TLS: no handshake in time" : what;
+}
+
 /* Why one of these gave `err` (-errno), for people. To be asked before it is closed. Returns `to`.
  */
 char *conn_why(const struct conn *c, int err, char to[CONN_WHY_MAX]);

@@ -32,9 +32,9 @@ enum {
 enum tls_state { TLS_SHAKING, TLS_OPEN, TLS_ENDED, TLS_FAILED };
 
 struct tls {
-    struct conn *conn;                              /* loan: it owns this */
-    const struct tls_report *report;                /* loan */
-    SSL *ssl;                                       /* owned */
+    struct conn *conn;                           /* loan: it owns this */
+    const struct tls_report *report;             /* loan */
+    SSL *ssl;                                    /* owned */
     void (*on_ready)(struct source *, unsigned); /* of the connection's owner */
     struct buf early;    /* encrypted bytes that were read before TLS began */
     struct buf unsent;   /* encrypted bytes that the socket did not take yet */
@@ -44,6 +44,7 @@ struct tls {
     bool at_end;         /* that has been read */
     bool was_open;       /* it counts as a connection */
     bool waits_for_room; /* OpenSSL wants to say something before it reads on */
+    bool waits_for_rest; /* … to read the rest of a message before it writes on */
     int read_error;      /* -errno of the socket; 0: none */
     int write_error;     /* the same; what is written from then on is dropped */
     int error;           /* FAILED: what every read gives */
@@ -238,6 +239,10 @@ static void on_ready(struct source *s, unsigned ready)
         t->waits_for_room = false;
         ready |= IO_IN;
     }
+    if (t->waits_for_rest && ready & IO_IN) {
+        t->waits_for_rest = false;
+        ready |= IO_OUT;
+    }
     if (t->unsent.len > 0)
         ready &= ~(unsigned)IO_OUT; /* again when that is sent */
     t->on_ready(s, ready);          /* which may close it: `t` is gone then */
@@ -270,21 +275,25 @@ ssize_t tls_read(struct conn *c, void *to, size_t size)
     return t->state == TLS_FAILED ? t->error : -EAGAIN;
 }
 
-/* One record of at most RECORD_BYTES; nothing is unsent. → 0 or -errno */
-static int write_record(struct tls *t, const void *bytes, size_t len)
+/* One record, of not more than RECORD_BYTES; nothing is unsent. → the bytes in it, 0: OpenSSL has
+ * to read first, or -errno */
+static ssize_t write_record(struct tls *t, const void *bytes, size_t len)
 {
     size_t n = 0;
     ERR_clear_error();
     int ok = SSL_write_ex(t->ssl, bytes, len, &n);
-    if (ok && n == len)
-        return t->write_error;
-    /* Neither the BIO nor a renegotiation, which is off, ever makes it wait. */
+    if (ok)
+        return t->write_error ? t->write_error : (ssize_t)n; /* short, if the peer wants it so */
+    if (SSL_get_error(t->ssl, ok) == SSL_ERROR_WANT_READ) {
+        t->waits_for_rest = true;
+        return 0;
+    }
     if (t->state != TLS_FAILED)
         fail(t);
     return t->error;
 }
 
-/* The next record of what waits. → its length, or -errno */
+/* The next record of what waits. → as write_record() */
 static ssize_t send_waiting(struct conn *c)
 {
     uint8_t gathered[RECORD_BYTES];
@@ -298,11 +307,15 @@ static ssize_t send_waiting(struct conn *c)
     } else if (piece.iov_len < len) {
         len = piece.iov_len;
     }
-    int err = write_record(c->tls, bytes, len);
-    if (err)
-        return err;
-    buf_consume(&c->out, c->chunks, len);
-    return (ssize_t)len;
+    ssize_t n = write_record(c->tls, bytes, len);
+    if (n > 0)
+        buf_consume(&c->out, c->chunks, (size_t)n);
+    return n;
+}
+
+static bool is_blocked(const struct tls *t)
+{
+    return t->state == TLS_SHAKING || t->waits_for_rest || t->unsent.len > 0;
 }
 
 ssize_t tls_flush(struct conn *c)
@@ -311,12 +324,8 @@ ssize_t tls_flush(struct conn *c)
     ssize_t sent = 0;
     if (t->state == TLS_FAILED)
         return t->error;
-    if (t->state == TLS_SHAKING) {
-        c->blocked = true;
-        return 0;
-    }
     send_unsent(t);
-    while (c->out.len > 0 && t->unsent.len == 0 && !t->write_error) {
+    while (c->out.len > 0 && !is_blocked(t) && !t->write_error) {
         ssize_t n = send_waiting(c);
         if (n < 0)
             return n;
@@ -324,7 +333,7 @@ ssize_t tls_flush(struct conn *c)
     }
     if (t->write_error)
         return t->write_error;
-    c->blocked = t->unsent.len > 0;
+    c->blocked = is_blocked(t);
     return sent;
 }
 
@@ -334,13 +343,13 @@ ssize_t tls_send(struct conn *c, const void *bytes, size_t len, size_t *ret_take
     *ret_taken = 0;
     ssize_t sent = tls_flush(c);
     while (sent >= 0 && !c->blocked && *ret_taken < len) {
-        size_t n = len - *ret_taken < RECORD_BYTES ? len - *ret_taken : RECORD_BYTES;
-        int err = write_record(t, (const uint8_t *)bytes + *ret_taken, n);
-        if (err)
-            return err;
-        *ret_taken += n;
-        sent += (ssize_t)n;
-        c->blocked = t->unsent.len > 0;
+        size_t asked = len - *ret_taken < RECORD_BYTES ? len - *ret_taken : RECORD_BYTES;
+        ssize_t n = write_record(t, (const uint8_t *)bytes + *ret_taken, asked);
+        if (n < 0)
+            return n;
+        *ret_taken += (size_t)n;
+        sent += n;
+        c->blocked = is_blocked(t);
     }
     return sent;
 }
@@ -385,6 +394,11 @@ void tls_close(struct conn *c)
     buf_clear(&t->early, c->chunks);
     buf_clear(&t->unsent, c->chunks);
     free(t);
+}
+
+bool tls_is_shaking(const struct tls *t)
+{
+    return t->state == TLS_SHAKING;
 }
 
 bool tls_has_unsent(const struct tls *t)

@@ -8,8 +8,8 @@
  *
  * While SHAKING the connection counts as blocked, so nothing is sent on it, and reading gives
  * -EAGAIN. When that is over its owner hears of IO_IN and IO_OUT, and reads the error if there is
- * one. What is encrypted and not sent yet is at most one record (and what a handshake says), lies in
- * the chunks of the connection's pool, and counts as memory there.
+ * one. What is encrypted and not sent yet is at most one record (and what a handshake says), lies
+ * in the chunks of the connection's pool, and counts as memory there.
  *
  * A struct tls belongs to its connection's thread; a tls_context (tls_context.h) to all.
  */
@@ -53,6 +53,8 @@ ssize_t tls_read(struct conn *c, void *to, size_t size);
 ssize_t tls_send(struct conn *c, const void *bytes, size_t len, size_t *ret_taken);
 ssize_t tls_flush(struct conn *c);
 
+/* Has the handshake not ended yet? */
+bool tls_is_shaking(const struct tls *t);
 /* Is there something encrypted that the socket did not take yet? */
 bool tls_has_unsent(const struct tls *t);
 /* Why it FAILED, for people: a loan until it is closed; NULL: it has not, or not by TLS. */

@@ -26,7 +26,8 @@ struct tls_context {
 const char *tls_error_text(void)
 {
     unsigned long e = ERR_peek_error();
-    const char *text = ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
+    const char *text =
+        ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
     return e == 0 ? "no reason given" : text ? text : "an error without a name";
 }
 
@@ -106,29 +107,16 @@ static int set_up(SSL_CTX *ctx, const struct tls_config *c, char error[TLS_ERROR
     return err ? err : load_trust(ctx, c, error);
 }
 
-int tls_context_load(struct tls_context *x, const struct tls_config *config,
-                     char error[TLS_ERROR_MAX])
+static int load(struct tls_context *x, const struct tls_config *config, char error[TLS_ERROR_MAX])
 {
-    must(config->server == x->server);
     ERR_clear_error();
-    SSL_CTX *ctx = SSL_CTX_new(config->server ? TLS_server_method() : TLS_client_method());
-    if (!ctx) {
-        snprintf(error, TLS_ERROR_MAX, "out of memory");
+    x->ctx = SSL_CTX_new(config->server ? TLS_server_method() : TLS_client_method());
+    if (!x->ctx)
         return -ENOMEM;
-    }
-    int err = set_up(ctx, config, error);
-    if (err) {
-        SSL_CTX_free(ctx);
-        return err;
-    }
-    thread_lock_take(&x->lock);
-    SSL_CTX *old = x->ctx;
-    x->ctx = ctx;
+    x->server = config->server;
     x->verify_name = config->verify_name;
     str_fill(x->server_name, sizeof(x->server_name), str_of(config->server_name));
-    thread_lock_give(&x->lock);
-    SSL_CTX_free(old);
-    return 0;
+    return set_up(x->ctx, config, error);
 }
 
 int tls_context_new(const struct tls_config *config, struct tls_context **ret,
@@ -143,19 +131,31 @@ int tls_context_new(const struct tls_config *config, struct tls_context **ret,
         return -ENOMEM;
     }
     x->method = method;
-    x->server = config->server;
     thread_lock_init(&x->lock);
     int err = -ENOMEM;
     if (BIO_meth_set_read(method, tls_bio_read) == 1 &&
         BIO_meth_set_write(method, tls_bio_write) == 1 &&
         BIO_meth_set_ctrl(method, tls_bio_ctrl) == 1)
-        err = tls_context_load(x, config, error);
+        err = load(x, config, error);
     if (err) {
         tls_context_free(x);
         return err;
     }
     *ret = x;
     return 0;
+}
+
+void tls_context_renew(struct tls_context *x, struct tls_context *fresh)
+{
+    must(x->server == fresh->server);
+    thread_lock_take(&x->lock);
+    SSL_CTX *old = x->ctx;
+    x->ctx = fresh->ctx;
+    x->verify_name = fresh->verify_name;
+    memcpy(x->server_name, fresh->server_name, sizeof(x->server_name));
+    thread_lock_give(&x->lock);
+    fresh->ctx = old;
+    tls_context_free(fresh);
 }
 
 struct tls_context *tls_context_free(struct tls_context *x)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all TLS connections of one side begin with: our certificate, whom we trust. It may be loaded
- * anew while connections are made from it: those that exist keep what they began with.
+ * What all TLS connections of one side begin with: our certificate, whom we trust. It may be
+ * renewed while connections are made from it: those that exist keep what they began with.
  *
  * Any thread. Behind it is a lock, which is taken once for each new connection: that costs less
  * than a thousandth of a handshake, and the other way, a message to each worker, would have to wait
@@ -14,7 +14,11 @@
 
 enum { TLS_ERROR_MAX = 400, TLS_NAME_MAX = 256 };
 
-enum tls_certificates { TLS_CERTIFICATES_OFF, TLS_CERTIFICATES_OPTIONAL, TLS_CERTIFICATES_REQUIRED };
+enum tls_certificates {
+    TLS_CERTIFICATES_OFF,
+    TLS_CERTIFICATES_OPTIONAL,
+    TLS_CERTIFICATES_REQUIRED
+};
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 
 /* All strings are loans for the call; "": none. */
@@ -35,9 +39,8 @@ struct tls_context; /* opaque */
  * The caller owns *ret. */
 int tls_context_new(const struct tls_config *config, struct tls_context **ret,
                     char error[TLS_ERROR_MAX]) MUST_CHECK;
-/* The same anew, for connections to come; `config` has the same side. On failure all is as it was.
- */
-int tls_context_load(struct tls_context *x, const struct tls_config *config,
-                     char error[TLS_ERROR_MAX]) MUST_CHECK;
+/* Connections to come begin with what `fresh`, which is of the same side and which nobody else
+ * knows, has read; those that exist keep theirs. Owns `fresh`. */
+void tls_context_renew(struct tls_context *x, struct tls_context *fresh);
 /* All its connections are closed. NULL is fine; always returns NULL. */
 struct tls_context *tls_context_free(struct tls_context *x);

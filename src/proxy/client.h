@@ -19,13 +19,13 @@ struct client {
     struct conn conn;
     struct worker *worker; /* loan */
     struct grave grave;
-    struct list link;         /* in worker.clients */
-    struct list idle_link;    /* in worker.idle, least recently active first */
-    struct list blocked_link; /* in worker.blocked while conn.blocked, longest first */
-    struct list header_link;  /* in worker.headers while that is due, the oldest first */
+    struct list link;           /* in worker.clients */
+    struct list idle_link;      /* in worker.idle, least recently active first */
+    struct list blocked_link;   /* in worker.blocked while conn.blocked, longest first */
+    struct list header_link;    /* in worker.headers while that is due, the oldest first */
     struct list handshake_link; /* in worker.handshakes while that is under way: client_tls.h */
-    struct list review_link;  /* in worker.reviewed: see lanes.h */
-    uint64_t id;              /* as CLIENT ID; unique in the process */
+    struct list review_link;    /* in worker.reviewed: see lanes.h */
+    uint64_t id;                /* as CLIENT ID; unique in the process */
     struct addr peer;
     char *name;                         /* owned; CLIENT SETNAME; NULL: none */
     char *lib_name, *lib_ver;           /* owned; CLIENT SETINFO; NULL: none */

@@ -227,7 +227,7 @@ static void on_time(struct timer *t)
         fail(f, "connect timed out");
         return;
     case FEED_GREETING:
-        fail(f, "greeting timed out");
+        fail(f, conn_late(&f->conn, "greeting timed out"));
         return;
     case FEED_READY:
         /* A dead peer that says nothing looks like one that has nothing to say: so it is asked. */

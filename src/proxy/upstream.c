@@ -427,7 +427,7 @@ static void on_time(struct timer *t)
              u->connect_error ? strerror(-u->connect_error) : "connect timed out");
         return;
     case UPSTREAM_GREETING:
-        fail(u, FAILURE_DOWN, true, "greeting timed out");
+        fail(u, FAILURE_DOWN, true, conn_late(&u->conn, "greeting timed out"));
         return;
     case UPSTREAM_READY:
         step_silence(u);

@@ -104,7 +104,7 @@ static void on_accept(void *owner, const struct listener *at, int handle, const 
         atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
         static const char TEXT[] = "-ERR max number of clients reached\r\n";
         struct iovec iov = {(void *)(uintptr_t)TEXT, sizeof(TEXT) - 1};
-        if (!at->tls) /* to whom this would be noise */
+        if (!at->tls)                                        /* to whom this would be noise */
             (void)io->ops->writev(io->ctx, handle, &iov, 1); /* as redis-server: if it fits */
         io->ops->close(io->ctx, handle);
         metric_add(&w->metrics.clients_refused, 1);

@@ -10,6 +10,7 @@ import pytest
 import processes
 import resp
 from certificates import Authority
+from cluster import keys_of
 from resp import encode, eventually
 
 pytestmark = pytest.mark.proxy_only
@@ -141,6 +142,96 @@ def test_redis_cli(secure, files):
     done = subprocess.run(command + ["SET", "a", "b"], capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout == "OK\n", done.stderr
     assert proxy.ask("GET", "a") == b"b"
+
+
+class OpenSsl:
+    """`openssl s_client`, which can do what libraries do not."""
+
+    def __init__(self, proxy, files, *options):
+        self.popen = subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.secure}", "-CAfile", files.ca.file, "-verify_return_error",
+             *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.popen.kill()
+        self.popen.communicate()
+
+    def say(self, data):
+        self.popen.stdin.write(data)
+        self.popen.stdin.flush()
+
+    def hear(self, until):
+        """What it prints until there is that at the end."""
+        heard = b""
+        while not heard.endswith(until):
+            byte = self.popen.stdout.read1(65536)
+            assert byte, heard[-1000:]
+            heard += byte
+        return heard
+
+
+def test_records_may_have_to_be_short(secure, files):
+    """A client without much memory asks for that."""
+    proxy = secure()
+    value = bytes(97 + i % 26 for i in range(300000))
+    assert proxy.ask("SET", "long", value) == "OK"
+    with OpenSsl(proxy, files, "-quiet", "-maxfraglen", "512") as client:
+        client.say(encode("GET", "long") * 3 + encode("ECHO", "end"))
+        assert client.hear(b"end\r\n") == b"$300000\r\n%s\r\n" % value * 3 + b"$3\r\nend\r\n"
+        client.say(encode("SET", "other", value) + encode("ECHO", "last"))
+        assert client.hear(b"last\r\n") == b"+OK\r\n$4\r\nlast\r\n"
+    assert proxy.ask("GET", "other") == value
+
+
+@pytest.mark.parametrize("command", [b"K\n", b"k\n"])
+def test_keys_may_be_changed(secure, files, command):
+    """TLS 1.3: by a client for itself, or for both sides."""
+    proxy = secure()
+    with OpenSsl(proxy, files, "-tls1_3") as client:
+        for i in range(20):
+            client.say(command)
+            client.hear(b"KEYUPDATE\n")
+            client.say(b"ECHO word%d\n" % i)
+            client.hear(b"word%d\r\n" % i)
+
+
+def test_nobody_begins_anew(secure, files):
+    """TLS 1.2 had renegotiation. A client that asks for it is told no, or closed; others do not notice."""
+    proxy = secure()
+    with OpenSsl(proxy, files, "-tls1_2") as client, Secure(proxy.secure, files) as other:
+        client.say(b"ECHO first\n")
+        client.hear(b"first\r\n")
+        client.say(b"R\n")
+        client.hear(b"RENEGOTIATING\n")
+        assert client.popen.wait(10) != 0
+        assert other.ask("PING") == "PONG"
+    assert proxy.counter("tls_handshakes") == 2
+
+
+def test_a_client_that_goes_in_the_middle_of_a_value(secure, files):
+    proxy = secure()
+    value = b"x" * (20 << 20)
+    assert proxy.ask("SET", "long", value) == "OK"
+    for end in ("close", "reset", "half"):
+        with Secure(proxy.secure, files) as reader, Secure(proxy.secure, files) as writer:
+            reader.send(encode("GET", "long"))
+            reader._exactly(1 << 20)
+            writer.send(encode("SET", "other", value)[:10 << 20])
+            if end == "half":  # without a farewell
+                for client in (reader, writer):
+                    client.socket = socket.socket(fileno=client.socket.detach())
+                    client.half_close()
+            else:
+                getattr(reader, end)()
+                getattr(writer, end)()
+            eventually(lambda: proxy.counter("clients") == 1, within=10)
+        with Secure(proxy.secure, files) as client:
+            assert client.ask("EXISTS", "other") == 0
+            assert client.ask("GET", "long") == value
+    eventually(lambda: proxy.counter("tls_connections") == 0)
 
 
 def test_a_hello_may_come_in_bits(secure, files):
@@ -290,6 +381,41 @@ def test_a_node_that_goes_and_comes_back(start, files):
             assert client.ask("SET", f"k{i}", i) == "OK"
 
 
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("size", [100, 40 << 20])
+def test_a_node_that_ends_in_the_middle(start, files, how, size):
+    """Of a value, or among many short ones: what was not whole is told to be so, and the rest goes on."""
+    nodes = [node_of(start, files, files.server) for _ in range(2)]
+    proxy = over(start, files, nodes, timeouts={"request": "500ms", "stall": "500ms", "connect": "2s"})
+    eventually(lambda: all(proxy.state_of(node) == "up" for node in nodes))
+    victim, other = nodes
+    ours, theirs = keys_of(nodes, victim, 1)[0], keys_of(nodes, other, 1)[0]
+    value = b"x" * size
+    with proxy.connect(rcvbuf=16384) as client, proxy.connect() as second:
+        assert second.ask("SET", ours, value) == "OK"
+        client.send(encode("GET", ours) * (1 if size > 1000 else 1000))
+        if size > 1000:
+            client._exactly(100000)  # it is on its way
+        else:
+            client.replies(1)
+        getattr(victim, how)()
+        if size > 1000:
+            assert len(client.rest(timeout=20)) < size - 100000  # what has begun can only be cut off
+        else:
+            values = [reply.value for reply in client.replies(999)]
+            assert all(v in (value, None) or isinstance(v, resp.Error) for v in values)
+        assert second.ask("SET", theirs, value) == "OK"
+        assert second.ask("GET", theirs) == value
+        eventually(lambda: proxy.state_of(victim) == "out")
+        assert second.ask("SET", ours, "new") == "OK"
+    if how == "kill":
+        victim.start_again()
+    else:
+        victim.thaw()
+    eventually(lambda: proxy.state_of(victim) == "up", within=20)
+    assert proxy.ask("GET", ours) in (b"new", None)
+
+
 @pytest.mark.parametrize("which, why", [("named", "mismatch"), ("foreign", "local issuer certificate"), ("expired", "expired")])
 def test_a_node_that_is_not_what_it_should_be_stays_out(start, files, which, why):
     good, bad = node_of(start, files, files.server), node_of(start, files, getattr(files, which))
@@ -297,16 +423,19 @@ def test_a_node_that_is_not_what_it_should_be_stays_out(start, files, which, why
     eventually(lambda: proxy.state_of(bad) == "out")
     line = proxy.node_lines()[bad.name]
     assert "TLS: certificate" in line["reason"] and why in line["reason"], line
-    assert proxy.state_of(good) == "up"
+    eventually(lambda: proxy.state_of(good) == "up")
     with proxy.connect() as client:
         assert all(client.ask("SET", f"k{i}", i) == "OK" for i in range(50))
 
 
 def test_a_node_without_tls_stays_out(start, files):
+    """It takes a hello for the beginning of a line, and waits for its end."""
     plain, good = start.node(), node_of(start, files, files.server)
-    proxy = over(start, files, [plain, good])
+    proxy = over(start, files, [plain, good], timeouts={**PATIENT, "connect": "300ms"},
+                 health={"interval": "100ms", "interval_out": "100ms", "timeout": "300ms"})
     eventually(lambda: proxy.state_of(plain) == "out")
-    assert "TLS: " in proxy.node_lines()[plain.name]["reason"]
+    assert proxy.node_lines()[plain.name]["reason"] == "TLS: no handshake in time"
+    eventually(lambda: proxy.state_of(good) == "up")
 
 
 @pytest.mark.parametrize("tls", [{"server_name": "cache.example"}, {"verify": "ca"}])

@@ -77,11 +77,8 @@ static int remove_files(void **state)
 
 static struct tls_config server(const char *file)
 {
-    return (struct tls_config){.server = true,
-                               .certificate_file = file,
-                               .key_file = "",
-                               .ca_file = "",
-                               .server_name = ""};
+    return (struct tls_config){
+        .server = true, .certificate_file = file, .key_file = "", .ca_file = "", .server_name = ""};
 }
 
 /* Whose certificate would a connection get that begins now? */
@@ -98,20 +95,17 @@ static void assert_serves(struct tls_context *x, const char *name)
     SSL_free(ssl);
 }
 
-static void test_load_anew(void **state)
+static void test_renew(void **state)
 {
     const struct files *f = *state;
     char error[TLS_ERROR_MAX];
-    struct tls_context *x = NULL;
-    struct tls_config one = server(f->one), two = server(f->two), none = server(f->none);
+    struct tls_context *x = NULL, *fresh = NULL;
+    struct tls_config one = server(f->one), two = server(f->two);
     assert_int_equal(tls_context_new(&one, &x, error), 0);
     assert_serves(x, "one");
     SSL *before = tls_context_session(x, NULL);
-    assert_int_equal(tls_context_load(x, &two, error), 0);
-    assert_serves(x, "two");
-    assert_int_equal(tls_context_load(x, &none, error), -EINVAL);
-    assert_non_null(strstr(error, f->none));
-    assert_non_null(strstr(error, "No such file"));
+    assert_int_equal(tls_context_new(&two, &fresh, error), 0);
+    tls_context_renew(x, fresh);
     assert_serves(x, "two");
     assert_non_null(SSL_get_certificate(before)); /* that of `one` lives on with it */
     SSL_free(before);
@@ -123,10 +117,14 @@ static void test_bad_files(void **state)
     const struct files *f = *state;
     char error[TLS_ERROR_MAX];
     struct tls_context *x = NULL;
-    struct tls_config noise = server(f->noise), mixed = server(f->one), ca = server(f->one);
+    struct tls_config none = server(f->none), noise = server(f->noise), mixed = server(f->one),
+                      ca = server(f->one);
     mixed.key_file = f->two;
     ca.client_certificates = TLS_CERTIFICATES_REQUIRED;
     ca.ca_file = f->noise;
+    assert_int_equal(tls_context_new(&none, &x, error), -EINVAL);
+    assert_non_null(strstr(error, f->none));
+    assert_non_null(strstr(error, "No such file"));
     assert_int_equal(tls_context_new(&noise, &x, error), -EINVAL);
     assert_non_null(strstr(error, "the certificate"));
     assert_int_equal(tls_context_new(&mixed, &x, error), -EINVAL);
@@ -175,7 +173,7 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load_anew),
+        cmocka_unit_test(test_renew),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_names),
     };
