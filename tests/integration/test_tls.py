@@ -166,9 +166,9 @@ class OpenSsl:
         self.popen.stdin.flush()
 
     def hear(self, until):
-        """What it prints until there is that at the end."""
+        """What it prints up to that."""
         heard = b""
-        while not heard.endswith(until):
+        while until not in heard:
             assert select.select([self.popen.stdout], [], [], 10 * processes.SLOWNESS)[0], heard[-1000:]
             more = self.popen.stdout.read1(65536)
             assert more, heard[-1000:]
@@ -208,7 +208,6 @@ def test_nobody_begins_anew(secure, files):
         client.say(b"ECHO first\n")
         client.hear(b"first\r\n")
         client.say(b"R\n")
-        client.hear(b"RENEGOTIATING\n")
         assert client.popen.wait(10) != 0
         assert other.ask("PING") == "PONG"
     assert proxy.counter("tls_handshakes") == 2
@@ -222,7 +221,7 @@ def test_a_client_that_goes_in_the_middle_of_a_value(secure, files):
         with Secure(proxy.secure, files) as reader, Secure(proxy.secure, files) as writer:
             reader.send(encode("GET", "long"))
             reader._exactly(1 << 20)
-            writer.send(encode("SET", "other", value)[:10 << 20])
+            writer.send(encode("SET", "never", value)[:10 << 20])
             if end == "half":  # without a farewell
                 for client in (reader, writer):
                     client.socket = socket.socket(fileno=client.socket.detach())
@@ -232,7 +231,7 @@ def test_a_client_that_goes_in_the_middle_of_a_value(secure, files):
                 getattr(writer, end)()
             eventually(lambda: proxy.counter("clients") == 1, within=10)
         with Secure(proxy.secure, files) as client:
-            assert client.ask("EXISTS", "other") == 0
+            assert client.ask("EXISTS", "never") == 0
             assert client.ask("GET", "long") == value
     eventually(lambda: proxy.counter("tls_connections") == 0)
 
