@@ -38,6 +38,7 @@ static int refuse(char error[TLS_ERROR_MAX], const char *what, const char *file)
 }
 
 /* Else OpenSSL would ask whoever sits at the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's type of such a function */
 static int no_passphrase(char *to, int size, int writes, void *owner)
 {
     (void)to;

@@ -347,7 +347,8 @@ static uint64_t next_due(const struct worker *w)
     if (!list_empty(&w->headers))
         due = nsec_min(due, list_first(&w->headers, struct client, header_link)->since +
                                 w->settings->header_timeout);
-    due = nsec_min(due, client_tls_due(w));
+    if (w->handshakes_count > 0)
+        due = nsec_min(due, client_tls_due(w));
     if (!list_empty(&w->idle))
         due = nsec_min(due, list_first(&w->idle, struct client, idle_link)->last_active +
                                 w->settings->client_idle_timeout);
@@ -413,11 +414,13 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     close_stalled(w);
     close_idle(w);
     client_header_expire(w);
-    client_tls_expire(w);
+    if (w->handshakes_count > 0)
+        client_tls_expire(w);
     if (w->retry_due)
         retry_run(w);
     lanes_run(w);
-    pubsub_run(&w->pubsub);
+    if (pubsub_is_due(&w->pubsub))
+        pubsub_run(&w->pubsub);
     return called;
 }
 
