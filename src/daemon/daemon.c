@@ -308,6 +308,10 @@ static int read_certificates(struct daemon *d)
         return fail(d, "%s", error);
     d->proxy.client_tls = d->certificates.clients;
     d->proxy.node_tls = d->certificates.nodes;
+    /* OpenSSL takes buffers of a bit more than a record for each message, and gives them back: to
+     * the system and from there again that would cost more than all the rest of a request. */
+    if (d->certificates.clients || d->certificates.nodes)
+        process_give_back_memory_from(2 * CHUNK_BYTES);
     return 0;
 }
 

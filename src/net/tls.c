@@ -255,6 +255,9 @@ ssize_t tls_read(struct conn *c, void *to, size_t size)
     struct tls *t = c->tls;
     size_t len = 0;
     while (t->state == TLS_OPEN && len < size) {
+        /* OpenSSL would get itself a buffer before it asks for what is known not to be there. */
+        if (t->drained && t->early.len == 0 && !SSL_has_pending(t->ssl))
+            break;
         size_t n;
         ERR_clear_error();
         int ok = SSL_read_ex(t->ssl, (uint8_t *)to + len, size - len, &n);
