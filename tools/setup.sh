@@ -39,7 +39,7 @@ need_run() {
     need libxxhash-dev has_library libxxhash
     need libyaml-dev has_library yaml-0.1
     need libc-ares-dev has_library libcares
-    need libssl-dev has_library libcrypto
+    need libssl-dev has_library libssl
     need redis-server has_program redis-server
 }
 

@@ -221,10 +221,11 @@ static void on_visit_ready(struct source *s, unsigned ready)
     close_visit(v);
 }
 
-static void on_accept(void *owner, int handle, const struct addr *peer)
+static void on_accept(void *owner, const struct listener *at, int handle, const struct addr *peer)
 {
     struct admin *a = owner;
     struct io *io = a->config.loop->io;
+    (void)at;
     (void)peer;
     struct visit *v = a->visit_count < a->config.connections_max ? calloc(1, sizeof(*v)) : NULL;
     if (!v || timer_make(&v->timer, &a->config.loop->timers, on_visit_time) != 0) {

@@ -124,6 +124,8 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     n->pulse = pulse;
     cleaner_init(n);
     n->probe.timeout = c->settings->timeout;
+    n->probe.tls = c->settings->tls;
+    n->probe.name = n->member.name;
     set_login(n);
     list_init(&n->ghosts);
     list_init(&n->kill_call.link);

@@ -23,6 +23,7 @@
 #include "cluster/view.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
+#include "net/tls_context.h"
 #include "ring/layout.h"
 
 #include <stdbool.h>
@@ -54,6 +55,7 @@ struct control_settings {
     bool hash_tags;
     const struct layout *layout; /* a loan; NULL: Maglev over the nodes' names */
     struct str user, password;   /* of the nodes; loans */
+    struct tls_context *tls;     /* a loan; NULL: nodes are spoken to as they are */
 };
 
 struct control_settings control_settings_default(void);

@@ -191,11 +191,12 @@ static void take_flush(struct probe_call *call, const struct probe_reply *r)
 /* All at once: the answers come in order, and the last one decides. */
 static void greet(struct probe *p)
 {
-    int err = 0;
+    static const struct tls_report NOBODY;
+    int err = p->tls ? tls_start(&p->conn, p->tls, p->name, NULL, &NOBODY) : 0;
     p->state = PROBE_GREETING;
     p->database = 0;
     p->why[0] = '\0';
-    if (p->password.len > 0) {
+    if (!err && p->password.len > 0) {
         struct str auth[3] = {STR("AUTH"), p->user, p->password};
         if (p->user.len == 0)
             auth[1] = p->password;
@@ -281,7 +282,7 @@ static void on_time(struct timer *t)
     else if (p->state == PROBE_CONNECTING)
         fail(p, PROBE_SILENT, "connect timed out");
     else
-        fail(p, PROBE_SILENT, "no answer in time");
+        fail(p, PROBE_SILENT, conn_late(&p->conn, "no answer in time"));
 }
 
 /* ---- reading ---- */
@@ -390,8 +391,9 @@ static void read_node(struct probe *p)
         if (n == -EAGAIN || n == -EINTR)
             return;
         if (n <= 0) {
+            char why[CONN_WHY_MAX];
             fail(p, p->state == PROBE_READY ? PROBE_LOST : PROBE_GONE,
-                 n == 0 ? "closed by the node" : strerror((int)-n));
+                 n == 0 ? "closed by the node" : conn_why(&p->conn, (int)n, why));
             return;
         }
         if (!feed(p, bytes, (size_t)n))

@@ -65,6 +65,8 @@ struct probe {
     const struct probe_events *events; /* loan */
     struct addr addr;
     struct str user, password; /* loans; empty: none */
+    struct tls_context *tls;   /* loan; NULL: it is spoken to as it is */
+    const char *name;          /* loan: "host:port", which its certificate is asked for */
     uint64_t timeout;          /* ns */
     struct timer timer;
     struct frame frame;

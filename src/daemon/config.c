@@ -133,6 +133,42 @@ static int check_logins(const struct config *c, struct config_error *ret_error)
     return 0;
 }
 
+static int check_tls(const struct config *c, struct config_error *ret_error)
+{
+    const struct config_tls *t = &c->tls;
+    const struct config_nodes_tls *n = &c->nodes_tls;
+    bool listens = false;
+    for (uint32_t i = 0; i < c->listen_count; i++)
+        listens = listens || c->listen_tls[i];
+    if (listens && !t->certificate_file[0])
+        return at_row(c, "listen", ret_error, "listen: tls needs a tls.certificate_file");
+    /* Somebody believes that what clients say is encrypted. */
+    if (!listens && t->certificate_file[0])
+        return at_row(c, "tls.certificate_file", ret_error,
+                      "tls.certificate_file: no place of listen says tls, as in 0.0.0.0:6379 tls");
+    if (t->client_certificates != TLS_CERTIFICATES_OFF && !t->ca_file[0])
+        return at_row(c, "tls.client_certificates", ret_error,
+                      "tls.client_certificates: needs the tls.ca_file to judge them by");
+    if (n->key_file[0] && !n->certificate_file[0])
+        return at_row(c, "nodes_tls.key_file", ret_error,
+                      "nodes_tls.key_file: needs the nodes_tls.certificate_file that it is for");
+    if (!n->enabled && (n->ca_file[0] || n->certificate_file[0] || n->server_name[0]))
+        return at_row(c, "nodes_tls.enabled", ret_error,
+                      "nodes_tls: expected enabled: on where there is more of it");
+    if (n->enabled && c->local_nodes > 0)
+        return at_row(c, "nodes_tls.enabled", ret_error,
+                      "nodes_tls.enabled: local.nodes speak no TLS");
+    return 0;
+}
+
+/* Can others than those with a certificate of ours connect there from other hosts? */
+static bool is_open_to_others(const struct config *c, uint32_t index)
+{
+    bool certified =
+        c->listen_tls[index] && c->tls.client_certificates == TLS_CERTIFICATES_REQUIRED;
+    return !certified && !is_loopback(&c->listen[index]);
+}
+
 static int check_auth(const struct config *c, struct config_error *ret_error)
 {
     const struct access *a = c->users ? &c->users->access : NULL;
@@ -153,7 +189,7 @@ static int check_auth(const struct config *c, struct config_error *ret_error)
                       "auth.password");
     bool is_open = !has_password && (!a || (by_default && by_default->nopass && !by_default->off));
     for (uint32_t i = 0; is_open && c->protected_mode && i < c->listen_count; i++)
-        if (!is_loopback(&c->listen[i]))
+        if (is_open_to_others(c, i))
             return at_row(c, "listen", ret_error,
                           "listen: other hosts could connect, and no password is asked for: set "
                           "auth.password_file or auth.users, or say protected_mode: off");
@@ -217,6 +253,8 @@ int config_check(const struct config *c, struct config_error *ret_error)
         err = check_logins(c, ret_error);
     if (!err)
         err = check_admin(c, ret_error);
+    if (!err)
+        err = check_tls(c, ret_error);
     if (err)
         return err;
     if (p->backoff_min > p->backoff_max)

@@ -67,6 +67,24 @@ struct config_names {
     char names[CONFIG_NAMES_MAX][VIEW_NODE_NAME_MAX];
 };
 
+/* TLS on listeners. Of files "": none. */
+struct config_tls {
+    char certificate_file[CONFIG_WORD_MAX], key_file[CONFIG_WORD_MAX], ca_file[CONFIG_WORD_MAX];
+    uint32_t client_certificates; /* enum tls_certificates */
+    uint32_t min_version;         /* enum tls_version */
+};
+
+enum { CONFIG_VERIFY_NAME, CONFIG_VERIFY_CA };
+
+/* The same to nodes. */
+struct config_nodes_tls {
+    bool enabled;
+    char certificate_file[CONFIG_WORD_MAX], key_file[CONFIG_WORD_MAX], ca_file[CONFIG_WORD_MAX];
+    char server_name[CONFIG_WORD_MAX];
+    uint32_t verify;      /* CONFIG_VERIFY_… */
+    uint32_t min_version; /* enum tls_version */
+};
+
 /* How names are looked up; times in ns. */
 struct config_dns {
     struct addr servers[CONFIG_SERVERS_MAX]; /* none: those of resolv.conf */
@@ -88,7 +106,10 @@ struct config {
     uint64_t local_memory; /* bytes, each */
     struct addr listen[CONFIG_LISTEN_MAX];
     struct config_socket sockets[CONFIG_LISTEN_MAX]; /* by the same index */
+    bool listen_tls[CONFIG_LISTEN_MAX];              /* the same */
     uint32_t listen_count;
+    struct config_tls tls;
+    struct config_nodes_tls nodes_tls;
     struct config_node *nodes; /* owned */
     uint32_t node_count, node_room;
     struct config_names node_names;    /* nodes.dns: "host:port" */

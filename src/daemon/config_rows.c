@@ -36,6 +36,10 @@ static const char *const HASHES[] = {                                    /* enum
                                      "one_at_a_time", "md5",      "crc16",   "crc32",    "crc32a",
                                      "fnv1_64",       "fnv1a_64", "fnv1_32", "fnv1a_32", "hsieh",
                                      "murmur",        "jenkins",  NULL};
+static const char *const CERTIFICATES[] = {"off", "optional", "required",
+                                           NULL};                 /* enum tls_certificates */
+static const char *const VERSIONS[] = {"1.2", "1.3", NULL};       /* enum tls_version */
+static const char *const VERIFY[] = {"name", "ca", NULL};         /* CONFIG_VERIFY_… */
 static const char *const FAMILIES[] = {"auto", "v4", "v6", NULL}; /* enum lookup_family */
 
 /* clang-format off */
@@ -81,7 +85,7 @@ const struct config_row CONFIG_ROWS[] = {
 
     /* Ceilings of durations are far beyond any use; they catch a wrong unit. */
     {"timeouts", "connect", CONFIG_DURATION, false, PROXY(connect_timeout), NSEC_MS, MINUTE, NULL,
-     "connect to a node and greet it"},
+     "connect to a node and greet it; a TLS handshake of a client"},
     {"timeouts", "request", CONFIG_DURATION, false, PROXY(request_timeout), NSEC_MS, MINUTE, NULL,
      "from the last byte of a request to the first of its reply"},
     {"timeouts", "fan_out", CONFIG_DURATION, false, PROXY(fanout_timeout), NSEC_MS, 10 * MINUTE,
@@ -154,6 +158,8 @@ const struct config_row CONFIG_ROWS[] = {
      "bytes of scripts and functions that are kept, for nodes that come later"},
     {"limits", "clients", CONFIG_COUNT, false, PROXY(clients_max), 1, 1000000, NULL,
      "connected clients"},
+    {"limits", "tls_handshakes", CONFIG_COUNT, false, PROXY(handshakes_max), 1, 1000000, NULL,
+     "TLS handshakes of clients under way; above, new clients are closed"},
     {"limits", "clients_per_address", CONFIG_COUNT, true, PROXY(address_clients_max), 1, 1000000,
      NULL, "clients of one address (IPv6: of 64 bits of it); 0: no limit"},
     {"limits", "client_rate", CONFIG_COUNT, true, PROXY(client_rate_max), 1, ACCESS_RATE_MAX, NULL,
@@ -221,6 +227,33 @@ const struct config_row CONFIG_ROWS[] = {
     {"auth", "failures_per_minute", CONFIG_COUNT, true, PROXY(auth_failures_max), 1, 1000000, NULL,
      "an address that fails more often to log in has to wait; 0: it need not"},
 
+    {"tls", "certificate_file", CONFIG_WORD, false, AT(tls.certificate_file), 0,
+     CONFIG_WORD_MAX - 1, NULL,
+     "PEM: our certificate for clients, then those between it and its CA"},
+    {"tls", "key_file", CONFIG_WORD, false, AT(tls.key_file), 0, CONFIG_WORD_MAX - 1, NULL,
+     "PEM: its key; none: it is in certificate_file too"},
+    {"tls", "client_certificates", CONFIG_CHOICE, false, AT(tls.client_certificates), 0, 0,
+     CERTIFICATES, "are clients asked for one; if required, who has none is not served"},
+    {"tls", "ca_file", CONFIG_WORD, false, AT(tls.ca_file), 0, CONFIG_WORD_MAX - 1, NULL,
+     "PEM: the CAs that clients' certificates are judged by"},
+    {"tls", "min_version", CONFIG_CHOICE, false, AT(tls.min_version), 0, 0, VERSIONS,
+     "older versions are refused"},
+    {"nodes_tls", "enabled", CONFIG_SWITCH, false, AT(nodes_tls.enabled), 0, 0, NULL,
+     "TLS to all nodes: requests, checks and subscriptions"},
+    {"nodes_tls", "ca_file", CONFIG_WORD, false, AT(nodes_tls.ca_file), 0, CONFIG_WORD_MAX - 1,
+     NULL, "PEM: the CAs that nodes' certificates are judged by; none: those of the system"},
+    {"nodes_tls", "verify", CONFIG_CHOICE, false, AT(nodes_tls.verify), 0, 0, VERIFY,
+     "name: a node's certificate must have its name or address; ca: one of that CA is enough"},
+    {"nodes_tls", "server_name", CONFIG_WORD, false, AT(nodes_tls.server_name), 0,
+     CONFIG_WORD_MAX - 1, NULL,
+     "the name in the certificates of all nodes, also asked for (SNI); none: each its own host"},
+    {"nodes_tls", "certificate_file", CONFIG_WORD, false, AT(nodes_tls.certificate_file), 0,
+     CONFIG_WORD_MAX - 1, NULL, "PEM: our certificate for nodes that ask for one"},
+    {"nodes_tls", "key_file", CONFIG_WORD, false, AT(nodes_tls.key_file), 0, CONFIG_WORD_MAX - 1,
+     NULL, "PEM: its key; none: it is in certificate_file too"},
+    {"nodes_tls", "min_version", CONFIG_CHOICE, false, AT(nodes_tls.min_version), 0, 0, VERSIONS,
+     "older versions are refused"},
+
     {"proxy_protocol", "from", CONFIG_RANGES, false, 0, 0, BALANCERS_MAX, NULL,
      "TCP balancers: connections from there begin with a header that says who the client is"},
     {"proxy_protocol", "timeout", CONFIG_DURATION, false, PROXY(header_timeout), 10 * NSEC_MS,
@@ -286,6 +319,8 @@ const struct config_row *config_row_find(const char *section, struct str name)
     }
     return NULL;
 }
+
+static const char TLS_MARK[] = " tls"; /* behind an address of `listen` */
 
 /* A row's member in `c`. Readers of a const config share these with writers and only read. */
 static uint32_t *member32(const struct config_row *row, const struct config *c)
@@ -359,8 +394,8 @@ char *config_row_range(const struct config_row *row, char to[CONFIG_TEXT_MAX])
     print_number(row, row->max, max);
     switch (row->kind) {
     case CONFIG_LISTEN:
-        snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT or unix:/PATH [mode=0700]", min,
-                 max);
+        snprintf(to, CONFIG_TEXT_MAX,
+                 "%.8s to %.8s of ADDRESS:PORT [tls] or unix:/PATH [mode=0700]", min, max);
         break;
     case CONFIG_SERVERS:
         snprintf(to, CONFIG_TEXT_MAX, "%.8s to %.8s of ADDRESS:PORT", min, max);
@@ -480,8 +515,12 @@ const char *config_row_item(const struct config_row *row, const struct config *c
     case CONFIG_LISTEN:
         if (index >= c->listen_count)
             return NULL;
-        if (c->listen[index].family != ADDR_UNIX)
-            return addr_print(&c->listen[index], to);
+        if (c->listen[index].family != ADDR_UNIX) {
+            addr_print(&c->listen[index], to);
+            if (c->listen_tls[index])
+                memcpy(to + strlen(to), TLS_MARK, sizeof(TLS_MARK));
+            return to;
+        }
         snprintf(to, CONFIG_ITEM_MAX, "unix:%s mode=%04o", c->sockets[index].path,
                  (unsigned)c->sockets[index].mode);
         return to;
@@ -596,6 +635,7 @@ static int add_socket(const struct config_row *row, struct config *c, struct str
             return refuse(row, value, error, "expected a path that is not listed twice");
     str_fill(c->sockets[at].path, CONFIG_SOCKET_MAX, path);
     c->sockets[at].mode = bits;
+    c->listen_tls[at] = false;
     c->listen[c->listen_count++] = (struct addr){.family = ADDR_UNIX};
     return 0;
 }
@@ -607,13 +647,17 @@ static int add_listen(const struct config_row *row, struct config *c, struct str
     int64_t port;
     if (value.len >= 5 && memcmp(value.p, "unix:", 5) == 0)
         return add_socket(row, c, value, error);
+    size_t mark = sizeof(TLS_MARK) - 1;
+    struct str whole = value;
+    bool tls = value.len > mark && memcmp(value.p + value.len - mark, TLS_MARK, mark) == 0;
+    value.len -= tls ? mark : 0;
     if (str_to_i64(value, &port) == 0) { /* a bare port means this machine only */
         if (port < 1 || port > UINT16_MAX)
             return refuse(row, value, error, "expected a port from 1 to 65535");
         a.port = (uint16_t)port;
     } else if (addr_parse(value, CONFIG_PORT, &a) != 0 || a.port == 0) {
         return refuse(
-            row, value, error,
+            row, whole, error,
             "expected PORT, ADDRESS, ADDRESS:PORT with an IPv4 or [IPv6] address, or unix:/PATH");
     }
     for (uint32_t i = 0; i < c->listen_count; i++)
@@ -621,6 +665,7 @@ static int add_listen(const struct config_row *row, struct config *c, struct str
             return refuse(row, value, error, "expected an address that is not listed twice");
     if (c->listen_count == CONFIG_LISTEN_MAX)
         return refuse(row, value, error, "expected at most %d addresses", CONFIG_LISTEN_MAX);
+    c->listen_tls[c->listen_count] = tls;
     c->listen[c->listen_count++] = a;
     return 0;
 }

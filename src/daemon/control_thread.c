@@ -95,6 +95,7 @@ int control_thread_new(const struct config *config, const struct proxy_settings 
     t->settings.request_timeout = proxy->request_timeout;
     t->settings.user = proxy->node_user;
     t->settings.password = proxy->node_password;
+    t->settings.tls = proxy->node_tls;
     err = control_new(&t->settings, &ops, &t->io, log, worker_count, &t->control);
     if (!err) {
         err = timer_make(&t->count_timer, &control_loop(t->control)->timers, on_count_time);

@@ -12,6 +12,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "base/secret.h"
+#include "daemon/certificates.h"
 #include "daemon/config_node.h"
 #include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
@@ -60,8 +61,9 @@ struct daemon {
     struct log_losses log_losses; /* the same lock, to write */
     uint64_t log_lost;            /* lines that standard error would not take */
     struct secrets_logins logins; /* of nodes.logins */
-    struct access *access;        /* owned; NULL: clients need no password */
-    struct peers *peers;          /* owned; what workers count by address */
+    struct certificates certificates;
+    struct access *access; /* owned; NULL: clients need no password */
+    struct peers *peers;   /* owned; what workers count by address */
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
@@ -285,7 +287,9 @@ static int new_worker(struct daemon *d, unsigned index)
         return fail(d, "cannot start worker %u: %s", index, strerror(-err));
     d->all[index] = w->worker;
     for (uint32_t i = 0; i < d->listen_count; i++) {
-        if (d->listen[i].family != ADDR_UNIX)
+        if (d->config->listen_tls[i])
+            err = worker_listen_tls(w->worker, &d->listen[i]);
+        else if (d->listen[i].family != ADDR_UNIX)
             err = worker_listen(w->worker, &d->listen[i]);
         else if (index == 0) /* it has no port that workers could share: the first one deals out */
             err = listen_unix(d, i);
@@ -366,6 +370,20 @@ static int read_secrets(struct daemon *d)
     d->proxy.access = d->access;
     d->peers = peers_new(process_random());
     return d->peers ? 0 : fail(d, "out of memory");
+}
+
+static int read_certificates(struct daemon *d)
+{
+    char error[TLS_ERROR_MAX];
+    if (certificates_read(d->config, &d->certificates, error) != 0)
+        return fail(d, "%s", error);
+    d->proxy.client_tls = d->certificates.clients;
+    d->proxy.node_tls = d->certificates.nodes;
+    /* OpenSSL takes buffers of a bit more than a record for each message, and gives them back: to
+     * the system and from there again that would cost more than all the rest of a request. */
+    if (d->certificates.clients || d->certificates.nodes)
+        process_give_back_memory_from(2 * CHUNK_BYTES);
+    return 0;
 }
 
 static int lay_out(struct daemon *d)
@@ -482,7 +500,8 @@ static void announce(struct daemon *d)
 {
     char text[CONFIG_SOCKET_MAX + 8];
     for (uint32_t i = 0; i < d->listen_count; i++)
-        log_event(&d->log, LOG_INFO, "listening", "address=%s", listen_text(d, i, text));
+        log_event(&d->log, LOG_INFO, "listening", "address=%s tls=%s", listen_text(d, i, text),
+                  d->config->listen_tls[i] ? "on" : "off");
     if (d->admin)
         log_event(&d->log, LOG_INFO, "listening-admin", "address=%s",
                   addr_print(&d->admin_at, text));
@@ -499,9 +518,10 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_secrets(d)) || (err = lay_out(d)) || (err = raise_file_limit(d)) ||
-        (err = choose_listen(d)) || (err = choose_admin(d)) || (err = start_local_nodes(d)) ||
-        (err = new_control(d)) || (err = new_workers(d)) || (err = new_admin(d)))
+    if ((err = read_secrets(d)) || (err = read_certificates(d)) || (err = lay_out(d)) ||
+        (err = raise_file_limit(d)) || (err = choose_listen(d)) || (err = choose_admin(d)) ||
+        (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)) ||
+        (err = new_admin(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;
@@ -600,6 +620,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     free_workers(&d);
     control_thread_free(d.control);
     local_nodes_stop(d.local, false);
+    certificates_free(&d.certificates);
     secrets_access_free(d.access);
     peers_free(d.peers);
     secret_wipe(d.password, sizeof(d.password));

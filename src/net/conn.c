@@ -4,6 +4,8 @@
 #include "base/must.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 /* 64 chunks of 16 KiB: 1 MiB a call, more than a socket takes. */
 enum { FLUSH_PIECES = 64 };
@@ -32,6 +34,8 @@ int conn_open(struct conn *c, int handle)
 
 void conn_close(struct conn *c)
 {
+    if (c->tls)
+        tls_close(c);
     if (conn_is_open(c))
         c->loop->io->ops->close(c->loop->io->ctx, c->handle);
     c->handle = CONN_CLOSED;
@@ -59,6 +63,8 @@ ssize_t conn_send(struct conn *c, const void *bytes, size_t len, size_t *ret_tak
     *ret_taken = 0;
     if (c->blocked)
         return 0;
+    if (c->tls)
+        return tls_send(c, bytes, len, ret_taken);
     struct iovec iov[FLUSH_PIECES];
     int count = buf_iov(&c->out, 0, iov, FLUSH_PIECES - 1);
     size_t before = sum(iov, count);
@@ -80,6 +86,8 @@ ssize_t conn_send(struct conn *c, const void *bytes, size_t len, size_t *ret_tak
 
 ssize_t conn_flush(struct conn *c)
 {
+    if (c->tls)
+        return tls_flush(c);
     struct io *io = c->loop->io;
     ssize_t sent = 0;
     while (c->out.len > 0) {
@@ -99,4 +107,11 @@ ssize_t conn_flush(struct conn *c)
         }
     }
     return sent;
+}
+
+char *conn_why(const struct conn *c, int err, char to[CONN_WHY_MAX])
+{
+    const char *why = c->tls ? tls_why(c->tls) : NULL;
+    snprintf(to, CONN_WHY_MAX, "%s", why ? why : strerror(-err));
+    return to;
 }

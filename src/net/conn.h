@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include <stdbool.h>
 
@@ -20,7 +21,10 @@ struct conn {
     bool blocked;              /* the last write was short: wait for IO_OUT */
     struct buf out;
     struct list dirty; /* in its owner's list of connections to flush this turn */
+    struct tls *tls;   /* owned; NULL: bytes go as they are. tls_start() makes it */
 };
+
+enum { CONN_WHY_MAX = 120 };
 
 void conn_init(struct conn *c, struct loop *loop, struct chunk_pool *chunks,
                void (*on_ready)(struct source *, unsigned));
@@ -51,5 +55,23 @@ ssize_t conn_send(struct conn *c, const void *bytes, size_t len, size_t *ret_tak
 /* As io_ops.read. */
 static inline ssize_t conn_read(struct conn *c, void *to, size_t size)
 {
+    if (c->tls)
+        return tls_read(c, to, size);
     return c->loop->io->ops->read(c->loop->io->ctx, c->handle, to, size);
 }
+
+/* Is anything that it was given not on its way yet? */
+static inline bool conn_has_unsent(const struct conn *c)
+{
+    return c->out.len > 0 || (c->tls && tls_has_unsent(c->tls));
+}
+
+/* What the other side has not said in time, for people: `what`, or a handshake. */
+static inline const char *conn_late(const struct conn *c, const char *what)
+{
+    return c->tls && tls_is_shaking(c->tls) ? "TLS: no handshake in time" : what;
+}
+
+/* Why one of these gave `err` (-errno), for people. To be asked before it is closed. Returns `to`.
+ */
+char *conn_why(const struct conn *c, int err, char to[CONN_WHY_MAX]);

@@ -35,7 +35,7 @@ static void on_ready(struct source *s, unsigned ready)
             return;
         }
         if (handle >= 0)
-            l->events->on_accept(l->owner, handle, &peer);
+            l->events->on_accept(l->owner, l, handle, &peer);
         /* Other errors concern a connection that died in the queue: on to the next. */
     }
     if (l->handle >= 0)

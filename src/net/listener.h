@@ -9,9 +9,11 @@
 
 #include <stdbool.h>
 
+struct listener;
+
 struct listener_events {
     /* Owns `handle` from then on. */
-    void (*on_accept)(void *owner, int handle, const struct addr *peer);
+    void (*on_accept)(void *owner, const struct listener *at, int handle, const struct addr *peer);
     void (*on_pause)(void *owner, int err); /* -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM */
 };
 
@@ -25,6 +27,7 @@ struct listener {
     struct addr at;
     int handle;
     bool paused;
+    bool tls; /* its owner's: what it accepts begins with a handshake */
 };
 
 /* 0, or -errno of listen. */

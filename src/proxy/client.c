@@ -15,6 +15,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "proxy/client_header.h"
+#include "proxy/client_tls.h"
 #include "proxy/guard.h"
 #include "proxy/lanes.h"
 #include "proxy/peers.h"
@@ -70,7 +71,7 @@ void client_wake(struct client *c)
 /* Nothing is under way and nothing can come: then it ends. */
 static void end_if_over(struct client *c)
 {
-    if (c->conn.source.dead || c->pending > 0 || c->conn.out.len > 0)
+    if (c->conn.source.dead || c->pending > 0 || conn_has_unsent(&c->conn))
         return;
     bool all_taken = c->in.len == c->in_fed;
     if (c->closing || c->worker->draining || (c->eof && all_taken))
@@ -657,6 +658,8 @@ static void on_ready(struct source *s, unsigned ready)
 void client_enter(struct client *c)
 {
     struct worker *w = c->worker;
+    if (c->tls_due && !client_tls_begin(c))
+        return;
     if (!w->peers || c->peer.family == ADDR_NONE || c->peer.family == ADDR_UNIX)
         return;
     c->counted = peers_enter(w->peers, &c->peer, w->settings->address_clients_max);
@@ -671,7 +674,7 @@ void client_enter(struct client *c)
         client_close_after_replies(c);
 }
 
-struct client *client_new(struct worker *w, int handle, const struct addr *peer)
+struct client *client_new(struct worker *w, int handle, const struct addr *peer, bool tls)
 {
     struct client *c = pool_take(&w->clients_pool);
     if (!c) {
@@ -686,6 +689,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     }
     c->worker = w;
     c->peer = *peer;
+    c->tls_due = tls;
     c->proto = 2;
     c->on_failure = (uint8_t)w->settings->reads;
     c->id = ++w->last_client_id * w->count + w->index;
@@ -694,6 +698,7 @@ struct client *client_new(struct worker *w, int handle, const struct addr *peer)
     guard_begin(c);
     list_init(&c->blocked_link);
     list_init(&c->header_link);
+    list_init(&c->handshake_link);
     list_init(&c->idle_link);
     list_init(&c->review_link);
     list_init(&c->requests);
@@ -751,6 +756,7 @@ void client_close(struct client *c)
     loop_bury(&w->loop, &c->conn.source, &c->grave, bury);
     if (c->counted)
         peers_leave(w->peers, &c->peer);
+    client_tls_leave(c);
     drop_parts(c);
     subscriber_free(c);
     buf_clear(&c->in, &w->chunks);

@@ -17,11 +17,12 @@ enum client_mute { CLIENT_MUTE_NONE, CLIENT_MUTE_NEXT, CLIENT_MUTE_ALL };
 
 struct client {
     struct grave grave;
-    struct list link;        /* in worker.clients */
-    struct list idle_link;   /* in worker.idle, least recently active first */
-    struct list header_link; /* in worker.headers while that is due, the oldest first */
-    struct list review_link; /* in worker.reviewed: see lanes.h */
-    uint64_t id;             /* as CLIENT ID; unique in the process */
+    struct list link;           /* in worker.clients */
+    struct list idle_link;      /* in worker.idle, least recently active first */
+    struct list header_link;    /* in worker.headers while that is due, the oldest first */
+    struct list handshake_link; /* in worker.handshakes while that is under way: client_tls.h */
+    struct list review_link;    /* in worker.reviewed: see lanes.h */
+    uint64_t id;                /* as CLIENT ID; unique in the process */
     struct addr peer;
     char *name;                     /* owned; CLIENT SETNAME; NULL: none */
     char *lib_name, *lib_ver;       /* owned; CLIENT SETINFO; NULL: none */
@@ -75,6 +76,7 @@ struct client {
     bool gathering;     /* the present request is long, and has to be whole before it is sent */
     bool counted;       /* in worker.peers */
     bool header_due;    /* it begins with a header of the PROXY protocol: see client_header.h */
+    bool tls_due;       /* … and what comes then with a handshake of TLS */
 
     /* Last, because requests need no frame.left: see frame.h and client_bytes(). */
     struct frame frame;
@@ -86,8 +88,8 @@ static inline size_t client_bytes(void)
     return offsetof(struct client, frame) + offsetof(struct frame, left);
 }
 
-/* Takes `handle`. NULL: out of memory, and the handle is closed. */
-struct client *client_new(struct worker *w, int handle, const struct addr *peer);
+/* Takes `handle`. `tls`: it speaks TLS. NULL: out of memory, and the handle is closed. */
+struct client *client_new(struct worker *w, int handle, const struct addr *peer, bool tls);
 /* Closes it at once and buries it at the end of the turn. */
 void client_close(struct client *c);
 

@@ -135,7 +135,11 @@ static void step_connecting(struct feed *f)
     }
     feed_enter(f, FEED_GREETING);
     f->greeting_left = 1;
-    err = greeting_append_auth(f->node, &f->conn.out, &f->greeting_left);
+    struct tls_context *tls = w->settings->node_tls;
+    if (tls)
+        err = tls_start(&f->conn, tls, f->node->name, NULL, &w->node_tls);
+    if (!err)
+        err = greeting_append_auth(f->node, &f->conn.out, &f->greeting_left);
     if (!err)
         err = buf_append_urgent(&f->conn.out, &w->chunks, PING, sizeof(PING) - 1);
     if (err)
@@ -223,7 +227,7 @@ static void on_time(struct timer *t)
         fail(f, "connect timed out");
         return;
     case FEED_GREETING:
-        fail(f, "greeting timed out");
+        fail(f, conn_late(&f->conn, "greeting timed out"));
         return;
     case FEED_READY:
         /* A dead peer that says nothing looks like one that has nothing to say: so it is asked. */
@@ -468,7 +472,8 @@ static void read_feed(struct feed *f)
         if (n == -EAGAIN || n == -EINTR)
             return;
         if (n <= 0) {
-            fail(f, n == 0 ? "closed by the node" : strerror((int)-n));
+            char why[CONN_WHY_MAX];
+            fail(f, n == 0 ? "closed by the node" : conn_why(&f->conn, (int)n, why));
             return;
         }
         metric_add(&w->metrics.bytes_from_nodes, (uint64_t)n);
@@ -509,8 +514,9 @@ void feed_flush(struct feed *f)
     ssize_t n = conn_flush(&f->conn);
     if (n > 0)
         metric_add(&f->worker->metrics.bytes_to_nodes, (uint64_t)n);
+    char why[CONN_WHY_MAX];
     if (n < 0)
-        fail(f, strerror((int)-n));
+        fail(f, conn_why(&f->conn, (int)n, why));
 }
 
 /* ---- life ---- */

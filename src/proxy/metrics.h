@@ -22,6 +22,10 @@
     METRIC(clients_pending_limit, COUNTER, "times a client was not read: limits.client_pending")   \
     METRIC(clients_protocol_error, COUNTER, "clients closed: protocol error")                      \
     METRIC(clients_header_error, COUNTER, "clients closed: no header of the PROXY protocol")       \
+    METRIC(tls_handshakes, COUNTER, "TLS handshakes that succeeded, of clients and with nodes")    \
+    METRIC(tls_handshakes_failed, COUNTER, "TLS handshakes that did not")                          \
+    METRIC(tls_handshakes_refused, COUNTER, "clients closed: limits.tls_handshakes")               \
+    METRIC(tls_connections, GAUGE, "connections that speak TLS")                                   \
     METRIC(clients_killed, COUNTER, "clients closed: CLIENT KILL")                                 \
     METRIC(roll_calls_refused, COUNTER, "CLIENT LIST, KILL, PAUSE refused: limits.roll_calls")     \
     METRIC(accept_pauses, COUNTER, "accepting paused: out of descriptors or memory")               \

@@ -30,6 +30,7 @@ struct proxy_settings proxy_settings_default(void)
         .gather_time = 100 * NSEC_US, /* a part of what a request takes on a network */
         .header_timeout = 5 * NSEC_S,
         .auth_failures_max = 60, /* an application with a wrong one tries once a second */
+        .handshakes_max = 1024,  /* half a second of four CPUs' work, that of 2048-bit RSA */
         .clients_max = 10000,    /* as redis-server */
         .client_pending_max = 1024,
         .roll_calls_max = 4, /* each may gather a line for every client */

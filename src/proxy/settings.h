@@ -7,6 +7,7 @@
 #pragma once
 #include "base/addr_range.h"
 #include "base/str.h"
+#include "net/tls_context.h"
 #include "proxy/access.h"
 #include "proxy/command_rules.h"
 #include "proxy/policy.h"
@@ -48,6 +49,9 @@ struct proxy_settings {
     uint64_t slow_above;  /* a request that takes so long is told as slow; 0: none */
     uint64_t gather_time; /* the first replies of a pipeline wait so long for the rest; 0: never */
 
+    struct tls_context *client_tls; /* loan; NULL: no listener speaks TLS */
+    struct tls_context *node_tls;   /* loan; NULL: nodes are spoken to as they are */
+    uint32_t handshakes_max;        /* whole process: of clients, under way */
     const struct access *access;  /* loan; NULL: there are no users, and nobody needs a password */
     uint32_t auth_failures_max;   /* of one address in a minute; 0: no limit */
     uint32_t client_rate_max;     /* requests a second of one client; 0: no limit */

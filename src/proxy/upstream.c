@@ -327,7 +327,9 @@ static void step_connecting(struct upstream *u)
         return;
     }
     upstream_enter(u, UPSTREAM_GREETING);
-    if (greeting_append(u) != 0) {
+    struct tls_context *tls = u->worker->settings->node_tls;
+    if ((tls && tls_start(&u->conn, tls, u->node->name, NULL, &u->worker->node_tls) != 0) ||
+        greeting_append(u) != 0) {
         fail(u, FAILURE_MEMORY, true, "limits.memory");
         return;
     }
@@ -390,7 +392,7 @@ static void step_silence(struct upstream *u)
         reply_stream_judge_client(u);
         return;
     }
-    if (u->upload && u->conn.out.len == 0) {
+    if (u->upload && !conn_has_unsent(&u->conn)) {
         upload_judge_client(u);
         return;
     }
@@ -426,7 +428,7 @@ static void on_time(struct timer *t)
              u->connect_error ? strerror(-u->connect_error) : "connect timed out");
         return;
     case UPSTREAM_GREETING:
-        fail(u, FAILURE_DOWN, true, "greeting timed out");
+        fail(u, FAILURE_DOWN, true, conn_late(&u->conn, "greeting timed out"));
         return;
     case UPSTREAM_READY:
         step_silence(u);
@@ -699,7 +701,8 @@ static void read_node(struct upstream *u)
             metric_add(&w->metrics.upstreams_closed_by_node, 1);
             bool was_ready = u->state == UPSTREAM_READY;
             u->at_end = n == 0;
-            const char *why = n == 0 ? "closed by the node" : strerror((int)-n);
+            char text[CONN_WHY_MAX];
+            const char *why = n == 0 ? "closed by the node" : conn_why(&u->conn, (int)n, text);
             if (was_ready)
                 fail(u, FAILURE_CLOSED, false, why);
             else
@@ -806,8 +809,9 @@ void upstream_flush(struct upstream *u)
     u->hung_up = true;
     read_node(u);
     if (conn_is_open(&u->conn) && !u->paused_for) {
+        char why[CONN_WHY_MAX];
         metric_add(&u->worker->metrics.upstreams_closed_by_node, 1);
-        fail(u, FAILURE_CLOSED, false, strerror((int)-n));
+        fail(u, FAILURE_CLOSED, false, conn_why(&u->conn, (int)n, why));
     }
 }
 

@@ -5,6 +5,7 @@
 #include "base/nsec.h"
 #include "os/process.h"
 #include "proxy/client_header.h"
+#include "proxy/client_tls.h"
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/session.h"
@@ -32,14 +33,15 @@ enum {
 struct socket_message {
     struct message message;
     int handle;
+    bool tls;
     struct addr peer;
 };
 
-static void take_socket(struct worker *w, int handle, const struct addr *peer)
+static void take_socket(struct worker *w, int handle, const struct addr *peer, bool tls)
 {
     if (w->draining) {
         w->loop.io->ops->close(w->loop.io->ctx, handle);
-    } else if (client_new(w, handle, peer)) {
+    } else if (client_new(w, handle, peer, tls)) {
         return;
     }
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
@@ -48,7 +50,7 @@ static void take_socket(struct worker *w, int handle, const struct addr *peer)
 static void deliver_socket(struct message *m, void *receiver)
 {
     struct socket_message *s = container_of(m, struct socket_message, message);
-    take_socket(receiver, s->handle, &s->peer);
+    take_socket(receiver, s->handle, &s->peer, s->tls);
     free(s);
 }
 
@@ -68,13 +70,14 @@ static struct worker *least_loaded(struct worker *w)
     return least;
 }
 
-static bool hand_over(struct worker *w, struct worker *to, int handle, const struct addr *peer)
+static bool hand_over(struct worker *w, struct worker *to, int handle, const struct addr *peer,
+                      bool tls)
 {
     struct socket_message *s = malloc(sizeof(*s));
     if (!s)
         return false;
-    *s =
-        (struct socket_message){.message.deliver = deliver_socket, .handle = handle, .peer = *peer};
+    *s = (struct socket_message){
+        .message.deliver = deliver_socket, .handle = handle, .tls = tls, .peer = *peer};
     metric_add(&w->metrics.clients_handed_over, 1);
     atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
@@ -90,7 +93,7 @@ static bool is_over_full(const struct worker *w)
     return clients > w->settings->clients_max;
 }
 
-static void on_accept(void *owner, int handle, const struct addr *peer)
+static void on_accept(void *owner, const struct listener *at, int handle, const struct addr *peer)
 {
     struct worker *w = owner;
     struct io *io = w->loop.io;
@@ -101,14 +104,15 @@ static void on_accept(void *owner, int handle, const struct addr *peer)
         atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
         static const char TEXT[] = "-ERR max number of clients reached\r\n";
         struct iovec iov = {(void *)(uintptr_t)TEXT, sizeof(TEXT) - 1};
-        (void)io->ops->writev(io->ctx, handle, &iov, 1); /* as redis-server: if it fits, good */
+        if (!at->tls)                                        /* to whom this would be noise */
+            (void)io->ops->writev(io->ctx, handle, &iov, 1); /* as redis-server: if it fits */
         io->ops->close(io->ctx, handle);
         metric_add(&w->metrics.clients_refused, 1);
         return;
     }
     struct worker *to = least_loaded(w);
-    if (to == w || !hand_over(w, to, handle, peer))
-        take_socket(w, handle, peer);
+    if (to == w || !hand_over(w, to, handle, peer, at->tls))
+        take_socket(w, handle, peer, at->tls);
 }
 
 static void on_pause(void *owner, int err)
@@ -130,6 +134,15 @@ int worker_listen(struct worker *w, const struct addr *at)
                             &LISTENER_EVENTS, w);
     if (!err)
         w->listener_count++;
+    return err;
+}
+
+int worker_listen_tls(struct worker *w, const struct addr *at)
+{
+    must(w->settings->client_tls);
+    int err = worker_listen(w, at);
+    if (!err)
+        w->listeners[w->listener_count - 1].tls = true;
     return err;
 }
 
@@ -308,7 +321,7 @@ static void close_idle(struct worker *w)
         if (c->last_active + w->settings->client_idle_timeout > worker_now(w))
             return;
         /* Who waits for us is not idle. */
-        if (c->pending > 0 || c->conn.out.len > 0 || subscriber_is_one(c)) {
+        if (c->pending > 0 || conn_has_unsent(&c->conn) || subscriber_is_one(c)) {
             c->last_active = worker_now(w);
             list_remove(&c->idle_link);
             list_push_tail(&w->idle, &c->idle_link);
@@ -334,6 +347,8 @@ static uint64_t next_due(const struct worker *w)
     if (!list_empty(&w->headers))
         due = nsec_min(due, list_first(&w->headers, struct client, header_link)->since +
                                 w->settings->header_timeout);
+    if (w->handshakes_count > 0)
+        due = nsec_min(due, client_tls_due(w));
     if (!list_empty(&w->idle))
         due = nsec_min(due, list_first(&w->idle, struct client, idle_link)->last_active +
                                 w->settings->client_idle_timeout);
@@ -400,6 +415,8 @@ static int poll_and_answer(struct worker *w, uint64_t until)
     close_idle(w);
     if (!list_empty(&w->headers))
         client_header_expire(w);
+    if (w->handshakes_count > 0)
+        client_tls_expire(w);
     if (w->retry_due)
         retry_run(w);
     lanes_run(w);
@@ -475,6 +492,17 @@ static void fill_limits(struct worker *w)
     if (w->node_requests_max == 0)
         w->node_requests_max = 1;
     w->private_max = (s->private_max + w->count - 1) / w->count;
+    w->handshakes_max = (s->handshakes_max + w->count - 1) / w->count;
+}
+
+static void fill_reports(struct worker *w)
+{
+    struct tls_report report = {.handshakes = &w->metrics.tls_handshakes,
+                                .failures = &w->metrics.tls_handshakes_failed,
+                                .connections = &w->metrics.tls_connections};
+    w->node_tls = w->client_tls = report;
+    w->client_tls.opened = client_tls_opened;
+    w->client_tls.failed = client_tls_failed;
 }
 
 int worker_new(const struct worker_config *config, struct io *io, struct worker **ret_worker)
@@ -505,6 +533,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
         return -ENOMEM;
     }
     fill_limits(w);
+    fill_reports(w);
     mailbox_init(&w->mailbox, io);
     w->rng.state = io->ops->random(io->ctx);
     w->started = worker_now(w);
@@ -519,6 +548,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     list_init(&w->idle);
     list_init(&w->blocked);
     list_init(&w->headers);
+    list_init(&w->handshakes);
     list_init(&w->reviewed);
     list_init(&w->sessions);
     list_init(&w->changed_nodes);

@@ -42,6 +42,9 @@ struct worker *worker_free(struct worker *w);
 /* Opens a listening socket of this worker's own. 0, or -errno of listen. Before the first turn. */
 int worker_listen(struct worker *w, const struct addr *at) MUST_CHECK;
 
+/* The same of one where TLS is spoken, by settings.client_tls. */
+int worker_listen_tls(struct worker *w, const struct addr *at) MUST_CHECK;
+
 /* Takes a socket that listens already: one that workers cannot share by its port, as a Unix socket.
  * What it accepts goes to the worker with the fewest clients. 0, or -errno and it is closed. */
 int worker_adopt_listener(struct worker *w, int handle, const struct addr *at) MUST_CHECK;

@@ -70,6 +70,10 @@ struct worker {
     struct list idle;          /* clients, by last_active; only if there is an idle time-out */
     struct list sessions;      /* by session.link: what a new view may concern */
     struct list headers;       /* clients, by header_link */
+    struct list handshakes;    /* clients, by handshake_link, the oldest first */
+    uint32_t handshakes_count; /* of them */
+    uint32_t handshakes_max;   /* this worker's share */
+    struct tls_report client_tls, node_tls;
     struct list reviewed;      /* clients, by review_link: see lanes.h */
     struct list changed_nodes; /* nodes, by changed_link: see lanes.h */
     struct list blocked;       /* clients that take no bytes, by blocked_since */

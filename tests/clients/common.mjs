@@ -2,9 +2,12 @@
 // What the programs for Node.js share. Each is told: library, port, mode, prefix of its keys. It prints
 // "ok", or "refused: why" (exit status 3) when the proxy says that it does not do what the mode needs.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 
 export const [library, portText, mode, prefix] = process.argv.slice(2);
 export const port = Number(portText);
+// With a CA's file in the variable CA, TLS is spoken.
+export const tls = process.env.CA ? { tls: { ca: readFileSync(process.env.CA) } } : {};
 export const key = (name) => `${prefix}:${name}`;
 // Keys that share a node, for what needs that.
 export const tagged = (name) => `{${prefix}}:${name}`;

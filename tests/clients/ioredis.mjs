@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // ioredis, and iovalkey which is made from it, with default options. Usage: see common.mjs
 import assert from 'node:assert/strict';
-import { bytes, keepGoing, key, library, mode, port, prefix, run, sleep, tagged, within } from './common.mjs';
+import { bytes, keepGoing, key, library, mode, port, prefix, run, sleep, tagged, tls, within } from './common.mjs';
 
 const { Redis } = await import(library);
-const client = new Redis({ host: '127.0.0.1', port });
+const client = new Redis({ host: '127.0.0.1', port, ...tls });
 const errors = [];
 client.on('error', (error) => errors.push(error.message));
 

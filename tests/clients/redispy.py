@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's python3-redis with default options. Usage: redispy.py PORT MODE PREFIX
 
-Prints "ok", or "refused: why" with exit status 3.
+With a CA's file in the variable CA it speaks TLS. Prints "ok", or "refused: why" with exit status 3.
 """
 import json
+import os
 import select
 import sys
 import threading
@@ -12,7 +13,8 @@ import time
 import redis
 
 port, mode, prefix = sys.argv[1:]
-client = redis.Redis(port=int(port))
+tls = {"ssl": True, "ssl_ca_certs": os.environ["CA"], "ssl_check_hostname": True} if "CA" in os.environ else {}
+client = redis.Redis(host="127.0.0.1", port=int(port), **tls)
 
 
 def key(name):

@@ -19,6 +19,7 @@ import sys
 import pytest
 
 import processes
+from certificates import Authority
 from processes import SLOWNESS
 from resp import eventually
 
@@ -102,6 +103,30 @@ def test_library(request, library, mode, key):
     done = subprocess.run([*argv, str(target.port), mode, key(library)], timeout=60 * SLOWNESS,
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def tls_proxy(shared, nodes, tmp_path_factory):
+    """With the CA's file as `ca`."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    certificate, key_file = authority.issue("server")
+    port, port_tls = processes.free_port(), processes.free_port()
+    proxy = shared.proxy(nodes, {"listen": [f"127.0.0.1:{port}", f"127.0.0.1:{port_tls} tls"],
+                                 "tls": {"certificate_file": certificate, "key_file": key_file}}, port=port)
+    proxy.secure, proxy.ca = port_tls, authority.file
+    return proxy
+
+
+@pytest.mark.proxy_only
+@pytest.mark.parametrize("library,mode", [(library, mode) for library in ("redispy", "ioredis5", "ioredis6")
+                                          for mode in ("work", "large", "multi", "pubsub")])
+def test_library_over_tls(request, library, mode, tls_proxy, key):
+    argv = argv_of(request, library)
+    before = tls_proxy.counter("tls_handshakes")
+    done = subprocess.run([*argv, str(tls_proxy.secure), mode, key(library)], timeout=60 * SLOWNESS,
+                          env={**os.environ, "CA": str(tls_proxy.ca)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-3000:]
+    assert tls_proxy.counter("tls_handshakes") > before
 
 
 @pytest.mark.proxy_only
