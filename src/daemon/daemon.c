@@ -488,8 +488,7 @@ static void greet(struct daemon *d)
     else
         fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
     if (d->admin)
-        fprintf(d->out, "  look     http://%s/ or sumcache top --connect %s\n",
-                addr_print(&d->admin_at, look), look);
+        fprintf(d->out, "  look     http://%s/\n", addr_print(&d->admin_at, look));
     fprintf(d->out, "  stop     Ctrl-C stops everything\n\n");
     fflush(d->out);
 }
