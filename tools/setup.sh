@@ -42,7 +42,6 @@ need_run() {
     need libc-ares-dev has_library libcares
     need libssl-dev has_library libcrypto
     need libjs-chart.js has_file /usr/share/javascript/chart.js/chart.min.js
-    need libjansson-dev has_library jansson
     need redis-server has_program redis-server
 }
 
