@@ -42,8 +42,8 @@ const CHECKS = {
     assert.equal(await page.locator('#no-charts').isVisible(), false);
     /* Something has been drawn, and goes on being drawn. */
     const drawn = () => page.evaluate(() => Chart.getChart(document.querySelector('#charts canvas')).data.datasets[0].data.length);
+    await page.waitForFunction(() => Chart.getChart(document.querySelector('#charts canvas')).data.datasets[0].data.length > 0);
     const before = await drawn();
-    assert.ok(before > 0);
     await page.waitForFunction(n => Chart.getChart(document.querySelector('#charts canvas')).data.datasets[0].data.length > n, before);
     await until(page, '#hot', /popular/);
     await until(page, '#prefixes', /user:/);
