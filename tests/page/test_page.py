@@ -34,7 +34,7 @@ def node_modules():
 def shown(start):
     """Three nodes, the page's port, and somebody who goes on asking for keys."""
     port, nodes, stop = processes.free_port(), start.nodes(3, memory="64mb"), threading.Event()
-    proxy = start.proxy(nodes, {"admin": {"listen": port, "sample_each": 1, "slow_above": "20ms"}, "health": {"interval": "100ms"}})
+    proxy = start.proxy(nodes, {"admin": {"listen": port, "sample_each": 1, "slow_above": "5ms"}, "health": {"interval": "100ms"}})
     eventually(lambda: proxy.events("listening-admin"))
 
     def ask_on():
