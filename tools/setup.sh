@@ -17,6 +17,7 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # haproxy and nutcracker live there
 
 has_program() { command -v "$1" >/dev/null 2>&1; }
 has_library() { has_program pkg-config && pkg-config --exists "$1"; }
+has_file() { [ -f "$1" ]; }
 has_header() { echo "#include <$1>" | cc -E -x c - >/dev/null 2>&1; }
 # Debian's modules belong to Debian's Python, whatever else is called python3 here.
 has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
@@ -40,6 +41,7 @@ need_run() {
     need libyaml-dev has_library yaml-0.1
     need libc-ares-dev has_library libcares
     need libssl-dev has_library libssl
+    need libjs-chart.js has_file /usr/share/javascript/chart.js/chart.min.js
     need redis-server has_program redis-server
 }
 
@@ -63,6 +65,7 @@ need_test() {
     need ruby-redis has_ruby redis
     need nodejs has_program node
     need npm has_program npm
+    need chromium has_program chromium
 }
 
 need_bench() {

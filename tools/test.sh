@@ -12,6 +12,7 @@
 #   fuzz         each fuzzer for FUZZ_SECONDS (8)                    each fuzzer counts
 #   integration  real redis-servers                                  each test counts
 #   clients      real client libraries and caches                    each test counts
+#   page         the admin page in headless Chromium                 each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
@@ -24,7 +25,7 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration clients node-client)
+    stages=(build lint unit sim asan tsan fuzz integration clients page node-client)
 fi
 
 sim_seed=${SIM_SEED:-1}
@@ -258,6 +259,10 @@ stage_clients() {
     run_pytest clients
 }
 
+stage_page() {
+    run_pytest page # it installs what drives the browser
+}
+
 stage_node_client() {
     local out numbers
     if ! (cd client/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
@@ -287,7 +292,7 @@ limit_of() {
     case "$1" in
     sim) echo $((300 + sim_count / 20)) ;;
     integration) echo 900 ;;
-    lint | clients | node-client) echo 480 ;;
+    lint | clients | page | node-client) echo 480 ;;
     fuzz) echo $((300 + 6 * fuzz_seconds)) ;;
     *) echo 300 ;;
     esac
@@ -321,7 +326,7 @@ fi
 
 for stage in "${stages[@]}"; do
     if ! declare -F "stage_${stage//-/_}" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|node-client]…" >&2
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|node-client]…" >&2
         exit 2
     fi
 done

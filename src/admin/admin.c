@@ -2,6 +2,7 @@
 #include "admin/admin.h"
 
 #include "admin/admin_internal.h"
+#include "admin/assets.h"
 #include "base/must.h"
 #include "base/nsec.h"
 #include "net/conn.h"
@@ -62,18 +63,24 @@ static const char *more_fields(const char *status)
     return "";
 }
 
-static void send_answer(struct visit *v, const char *status, const char *type, struct str body,
-                        bool head)
+/* What an answer has beside its body. */
+struct head {
+    const char *status, *type;
+    const char *policy; /* what a browser may do with it */
+    const char *more;   /* lines */
+};
+
+static void send_head(struct visit *v, const struct head *h, struct str body, bool head)
 {
-    char text[512];
-    /* Nothing here is to be kept, guessed at, framed, or read by a script of another origin. */
+    char text[1024];
+    /* Nothing here is to be guessed at, framed, or read by a script of another origin. */
     int n = snprintf(text, sizeof(text),
                      "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                     "Connection: close\r\nCache-Control: no-store\r\n"
+                     "Connection: close\r\nReferrer-Policy: no-referrer\r\n"
                      "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
-                     "Content-Security-Policy: default-src 'none'\r\n"
+                     "Content-Security-Policy: %s\r\n"
                      "Cross-Origin-Resource-Policy: same-origin\r\n%s\r\n",
-                     status, type, body.len, more_fields(status));
+                     h->status, h->type, body.len, h->policy, h->more);
     must(n > 0 && (size_t)n < sizeof(text));
     struct chunk_pool *chunks = &v->admin->chunks;
     int err = buf_append_urgent(&v->conn.out, chunks, text, (size_t)n);
@@ -83,6 +90,36 @@ static void send_answer(struct visit *v, const char *status, const char *type, s
         buf_clear(&v->conn.out, chunks);
     v->answered = true;
     v->admin->answered++;
+}
+
+static void send_answer(struct visit *v, const char *status, const char *type, struct str body,
+                        bool head)
+{
+    char more[256];
+    int n = snprintf(more, sizeof(more), "Cache-Control: no-store\r\n%s", more_fields(status));
+    must(n > 0 && (size_t)n < sizeof(more));
+    const struct head h = {status, type, "default-src 'none'", more};
+    send_head(v, &h, body, head);
+}
+
+/* A file of the page: a browser may keep it, but asks each time whether it is still the same. */
+static void send_asset(struct visit *v, const struct asset *asset, const struct http_request *r)
+{
+    static const char POLICY[] =
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    bool packed = http_takes_gzip(r->encodings);
+    bool known = http_knows_tag(r->known, str_of(asset->tag));
+    struct str body = packed ? (struct str){(const char *)asset->packed, asset->packed_len}
+                             : (struct str){(const char *)asset->plain, asset->plain_len};
+    char more[256];
+    /* Weak: packed or not, it is the same. */
+    int n = snprintf(more, sizeof(more),
+                     "Cache-Control: no-cache\r\nVary: Accept-Encoding\r\nETag: W/%s\r\n%s",
+                     asset->tag, packed ? "Content-Encoding: gzip\r\n" : "");
+    must(n > 0 && (size_t)n < sizeof(more));
+    const struct head h = {known ? "304 Not Modified" : "200 OK", asset->type, POLICY, more};
+    send_head(v, &h, body, r->head || known);
 }
 
 static void send_text(struct visit *v, const char *status, struct str body, bool head)
@@ -127,6 +164,11 @@ static void answer(struct visit *v, const struct http_request *r)
             send_page(v, JSON, &t, r->head);
         else
             send_text(v, "400 Bad Request", STR("expected /api/where?key=KEY\n"), r->head);
+        return;
+    }
+    const struct asset *asset = asset_find(r->path);
+    if (asset) {
+        send_asset(v, asset, r);
         return;
     }
     for (size_t i = 0; i < sizeof(PAGES) / sizeof(PAGES[0]); i++) {

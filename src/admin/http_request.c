@@ -92,6 +92,10 @@ static bool take_field(struct str line, struct http_request *r, bool *has_host)
             return false;
         r->authorization = value;
     }
+    if (str_eq_nocase(name, STR("accept-encoding")))
+        r->encodings = value;
+    if (str_eq_nocase(name, STR("if-none-match")))
+        r->known = value;
     /* Where a body begins and ends is what parsers disagree about; nothing here needs one. */
     if (str_eq_nocase(name, STR("content-length")))
         return str_eq(value, STR("0"));
@@ -173,4 +177,51 @@ bool http_host_is_local(struct str host)
     if (addr_parse(host, 80, &a) == 0)
         return true;
     return addr_split_host_port(host, &name, &port) == 0 && str_eq_nocase(name, STR("localhost"));
+}
+
+/* Takes what comes before the next comma, or all. False: nothing is left. */
+static bool take_item(struct str *list, struct str *ret)
+{
+    if (list->len == 0)
+        return false;
+    if (!take_until(list, ',', ret)) {
+        *ret = *list;
+        list->len = 0;
+    }
+    *ret = trim(*ret);
+    return true;
+}
+
+/* "q=0", "q=0.0" and the like: not at all. */
+static bool is_refused(struct str weight)
+{
+    if (weight.len < 3 || !str_eq_nocase((struct str){weight.p, 2}, STR("q=")))
+        return false;
+    for (size_t i = 2; i < weight.len; i++)
+        if (weight.p[i] != '0' && weight.p[i] != '.')
+            return false;
+    return true;
+}
+
+bool http_takes_gzip(struct str encodings)
+{
+    struct str item, name;
+    while (take_item(&encodings, &item)) {
+        bool weighed = take_until(&item, ';', &name);
+        if (str_eq_nocase(weighed ? trim(name) : item, STR("gzip")))
+            return !weighed || !is_refused(trim(item));
+    }
+    return false;
+}
+
+bool http_knows_tag(struct str known, struct str tag)
+{
+    struct str item;
+    while (take_item(&known, &item)) {
+        if (item.len > 2 && memcmp(item.p, "W/", 2) == 0)
+            item = (struct str){item.p + 2, item.len - 2};
+        if (str_eq(item, tag) || str_eq(item, STR("*")))
+            return true;
+    }
+    return false;
 }

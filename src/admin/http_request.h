@@ -25,6 +25,8 @@ struct http_request {
     struct str query;         /* what follows '?'; empty: nothing */
     struct str host;          /* the value of Host; empty: HTTP/1.0 without one */
     struct str authorization; /* the value of Authorization; empty: none */
+    struct str encodings;     /* of Accept-Encoding; the last one, if there are several */
+    struct str known;         /* of If-None-Match; the same */
     bool head;                /* HEAD: the answer has no body */
 };
 
@@ -38,3 +40,8 @@ int http_query_find(struct str query, struct str name, char *to, size_t size) MU
 /* Is it this host by a number, or by the name localhost? A page of elsewhere that is opened in a
  * browser of ours can make its own name point to us, but not change what the browser calls us. */
 bool http_host_is_local(struct str host);
+
+/* Of Accept-Encoding: may it be gzip? What only "*" would allow is not. */
+bool http_takes_gzip(struct str encodings);
+/* Of If-None-Match: is `tag`, with its quotes, among them, weak or not? */
+bool http_knows_tag(struct str known, struct str tag);

@@ -33,6 +33,8 @@
 
 /* Where `--local` looks for a port when 6379 is taken. */
 enum { LOCAL_PORT_FIRST = 6380, LOCAL_PORT_LAST = 6399 };
+/* Where it shows the page, if admin.listen does not say. */
+enum { LOCAL_ADMIN_FIRST = 9379, LOCAL_ADMIN_LAST = 9399 };
 
 enum {
     NODES_OF_A_NAME = 32
@@ -212,9 +214,20 @@ static int cannot_admin(struct daemon *d, int err)
                 strerror(-err));
 }
 
+/* Somebody who tries it out is shown the page too; with no port free, there is none. */
+static void choose_local_admin(struct daemon *d)
+{
+    uint16_t port;
+    if (d->config->local_nodes > 0 && !config_is_given(d->config, "admin.listen") &&
+        host_free_port(LOCAL_ADMIN_FIRST, LOCAL_ADMIN_LAST, &port) == 0)
+        d->admin_at = (struct addr){ADDR_V4, port, {127, 0, 0, 1}};
+}
+
 static int choose_admin(struct daemon *d)
 {
     int err = config_admin_addr(d->config, &d->admin_at);
+    if (!err && d->admin_at.family == ADDR_NONE)
+        choose_local_admin(d);
     if (!err && d->admin_at.family != ADDR_NONE)
         err = host_can_listen(&d->admin_at);
     if (d->admin_at.family == ADDR_NONE) { /* nobody would look at what workers collect */
@@ -468,7 +481,7 @@ static int start_threads(struct daemon *d)
 static void greet(struct daemon *d)
 {
     const struct addr *at = &d->listen[0];
-    char address[CONFIG_SOCKET_MAX + 8], memory[24], host[ADDR_TEXT_MAX] = "";
+    char address[CONFIG_SOCKET_MAX + 8], memory[24], host[ADDR_TEXT_MAX] = "", look[ADDR_TEXT_MAX];
     const struct addr any = {.family = at->family, .port = at->port};
     const struct addr loopback = {ADDR_V4, at->port, {127, 0, 0, 1}};
     listen_text(d, 0, address);
@@ -492,6 +505,8 @@ static void greet(struct daemon *d)
         fprintf(d->out, "  connect  redis-cli -s %s\n", d->config->sockets[0].path);
     else
         fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
+    if (d->admin)
+        fprintf(d->out, "  look     http://%s/\n", addr_print(&d->admin_at, look));
     fprintf(d->out, "  stop     Ctrl-C stops everything\n\n");
     fflush(d->out);
 }

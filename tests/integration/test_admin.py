@@ -226,7 +226,7 @@ def test_where_a_key_is(watched, start, key):
     assert b"<" not in admin.get(f"/api/where?key={quoted}")[2]
 
 
-@pytest.mark.parametrize("path, status", [("/", 404), ("/nothing", 404), ("/metrics/", 404), ("/api/where", 400),
+@pytest.mark.parametrize("path, status", [("/page", 404), ("/nothing", 404), ("/metrics/", 404), ("/api/where", 400),
                                           ("/api/where?key=%zz", 400), ("/healthz?x=1", 200)])
 def test_pages_that_are_none(watched, path, status):
     assert watched()[1].get(path)[0] == status

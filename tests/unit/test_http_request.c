@@ -114,6 +114,21 @@ static void who_is_local(void **state)
     assert_false(http_host_is_local(STR("127.0.0.1.evil.example")));
 }
 
+static void what_a_browser_takes_and_knows(void **state)
+{
+    (void)state;
+    assert_true(http_takes_gzip(STR("gzip")));
+    assert_true(http_takes_gzip(STR("br , GZip ; q=0.5")));
+    assert_false(http_takes_gzip(STR("")));
+    assert_false(http_takes_gzip(STR("br, x-gzip")));
+    assert_false(http_takes_gzip(STR("gzip;q=0")));
+    assert_false(http_takes_gzip(STR("gzip; q=0.000, br")));
+    assert_true(http_knows_tag(STR("\"a\", W/\"b\""), STR("\"b\"")));
+    assert_true(http_knows_tag(STR("*"), STR("\"b\"")));
+    assert_false(http_knows_tag(STR(""), STR("\"b\"")));
+    assert_false(http_knows_tag(STR("\"bb\", b"), STR("\"b\"")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +136,7 @@ int main(void)
         cmocka_unit_test(a_head_has_an_end),
         cmocka_unit_test(values_of_a_query),
         cmocka_unit_test(who_is_local),
+        cmocka_unit_test(what_a_browser_takes_and_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
