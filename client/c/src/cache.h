@@ -21,6 +21,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* Counters of struct sc_stats that are counted as they happen. */
 enum counter {
@@ -70,7 +71,11 @@ struct sc_cache {
     struct refresher *refresher; /* NULL until it is needed */
     pthread_mutex_t refresher_lock;
 
-    _Atomic uint64_t random, stores;
+    pthread_mutex_t stores_lock;
+    struct sc_store *stores; /* that are open */
+    _Atomic uint64_t random, store_ids;
+    _Atomic int64_t log_minute; /* lines to the log function are counted by the minute */
+    atomic_uint log_lines;
     _Atomic uint64_t counters[COUNTERS];
     _Atomic uint64_t costs[COST_ROWS];
 
@@ -81,6 +86,7 @@ struct sc_cache {
 
 struct sc_store {
     struct sc_cache *cache;
+    struct sc_store *next_open;
     atomic_uint shares;
     uint64_t id;
     enum sc_group group;
@@ -89,6 +95,11 @@ struct sc_store {
     size_t compress_min;
     uint8_t codec;
     uint64_t bucket_ms; /* of SC_HASH */
+    /* The longest hard time of what this process has stored. */
+    _Atomic uint32_t hard_max_ms;
+    /* More deletes than fit wait for the cache: up to then nothing of it is read (JOB_BLIND). */
+    _Atomic int64_t blind_until_ns;
+    atomic_int is_blind;
     struct fences fences;
     /* Loads that failed with a stale value at hand: not again before that (monotonic ms; low bits
      * of the hash). By hash: two keys that share a row only wait a little longer. */
@@ -111,6 +122,13 @@ static inline uint64_t store_hash(const struct sc_store *s, const void *key, siz
 
 struct sc_store *store_ref(struct sc_store *s);
 void store_unref(struct sc_store *s);
+/* Up to when a delete made now matters: all that is stored has expired by then. */
+int64_t store_given_up_ns(struct sc_store *s);
+/* Nothing of it is read until all that is stored has expired. */
+void store_blind(struct sc_store *s);
+/* Reads a struct of the caller that begins with its size: what he does not know yet stays 0. False:
+ * no size, or fields that this library does not know. */
+bool options_read(void *to, size_t size, const void *from);
 /* 64 random bits, never 0. Any thread. */
 uint64_t cache_random(struct sc_cache *c);
 /* One line to the log function. Any thread. */
@@ -123,6 +141,9 @@ static inline void cache_check_process(struct sc_cache *c)
         cache_reopen(c);
     }
 }
-/* Counts a failure, tells the breaker; `error` is a reason of conn.h, or 0 for success. */
+/* Counts how a call went, and tells the breaker. */
 void cache_note(struct sc_cache *c, int cause);
+/* Into the histogram of what calls cost. */
+void cache_note_cost(struct sc_cache *c, int64_t cost_ns);
+/* Of a reason of conn.h or pool.h. */
 enum sc_cause cause_of(int error);

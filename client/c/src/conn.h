@@ -62,6 +62,7 @@ uint64_t conn_take_bytes_in(struct conn *c);
 struct conn_notes {
     struct conn *next;      /* in the pool */
     int skip;               /* items to be thrown away: replies to the greeting */
+    int auth;               /* of these, the first are replies to AUTH */
     bool is_reused;         /* has answered before */
     uint64_t generation;    /* of the pool */
 };

@@ -55,7 +55,8 @@ static int round_trips(struct sc_cache *c, struct conn *conn, struct reading *r,
             struct item item;
             rc = conn_wait_next(conn, deadline_ns, &item);
             if (rc == 0 && notes->skip > 0) {
-                bool is_auth = c->greeting.auth_count > 0 && notes->skip-- > 1;
+                bool is_auth = notes->auth-- > 0;
+                notes->skip--;
                 rc = is_auth && item.type == ITEM_ERROR ? -EACCES : 0;
                 bytes_unref(item.bytes);
             } else if (rc == 0) {
@@ -74,9 +75,14 @@ static void probe_with(struct sc_cache *c, const struct reading *r)
 {
     char name[NAME_MAX_LEN];
     const struct sc_store *s = r->store;
-    size_t len = s->group == SC_HASH
-                     ? name_of_bucket(name, s->base, s->base_len, r->bucket)
-                     : name_of_value(name, s->base, s->base_len, r->keys[0].key, r->keys[0].key_len);
+    size_t len;
+    if (s->group == SC_HASH) {
+        len = name_of_bucket(name, s->base, s->base_len, r->bucket);
+    } else if (r->count == 0) {
+        len = name_of_generation(name, s->base, s->base_len);
+    } else {
+        len = name_of_value(name, s->base, s->base_len, r->keys[0].key, r->keys[0].key_len);
+    }
     io_probe(c->io, name, len);
 }
 

@@ -2,7 +2,7 @@
 #include "flights.h"
 
 #include "clock.h"
-#include "io.h"
+#include "job.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +19,10 @@ void flights_init(struct flights *f)
 static void unref(struct flight *flight)
 {
     if (--flight->shares == 0) {
+        for (struct job *j; (j = flight->waiting) != NULL;) { /* of a cache that is closed */
+            flight->waiting = j->next;
+            job_unref(j);
+        }
         bytes_unref(flight->result.value);
         pthread_cond_destroy(&flight->ended);
         free(flight);
@@ -91,24 +95,50 @@ static struct load_result shared(const struct load_result *result)
     return copy;
 }
 
-/* Long: four roles, each a few lines, under one lock. */
-enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, const void *key,
-                             size_t key_len, const struct fence_mark *mark, int64_t began_ns,
-                             struct job *job, struct flight **ret_flight,
-                             struct load_result *ret_result)
+static struct flight **find(struct flights *f, uint64_t store, uint64_t hash, const void *key,
+                            size_t key_len)
 {
-    enum flight_role role = FLIGHT_LEAD;
     int row = (int)(hash % FLIGHT_ROWS);
-    pthread_mutex_lock(&f->lock);
     sweep_row(f, row, clock_ns());
     struct flight **at = &f->rows[row];
     while (*at != NULL && !((*at)->hash == hash && (*at)->store == store &&
                             (*at)->key_len == key_len && memcmp((*at)->key, key, key_len) == 0)) {
         at = &(*at)->next;
     }
+    return at;
+}
+
+static bool has_same_mark(const struct flight *flight, const struct fence_mark *mark)
+{
+    return flight->mark.slot_seen == mark->slot_seen && flight->mark.all_seen == mark->all_seen;
+}
+
+/* Puts a new flight in the place of the one that was found, if there is memory. */
+static struct flight *lead(struct flights *f, struct flight **at, uint64_t store, uint64_t hash,
+                           const void *key, size_t key_len, const struct fence_mark *mark,
+                           bool has_leader_thread)
+{
+    if (*at != NULL && (*at)->is_ended) {
+        unlist(f, at);
+    } /* one of before an invalidation that has not ended stays, behind the new one */
+    struct flight *flight = begin(store, hash, key, key_len, mark, has_leader_thread);
+    if (flight != NULL) {
+        flight->next = f->rows[hash % FLIGHT_ROWS];
+        f->rows[hash % FLIGHT_ROWS] = flight;
+    }
+    return flight;
+}
+
+enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, const void *key,
+                             size_t key_len, const struct fence_mark *mark, int64_t began_ns,
+                             struct job *job, struct flight **ret_flight,
+                             struct load_result *ret_result)
+{
+    enum flight_role role = FLIGHT_LEAD;
+    pthread_mutex_lock(&f->lock);
+    struct flight **at = find(f, store, hash, key, key_len);
     struct flight *flight = *at;
-    if (flight != NULL && flight->mark.slot_seen == mark->slot_seen &&
-        flight->mark.all_seen == mark->all_seen) {
+    if (flight != NULL && has_same_mark(flight, mark)) {
         if (flight->is_ended && flight->ended_ns >= began_ns) {
             *ret_result = shared(&flight->result);
             role = FLIGHT_ENDED;
@@ -118,30 +148,43 @@ enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, c
             role = is_own ? FLIGHT_ALONE : FLIGHT_WAIT; /* a loader that asks for its own key */
         }
     }
-    if (role == FLIGHT_WAIT) {
+    if (role == FLIGHT_WAIT && job != NULL) {
+        job->next = flight->waiting;
+        flight->waiting = job;
+        f->waiting_count++;
+    } else if (role == FLIGHT_WAIT) {
         flight->shares++;
-        if (job != NULL) {
-            job->next = flight->waiting;
-            flight->waiting = job;
-            f->waiting_count++;
-            flight->shares--; /* the job is among those that wait: no share of its own */
-        }
         *ret_flight = flight;
     } else if (role == FLIGHT_LEAD) {
-        if (flight != NULL) {
-            unlist(f, at);
-        }
-        flight = begin(store, hash, key, key_len, mark, job == NULL);
-        if (flight == NULL) {
-            role = FLIGHT_ALONE;
-        } else {
-            flight->next = f->rows[row];
-            f->rows[row] = flight;
-            *ret_flight = flight;
-        }
+        flight = lead(f, at, store, hash, key, key_len, mark, job == NULL);
+        role = flight == NULL ? FLIGHT_ALONE : FLIGHT_LEAD;
+        *ret_flight = flight;
     }
     pthread_mutex_unlock(&f->lock);
     return role;
+}
+
+struct flight *flight_try_lead(struct flights *f, uint64_t store, uint64_t hash, const void *key,
+                               size_t key_len, const struct fence_mark *mark, int64_t began_ns,
+                               bool has_leader_thread)
+{
+    struct flight *flight = NULL;
+    pthread_mutex_lock(&f->lock);
+    struct flight **at = find(f, store, hash, key, key_len);
+    bool is_led = *at != NULL && has_same_mark(*at, mark) &&
+                  (!(*at)->is_ended || (*at)->ended_ns >= began_ns);
+    if (!is_led) {
+        flight = lead(f, at, store, hash, key, key_len, mark, has_leader_thread);
+    }
+    pthread_mutex_unlock(&f->lock);
+    return flight;
+}
+
+void flight_move(struct flights *f, struct flight *flight)
+{
+    pthread_mutex_lock(&f->lock);
+    flight->leader = pthread_self();
+    pthread_mutex_unlock(&f->lock);
 }
 
 bool flight_wait(struct flights *f, struct flight *flight, int64_t deadline_ns,

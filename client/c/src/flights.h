@@ -69,6 +69,13 @@ enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, c
                              size_t key_len, const struct fence_mark *mark, int64_t began_ns,
                              struct job *job, struct flight **ret_flight,
                              struct load_result *ret_result);
+/* Begins the load of a key if nobody loads it, nor has since began_ns; NULL otherwise. The leader is
+ * this thread, or none. */
+struct flight *flight_try_lead(struct flights *f, uint64_t store, uint64_t hash, const void *key,
+                               size_t key_len, const struct fence_mark *mark, int64_t began_ns,
+                               bool has_leader_thread);
+/* This thread is its leader from now on. */
+void flight_move(struct flights *f, struct flight *flight);
 /* For FLIGHT_WAIT: true and the result (a new share), or false at the deadline. */
 bool flight_wait(struct flights *f, struct flight *flight, int64_t deadline_ns,
                  struct load_result *ret_result);

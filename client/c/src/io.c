@@ -64,6 +64,7 @@ struct io {
     bool is_ending; /* what is_stopping was last */
     struct lane lanes[LANES];
     struct queue delayed;
+    int notices; /* deletes whose asynchronous caller has not been told yet */
     int64_t lost_writes_ns; /* when writes under way were lost */
     int64_t probe_at_ns;
     int probe_ms;
@@ -165,6 +166,7 @@ static void tell(struct io *io, struct job *j, int answer, int cause)
     if (j->notice != NULL) {
         struct job *notice = j->notice;
         j->notice = NULL;
+        io->notices--;
         notice->answer = answer;
         notice->cause = cause;
         notice->cost_ns = clock_ns() - j->began_ns;
@@ -196,6 +198,8 @@ static void end_read(struct io *io, struct job *j, int cause)
 {
     release(io, j);
     if (cause != SC_CAUSE_NONE) {
+        j->read_key.value = bytes_unref(j->read_key.value);
+        j->reading.epoch = 0;
         j->read_key.answer = SC_MISS;
         j->read_key.cause = cause;
     }
@@ -498,7 +502,8 @@ static int take_item(struct io *io, struct lane *lane, struct item *item)
     struct conn_notes *notes = conn_notes(lane->conn);
     lane->backoff_ms = BACKOFF_MIN_MS;
     if (notes->skip > 0) {
-        bool is_auth = notes->skip-- > 1 && io->cache->greeting.auth_count > 0;
+        bool is_auth = notes->auth-- > 0;
+        notes->skip--;
         bool is_refused = is_auth && item->type == ITEM_ERROR;
         bytes_unref(item->bytes);
         return is_refused ? -EPROTO : 0;
@@ -644,6 +649,7 @@ static void take_given(struct io *io)
     pthread_mutex_unlock(&io->lock);
     for (struct job *next; j != NULL; j = next) {
         next = j->next;
+        io->notices += j->notice != NULL;
         if (j->kind == JOB_BLIND) {
             queue_put(&io->delayed, j);
         } else {
@@ -652,7 +658,21 @@ static void take_given(struct io *io)
     }
 }
 
-/* Deletes that are due again, and those whose caller has waited long enough. */
+/* Of a store for whose deletes there was no room. There is one such job at a time: see store_blind(). */
+static bool stays_blind(struct job *j, int64_t now)
+{
+    struct sc_store *s = j->store;
+    atomic_store(&s->is_blind, 0);
+    int64_t until = atomic_load(&s->blind_until_ns);
+    int no = 0;
+    if (now >= until || !atomic_compare_exchange_strong(&s->is_blind, &no, 1)) {
+        return false;
+    }
+    j->not_before_ns = until;
+    return true;
+}
+
+/* Deletes that are due again. */
 static int64_t tick_delayed(struct io *io, int64_t now)
 {
     int64_t next = INT64_MAX;
@@ -660,10 +680,10 @@ static int64_t tick_delayed(struct io *io, int64_t now)
     queue_init(&io->delayed);
     for (struct job *j = old.first, *after; j != NULL; j = after) {
         after = j->next;
-        if (j->notice != NULL && now >= j->notice->deadline_ns) {
-            tell(io, j, SC_SKIPPED, SC_CAUSE_TIMEOUT);
-        }
         if (now < j->not_before_ns) {
+            next = earlier(next, j->not_before_ns);
+            queue_put(&io->delayed, j);
+        } else if (j->kind == JOB_BLIND && stays_blind(j, now)) {
             next = earlier(next, j->not_before_ns);
             queue_put(&io->delayed, j);
         } else if (j->kind == JOB_BLIND || now >= j->given_up_ns) {
@@ -679,11 +699,37 @@ static int64_t tick_delayed(struct io *io, int64_t now)
         } else {
             queue_put(&io->lanes[LANE_WRITES].waiting, j);
         }
-        if (j->notice != NULL) {
+    }
+    return next;
+}
+
+static int64_t tell_late(struct io *io, struct job *first, int64_t now)
+{
+    int64_t next = INT64_MAX;
+    for (struct job *j = first; j != NULL; j = j->next) {
+        if (j->notice == NULL) {
+            continue;
+        }
+        if (now < j->notice->deadline_ns) {
             next = earlier(next, j->notice->deadline_ns);
+        } else {
+            tell(io, j, SC_SKIPPED, SC_CAUSE_TIMEOUT);
         }
     }
     return next;
+}
+
+/* Who asked for a delete is told at his deadline, wherever the job is. */
+static int64_t tick_notices(struct io *io, int64_t now)
+{
+    if (io->notices == 0) {
+        return INT64_MAX;
+    }
+    struct lane *lane = &io->lanes[LANE_WRITES];
+    int64_t next = tell_late(io, io->delayed.first, now);
+    next = earlier(next, tell_late(io, lane->waiting.first, now));
+    next = earlier(next, tell_late(io, lane->sent.first, now));
+    return earlier(next, tell_late(io, lane->sending, now));
 }
 
 static int64_t tick_late(struct io *io, int64_t now)
@@ -743,6 +789,7 @@ static void *io_run(void *arg)
             next = earlier(next, io->probe_at_ns);
         }
         next = earlier(next, tick_late(io, now));
+        next = earlier(next, tick_notices(io, now));
         poll(fds, LANES + 1, clock_poll_ms(next, clock_ns()));
         if (fds[0].revents != 0) {
             uint64_t n;

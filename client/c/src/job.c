@@ -126,7 +126,7 @@ static bool prepare_set(struct job *j)
     if (s->group == SC_LIST) {
         struct argument l = {list, name_of_list(list, s->base, s->base_len)};
         ADD(j, ARGUMENT("SADD"), l, to);
-        ADD(j, ARGUMENT("PEXPIRE"), l, number(list_ttl_text, 2 * (uint64_t)s->hard_ms));
+        ADD(j, ARGUMENT("PEXPIRE"), l, number(list_ttl_text, 2 * (uint64_t)atomic_load(&s->hard_max_ms)));
     }
     return true;
 }
@@ -209,10 +209,18 @@ bool job_prepare(struct job *j)
     return is_wanted && !j->commands.has_failed;
 }
 
+/* Of a value of this store? The list is foreign bytes: it does not say what may be deleted. */
+static bool is_value_name(const struct sc_store *s, const struct bytes *name)
+{
+    return name->len > s->base_len + 3 && name->len <= NAME_MAX_LEN &&
+           memcmp(name->data, s->base, s->base_len) == 0 &&
+           memcmp(name->data + s->base_len, ":k:", 3) == 0;
+}
+
 /* A name that came out of the list: a job of its own. */
 static void take_name(struct job *j, const struct item *item)
 {
-    if (item->type == ITEM_BYTES && item->bytes->len <= NAME_MAX_LEN) {
+    if (item->type == ITEM_BYTES && is_value_name(j->store, item->bytes)) {
         struct job *free_it = job_new(JOB_FREE, j->store, item->bytes->data, item->bytes->len);
         if (free_it != NULL) {
             free_it->next = j->spawned;
@@ -276,7 +284,8 @@ enum job_end job_finish(struct job *j, bool has_lost_writes, int64_t now_ns)
         if (learns(j, now_ns)) {
             return JOB_AGAIN;
         }
-        cache_note(c, SC_CAUSE_SERVER);
+        /* Not told to the breaker: a server that takes no writes (OOM, READONLY) can be read. */
+        count(c, COUNT_SERVER_ERRORS, 1);
         return JOB_DONE;
     case JOB_DEL:
     case JOB_CLEAR:
@@ -290,6 +299,9 @@ enum job_end job_finish(struct job *j, bool has_lost_writes, int64_t now_ns)
             j->is_repeated = true;
             j->not_before_ns = now_ns + (int64_t)SURE_MS * NS_PER_MS;
             return JOB_DELAYED;
+        }
+        if (j->kind == JOB_CLEAR && j->store->group == SC_LIST) {
+            j->spawned = job_new(JOB_PURGE, j->store, NULL, 0);
         }
         return JOB_DONE;
     case JOB_PURGE:

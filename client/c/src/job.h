@@ -70,9 +70,11 @@ struct job {
     struct sc_result *result;
     int answer, cause, loader_error, layer;
     struct bytes *value;
-    size_t offset, value_len;
-    int64_t age_ms, fresh_ms, cost_ns;
+    size_t offset;
+    int64_t cost_ns;
     bool is_final; /* its completion can be told; otherwise its read has ended */
+    bool is_stale; /* its value, which is to be refreshed */
+    bool is_asked; /* its read has been given to the I/O thread */
     bool is_alone; /* it has waited for another's load for too long */
 
     size_t key_len;

@@ -113,6 +113,20 @@ void look_ask(struct sc_store *s, struct look *l, bool is_load_next)
     reading_fini(&r);
 }
 
+int look_answer(const struct look *l)
+{
+    return l->answer == SC_STALE && l->envelope.negative ? SC_NONE : l->answer;
+}
+
+void look_give(struct look *l, int answer, struct sc_value *ret_value)
+{
+    if (answer == SC_NONE || answer == SC_MISS) {
+        l->value = bytes_unref(l->value);
+    }
+    value_fill(ret_value, l->value, l->offset);
+    l->value = NULL;
+}
+
 void look_count(struct sc_store *s, const struct look *l)
 {
     static const enum counter counters[] = {[SC_HIT] = COUNT_HITS, [SC_MISS] = COUNT_MISSES,
@@ -137,9 +151,18 @@ int look_store(struct sc_store *s, const struct look *l, const struct storing *w
     uint64_t random = cache_random(c);
     uint32_t stale_ms = s->hard_ms - s->ttl_ms;
     uint32_t hard_ms = what->ttl_ms > INT32_MAX - stale_ms ? INT32_MAX : what->ttl_ms + stale_ms;
+    uint32_t soft_ms = what->ttl_ms;
+    if (s->group == SC_HASH && hard_ms > s->bucket_ms) {
+        hard_ms = (uint32_t)s->bucket_ms; /* the older of two buckets is older than that */
+        soft_ms = soft_ms < hard_ms ? soft_ms : hard_ms;
+    }
+    uint32_t longest = atomic_load_explicit(&s->hard_max_ms, memory_order_relaxed);
+    while (hard_ms > longest &&
+           !atomic_compare_exchange_weak(&s->hard_max_ms, &longest, hard_ms)) {
+    }
     struct envelope e = {
         .created_ms = clock_wall_ms(),
-        .soft_ms = shortened(what->ttl_ms, random, s->jitter_percent),
+        .soft_ms = shortened(soft_ms, random, s->jitter_percent),
         .hard_ms = shortened(hard_ms, random, s->jitter_percent),
         .delta_ms = what->delta_ms,
         .epoch = s->group == SC_KEYS ? 0 : l->epoch,

@@ -29,6 +29,10 @@ bool look_begin(struct sc_store *s, const void *key, size_t key_len, struct look
 void look_ask(struct sc_store *s, struct look *l, bool is_load_next);
 /* Takes what a read has found; keeps it in memory. */
 void look_take(struct sc_store *s, struct look *l, struct reading *r, struct reading_key *k);
+/* What the caller is told: nothing that is stale is still nothing. */
+int look_answer(const struct look *l);
+/* Moves its value into *ret_value, or gives it back if the answer has none. */
+void look_give(struct look *l, int answer, struct sc_value *ret_value);
 /* Counts the answer. */
 void look_count(struct sc_store *s, const struct look *l);
 

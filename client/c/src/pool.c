@@ -41,6 +41,7 @@ const struct commands *greeting_begin(struct greeting *g, struct conn *c)
 {
     bool is_with = atomic_load(&g->without_until_ns) < clock_ns();
     conn_notes(c)->skip = g->auth_count + is_with;
+    conn_notes(c)->auth = g->auth_count;
     return is_with ? &g->with : &g->without;
 }
 
@@ -90,6 +91,19 @@ void pool_fini(struct pool *p)
     pool_flush(p);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->given);
+}
+
+void pool_reopen(struct pool *p)
+{
+    struct conn *idle = p->idle;
+    uint64_t generation = p->generation;
+    pool_init(p, p->book, p->greeting, p->max, p->value_max);
+    p->generation = generation + 1; /* not that of connections that a call of the parent had */
+    while (idle != NULL) {
+        struct conn *next = conn_notes(idle)->next;
+        conn_free(idle);
+        idle = next;
+    }
 }
 
 static void let_go(struct pool *p)

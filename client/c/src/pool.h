@@ -45,6 +45,8 @@ bool greeting_was_refused(struct greeting *g, struct conn *c);
 void pool_init(struct pool *p, struct address_book *book, struct greeting *greeting, unsigned max,
                size_t value_max);
 void pool_fini(struct pool *p);
+/* In the child of a fork: closes what nobody uses, and forgets the rest. */
+void pool_reopen(struct pool *p);
 /* A connection. 0, -ETIMEDOUT, -ECONNREFUSED, -EBUSY (none is free within the deadline). */
 int pool_take(struct pool *p, int64_t deadline_ns, struct conn **ret_conn);
 void pool_give(struct pool *p, struct conn *c);

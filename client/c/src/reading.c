@@ -253,7 +253,7 @@ bool reading_next(struct reading *r)
         commands_add(&r->commands, (struct argument[]){ARGUMENT("HGET"), to, ARGUMENT("")}, 3);
     } else {
         struct argument to = {name, name_of_generation(name, s->base, s->base_len)};
-        int len = snprintf(px, sizeof(px), "%llu", 2 * (unsigned long long)s->hard_ms + 86400000U);
+        int len = snprintf(px, sizeof(px), "%llu", 2 * (unsigned long long)atomic_load(&s->hard_max_ms) + 86400000U);
         struct argument ttl = {px, (size_t)len};
         commands_add(&r->commands,
                      (struct argument[]){ARGUMENT("SET"), to, value, ARGUMENT("PX"), ttl,
