@@ -68,6 +68,8 @@ struct sc_cache {
     struct memory *memory; /* NULL: none */
     struct flights flights;
     struct io *io;
+    /* What the server does not know: asked again ten minutes later (monotonic ns). */
+    _Atomic int64_t no_hsetex_until_ns, no_hpexpire_until_ns;
     struct refresher *refresher; /* NULL until it is needed */
     pthread_mutex_t refresher_lock;
 
@@ -104,8 +106,6 @@ struct sc_store {
     /* Loads that failed with a stale value at hand: not again before that (monotonic ms; low bits
      * of the hash). By hash: two keys that share a row only wait a little longer. */
     _Atomic uint64_t retry_at[256];
-    /* What the server does not know: asked again ten minutes later (monotonic ns). */
-    _Atomic int64_t no_hsetex_until_ns, no_hpexpire_until_ns;
     size_t base_len;
     char base[NAME_BASE_MAX + 1];
 };

@@ -33,7 +33,7 @@ struct queue {
 struct lane {
     enum lane_state state;
     struct conn *conn;
-    int64_t connect_by_ns, not_before_ns;
+    int64_t connect_by_ns, greet_by_ns, not_before_ns;
     int backoff_ms;
     int address;                      /* which one is tried */
     const struct commands *greeting;  /* that is being sent; NULL: it is */
@@ -219,6 +219,7 @@ static void end_unanswered(struct io *io, struct job *j, bool was_sent, int caus
     }
     if (is_del(j) && now < j->given_up_ns && !io->is_ending) {
         count(io->cache, COUNT_DELS_REPEATED, was_sent);
+        j->is_plain |= was_sent && cause == SC_CAUSE_CLOSED;
         j->not_before_ns = now + (int64_t)BACKOFF_MIN_MS * NS_PER_MS;
         queue_put(&io->delayed, j);
         return;
@@ -376,8 +377,8 @@ static void lane_close(struct io *io, struct lane *lane, int error)
         if (j->kind == JOB_SET && s->group == SC_HASH && j->field_ttl > 0 && error == -ECONNRESET) {
             /* A server that closes instead of saying that it does not know HSETEX. */
             int64_t until = clock_ns() + INT64_C(600) * 1000 * NS_PER_MS;
-            atomic_store(&s->no_hsetex_until_ns, until);
-            atomic_store(&s->no_hpexpire_until_ns, until);
+            atomic_store(&s->cache->no_hsetex_until_ns, until);
+            atomic_store(&s->cache->no_hpexpire_until_ns, until);
         }
         if (j->kind == JOB_SET || j->kind == JOB_REMOVE) {
             cache_note(io->cache, cause);
@@ -475,7 +476,9 @@ static int lane_write(struct io *io, struct lane *lane, int64_t now)
         }
         lane->greeting = NULL;
     }
-    while (lane->sending != NULL || lane->sent_count < SENT_MAX) {
+    /* A server that closes at the greeting must not take writes with it, which are never sent twice. */
+    bool is_greeted = conn_notes(lane->conn)->skip == 0;
+    while (is_greeted && (lane->sending != NULL || lane->sent_count < SENT_MAX)) {
         if (lane->sending == NULL && !begin_job(io, lane, now)) {
             break;
         }
@@ -548,9 +551,10 @@ static int lane_read(struct io *io, struct lane *lane)
     }
 }
 
-static void lane_ready(struct io *io, struct lane *lane)
+static void lane_ready(struct io *io, struct lane *lane, int64_t now)
 {
     lane->state = LANE_READY;
+    lane->greet_by_ns = now + io->cache->budget_ns + (int64_t)REPLY_MIN_MS * NS_PER_MS;
     lane->greeting = greeting_begin(&io->cache->greeting, lane->conn);
     lane->greeting_part = 0;
     lane->greeting_of_part = 0;
@@ -567,7 +571,7 @@ static void lane_run(struct io *io, struct lane *lane, short events, int64_t now
             lane_close(io, lane, rc);
             return;
         }
-        lane_ready(io, lane);
+        lane_ready(io, lane, now);
     }
     if (lane->state == LANE_READY && (events & (POLLIN | POLLHUP | POLLERR)) != 0) {
         int rc = lane_read(io, lane);
@@ -627,6 +631,13 @@ static int64_t lane_tick(struct io *io, struct lane *lane, int64_t now)
             break;
         }
         end_unanswered(io, queue_take(&lane->waiting), false, SC_CAUSE_TIMEOUT);
+    }
+    if (lane->state == LANE_READY && conn_notes(lane->conn)->skip > 0) {
+        if (now >= lane->greet_by_ns) {
+            lane_close(io, lane, -ETIMEDOUT);
+        } else {
+            next = earlier(next, lane->greet_by_ns);
+        }
     }
     struct job *oldest = lane->sent.first != NULL ? lane->sent.first : lane->sending;
     if (oldest != NULL) {

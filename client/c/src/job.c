@@ -85,8 +85,8 @@ static void prepare_field(struct job *j, struct argument value, uint64_t ttl_ms)
     struct argument field = {j->key, j->key_len};
     struct argument ttl = number(ttl_text, ttl_ms);
     int64_t now = clock_ns();
-    j->field_ttl = atomic_load(&s->no_hsetex_until_ns) < now      ? 2
-                   : atomic_load(&s->no_hpexpire_until_ns) < now ? 1
+    j->field_ttl = atomic_load(&s->cache->no_hsetex_until_ns) < now      ? 2
+                   : atomic_load(&s->cache->no_hpexpire_until_ns) < now ? 1
                                                                  : 0;
     if (j->field_ttl == 2) {
         ADD(j, ARGUMENT("HSETEX"), bucket, ARGUMENT("PX"), ttl, ARGUMENT("FIELDS"), ARGUMENT("1"),
@@ -145,7 +145,7 @@ static void prepare_hash_del(struct job *j)
             ADD(j, ARGUMENT("HDEL"), to[i], {j->key, j->key_len});
         }
     }
-    if (j->kind == JOB_CLEAR && j->is_repeated) { /* perhaps because UNLINK is not known */
+    if (j->kind == JOB_CLEAR && j->is_plain) {
         ADD(j, ARGUMENT("DEL"), to[0], to[1], to[2]);
     } else if (j->kind == JOB_CLEAR) {
         ADD(j, ARGUMENT("UNLINK"), to[0], to[1], to[2]);
@@ -266,8 +266,8 @@ static bool learns(struct job *j, int64_t now_ns)
     if (j->store->group != SC_HASH || j->field_ttl == 0) {
         return false;
     }
-    atomic_store(j->field_ttl == 2 ? &j->store->no_hsetex_until_ns
-                                   : &j->store->no_hpexpire_until_ns,
+    atomic_store(j->field_ttl == 2 ? &j->store->cache->no_hsetex_until_ns
+                                   : &j->store->cache->no_hpexpire_until_ns,
                  now_ns + UNKNOWN_NS);
     return true;
 }
@@ -292,6 +292,7 @@ enum job_end job_finish(struct job *j, bool has_lost_writes, int64_t now_ns)
         if (j->has_error && now_ns < j->given_up_ns) {
             count(c, COUNT_SERVER_ERRORS, 1);
             j->is_repeated = true;
+            j->is_plain = true;
             j->not_before_ns = now_ns + (int64_t)AGAIN_MS * NS_PER_MS;
             return JOB_DELAYED;
         }

@@ -41,6 +41,7 @@ struct job {
     size_t bytes;          /* that count in the queue */
     bool is_pending;       /* its keys are not read until it ends */
     bool is_repeated;
+    bool is_plain; /* a clear by DEL: perhaps UNLINK is not known */
     bool is_ended; /* under io's lock, for a caller that waits */
 
     struct bytes *payload; /* of a SET: what is to be stored, a share */
