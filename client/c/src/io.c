@@ -20,6 +20,7 @@ enum {
     BACKOFF_MAX_MS = 400,
     BETWEEN_PROBES_MS = 20, /* from one that was answered to the next */
     LOST_MS = 5000,       /* so long a write that was lost may still arrive */
+    ENDING_MS = 2,        /* between looks whether all that was queued has been sent */
     LATE_MS = 20,         /* between looks for calls that have waited for a load too long */
 };
 
@@ -801,6 +802,9 @@ static void *io_run(void *arg)
         }
         next = earlier(next, tick_late(io, now));
         next = earlier(next, tick_notices(io, now));
+        if (io->is_ending) { /* what it waits for may end in any of the above */
+            next = earlier(next, now + (int64_t)ENDING_MS * NS_PER_MS);
+        }
         poll(fds, LANES + 1, clock_poll_ms(next, clock_ns()));
         if (fds[0].revents != 0) {
             uint64_t n;

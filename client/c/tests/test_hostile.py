@@ -10,7 +10,6 @@ import hostile
 from conftest import SLOWNESS, address_of
 
 BUDGET_MS = 50
-# Half of the calls below may not go into one of a few wake-ups that the machine is late with.
 OVER_US = 10000 * SLOWNESS
 
 
@@ -108,7 +107,7 @@ def test_a_server_that_goes_and_comes(shell, start, way):
     first = sc("fetch", s, "k", "v")
     assert (first["answer"], first["value"]) == ("loaded", "v")
     assert first["us"] <= BUDGET_MS * 1000 + OVER_US
-    assert first["cause"] in ("timeout", "connect", "closed")
+    assert first["cause"] in ("timeout", "connect", "closed", "breaker")  # writes may have opened it
     until(lambda: sc("get", s, "k") and sc.stats()["breaker_state"] == 1, 5)
     said = sc("repeat", 1000, "fetch", s, "n%d", "v")
     assert said["loaded"] == 1000
