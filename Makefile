@@ -60,9 +60,9 @@ clients: ## real client libraries and caches built upon them (pytest)
 	@tools/setup.sh test
 	@tools/test.sh build clients
 
-client: ## the npm package: client/node
+client: ## the client libraries: client/node (npm), client/c
 	@tools/setup.sh test
-	@tools/test.sh build node-client
+	@tools/test.sh build node-client client-c
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test
@@ -70,7 +70,7 @@ lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 
 fmt: ## format the C files in place
 	@tools/setup.sh test
-	@find src sim tests bench -name '*.[ch]' -print0 | xargs -0 clang-format -i
+	@find src sim tests bench client -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
 bench: ## figures beside twemproxy, HAProxy and direct Redis, in 35 minutes; ARGS=--quick: 3
 	@tools/setup.sh bench

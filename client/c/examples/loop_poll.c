@@ -70,7 +70,10 @@ static void print_answer(void *arg, int answer, const struct sc_value *value,
 {
     struct loop *loop = arg;
     loop->answered++;
-    printf("%s: %.*s (%s)\n", answer == SC_LOADED ? "loaded" : answer == SC_HIT ? "hit" : "other",
+    printf("%s: %.*s (%s)\n",
+           answer == SC_LOADED ? "loaded"
+           : answer == SC_HIT  ? "hit"
+                               : "other",
            (int)value->len, value->data != NULL ? (const char *)value->data : "",
            sc_cause_name(info->cause));
 }

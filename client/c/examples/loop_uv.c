@@ -66,7 +66,10 @@ static void print_answer(void *arg, int answer, const struct sc_value *value,
                          const struct sc_info *info)
 {
     struct app *app = arg;
-    printf("%s: %.*s (%s)\n", answer == SC_LOADED ? "loaded" : answer == SC_HIT ? "hit" : "other",
+    printf("%s: %.*s (%s)\n",
+           answer == SC_LOADED ? "loaded"
+           : answer == SC_HIT  ? "hit"
+                               : "other",
            (int)value->len, value->data != NULL ? (const char *)value->data : "",
            sc_cause_name(info->cause));
     if (--app->waiting == 0) {

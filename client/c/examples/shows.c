@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a cache is for, and what becomes of it when the cache dies: a web shop's "which shows are on in
- * this town" comes from a database (SQLite, a real file, made slow as a large one is), memoized through
- * the cache. While it runs, kill nodes of the cache, or all of it: requests are answered all the time,
- * right, and at most one budget later than the database alone would have been.
+ * What a cache is for, and what becomes of it when the cache dies: a web shop's "which shows are on
+ * in this town" comes from a database (SQLite, a real file, made slow as a large one is), memoized
+ * through the cache. While it runs, kill nodes of the cache, or all of it: requests are answered
+ * all the time, right, and at most one budget later than the database alone would have been.
  *
  *   shows HOST:PORT FILE SECONDS [THREADS]
  *
@@ -58,8 +58,9 @@ static int make_database(const char *file)
         return -1;
     }
     char sql[160];
-    int rc = sqlite3_exec(db, "drop table if exists shows; create table shows(town int, title text);"
-                              "create index by_town on shows(town); begin",
+    int rc = sqlite3_exec(db,
+                          "drop table if exists shows; create table shows(town int, title text);"
+                          "create index by_town on shows(town); begin",
                           NULL, NULL, NULL);
     for (int town = 0; rc == SQLITE_OK && town < TOWNS; town++) {
         for (int show = 0; rc == SQLITE_OK && show < SHOWS; show++) {
@@ -174,8 +175,12 @@ int main(int argc, char **argv)
         return 2;
     }
     struct sc_options options = {.size = sizeof(options), .address = argv[1]};
-    struct sc_store_options store = {.size = sizeof(store), .namespace_ = "shop", .prefix = "shows",
-                                     .group = SC_GENERATION, .ttl_ms = 10000, .stale_ms = 60000};
+    struct sc_store_options store = {.size = sizeof(store),
+                                     .namespace_ = "shop",
+                                     .prefix = "shows",
+                                     .group = SC_GENERATION,
+                                     .ttl_ms = 10000,
+                                     .stale_ms = 60000};
     struct sc_cache *cache;
     if (sc_open(&options, &cache) < 0 || sc_store_open(cache, &store, &shop.shows) < 0) {
         return 1;

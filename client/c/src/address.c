@@ -38,8 +38,7 @@ struct address_book {
 
 static int look_up(const struct place *p, int flags, struct address found[ADDRESS_MAX])
 {
-    struct addrinfo hints = {
-        .ai_flags = flags, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo hints = {.ai_flags = flags, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
     if (getaddrinfo(p->host, p->port, &hints, &list) != 0) {
         return 0;

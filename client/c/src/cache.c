@@ -95,8 +95,8 @@ enum sc_cause cause_of(int error)
 void cache_note(struct sc_cache *c, int cause)
 {
     static const enum counter counters[] = {
-        [SC_CAUSE_TIMEOUT] = COUNT_TIMEOUTS,         [SC_CAUSE_CONNECT] = COUNT_CONNECT_ERRORS,
-        [SC_CAUSE_CLOSED] = COUNT_CLOSED,            [SC_CAUSE_PROTOCOL] = COUNT_PROTOCOL_ERRORS,
+        [SC_CAUSE_TIMEOUT] = COUNT_TIMEOUTS,     [SC_CAUSE_CONNECT] = COUNT_CONNECT_ERRORS,
+        [SC_CAUSE_CLOSED] = COUNT_CLOSED,        [SC_CAUSE_PROTOCOL] = COUNT_PROTOCOL_ERRORS,
         [SC_CAUSE_SERVER] = COUNT_SERVER_ERRORS,
     };
     bool has_failed = cause >= SC_CAUSE_TIMEOUT && cause <= SC_CAUSE_SERVER;
@@ -322,8 +322,8 @@ void sc_close(struct sc_cache *cache, uint32_t flush_ms)
 
 /* --- in the child of a fork --- */
 
-/* Deletes that the parent has not got through are the parent's to repeat: here we only know that old
- * values may be there, as long as they live. */
+/* Deletes that the parent has not got through are the parent's to repeat: here we only know that
+ * old values may be there, as long as they live. */
 static void reopen_store(struct sc_store *s)
 {
     struct fences *f = &s->fences;

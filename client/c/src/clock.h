@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two clocks, random numbers, and small arithmetic. Deadlines are points of the monotonic clock in nanoseconds; what
- * is stored has the time of day in milliseconds.
+ * The two clocks, random numbers, and small arithmetic. Deadlines are points of the monotonic clock
+ * in nanoseconds; what is stored has the time of day in milliseconds.
  */
 #pragma once
 

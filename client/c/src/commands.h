@@ -33,5 +33,6 @@ struct argument {
 void commands_init(struct commands *c);
 /* Whatever has been sent of it. */
 void commands_fini(struct commands *c);
-/* Adds a request. The arguments need not outlive the call, but for large ones: they are not copied. */
+/* Adds a request. The arguments need not outlive the call, but for large ones: they are not copied.
+ */
 void commands_add(struct commands *c, const struct argument *arguments, int count);

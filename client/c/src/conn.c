@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-    ROOM = 2 * CONN_DIRECT_MIN,   /* of what came in and is not parsed yet */
+    ROOM = 2 * CONN_DIRECT_MIN,     /* of what came in and is not parsed yet */
     LINE_MAX_LEN = CONN_DIRECT_MIN, /* of a status or an error */
-    ARRAY_MAX = 1 << 20,          /* elements: they are read one by one, so this costs nothing */
+    ARRAY_MAX = 1 << 20,            /* elements: they are read one by one, so this costs nothing */
 };
 
 struct conn {
@@ -27,7 +27,7 @@ struct conn {
     size_t large_at;     /* of it, so many bytes are here; two more end it */
     uint64_t bytes_in;
     bool has_received;
-    size_t from, to;     /* of `in`, what is not parsed */
+    size_t from, to; /* of `in`, what is not parsed */
     char in[ROOM];
 };
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection to the cache: a socket that never blocks, and what has come in on it. Every wait has
- * an absolute deadline. Belongs to one thread at a time.
+ * One connection to the cache: a socket that never blocks, and what has come in on it. Every wait
+ * has an absolute deadline. Belongs to one thread at a time.
  *
  * Replies are read as items: a status, an error, a number, bytes, or the head of an array, whose
  * elements are the items after it. Small items are parsed by hiredis's reader, once they are known
- * to be whole and sane; bytes above CONN_DIRECT_MIN are read from the socket into the result. Nothing is
- * allocated by a length that the caller does not allow.
+ * to be whole and sane; bytes above CONN_DIRECT_MIN are read from the socket into the result.
+ * Nothing is allocated by a length that the caller does not allow.
  *
  * Functions return 0, or below 0 a reason: -ETIMEDOUT, -ECONNREFUSED (not connected), -ECONNRESET
  * (closed), -EPROTO, -EMSGSIZE (bytes longer than allowed), -ENOMEM. After any of them the
@@ -60,10 +60,10 @@ bool conn_has_received(const struct conn *c);
 uint64_t conn_take_bytes_in(struct conn *c);
 /* What the owner remembers about it. */
 struct conn_notes {
-    struct conn *next;      /* in the pool */
-    int skip;               /* items to be thrown away: replies to the greeting */
-    int auth;               /* of these, the first are replies to AUTH */
-    bool is_reused;         /* has answered before */
-    uint64_t generation;    /* of the pool */
+    struct conn *next;   /* in the pool */
+    int skip;            /* items to be thrown away: replies to the greeting */
+    int auth;            /* of these, the first are replies to AUTH */
+    bool is_reused;      /* has answered before */
+    uint64_t generation; /* of the pool */
 };
 struct conn_notes *conn_notes(struct conn *c);

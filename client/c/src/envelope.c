@@ -94,8 +94,10 @@ static struct bytes *inflated(const char *from, size_t len, size_t size)
     if (b == NULL) {
         return NULL;
     }
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)from, .avail_in = (uInt)len,
-                  .next_out = (Bytef *)b->data, .avail_out = (uInt)size + 1};
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)from,
+                  .avail_in = (uInt)len,
+                  .next_out = (Bytef *)b->data,
+                  .avail_out = (uInt)size + 1};
     if (inflateInit(&z) != Z_OK) {
         return bytes_unref(b);
     }

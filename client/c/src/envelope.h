@@ -2,8 +2,8 @@
 /*
  * The bytes of a stored value: docs/stored-format.md, "A value". Pure; any thread.
  *
- * What comes from the cache is foreign bytes: whatever is wrong with them makes a miss, and no allocation is larger than
- * what the caller allows.
+ * What comes from the cache is foreign bytes: whatever is wrong with them makes a miss, and no
+ * allocation is larger than what the caller allows.
  */
 #pragma once
 
@@ -32,16 +32,17 @@ enum envelope_result {
 };
 
 /*
- * Writes a stored value. Payloads of compress_min bytes or more are compressed if that makes them smaller; 0: never.
- * `identity` is the name of the value. Returns NULL if there is no memory.
+ * Writes a stored value. Payloads of compress_min bytes or more are compressed if that makes them
+ * smaller; 0: never. `identity` is the name of the value. Returns NULL if there is no memory.
  */
 struct bytes *envelope_encode(const struct envelope *e, const void *identity, size_t identity_len,
                               const void *payload, size_t len, size_t compress_min);
 
 /*
  * Reads a stored value at now_ms. codec and epoch are those that are wanted.
- * ENVELOPE_OK: *ret has the header, *ret_value a payload (nothing if negative) that shares `stored`, or is a new one if it
- * was compressed; *ret_data and *ret_len say where. Other results leave all untouched.
+ * ENVELOPE_OK: *ret has the header, *ret_value a payload (nothing if negative) that shares
+ * `stored`, or is a new one if it was compressed; *ret_data and *ret_len say where. Other results
+ * leave all untouched.
  */
 enum envelope_result envelope_decode(struct bytes *stored, const void *identity,
                                      size_t identity_len, int64_t now_ms, uint8_t codec,

@@ -40,8 +40,7 @@ static int round_trips(struct sc_cache *c, struct conn *conn, struct reading *r,
                        int64_t deadline_ns, bool *has_begun)
 {
     struct conn_notes *notes = conn_notes(conn);
-    const struct commands *greeting =
-        notes->is_reused ? NULL : greeting_begin(&c->greeting, conn);
+    const struct commands *greeting = notes->is_reused ? NULL : greeting_begin(&c->greeting, conn);
     do {
         if (r->commands.has_failed) {
             return -ENOMEM;

@@ -3,9 +3,9 @@
  * What keeps an old value from coming back after an invalidation, within this process.
  *
  * Who reads or loads takes a mark first. Each delete moves the fence of its key (each clear that of
- * all keys), so a value whose mark no longer holds is given to its own caller and to nobody else: it
- * is neither stored, nor kept in memory, nor shared. While a delete has not been confirmed by the
- * cache, its keys are pending: they are not read and not written.
+ * all keys), so a value whose mark no longer holds is given to its own caller and to nobody else:
+ * it is neither stored, nor kept in memory, nor shared. While a delete has not been confirmed by
+ * the cache, its keys are pending: they are not read and not written.
  *
  * Keys share 1,024 fences by their hash; two keys that share one only lose a value now and then.
  * Any thread, no locks.

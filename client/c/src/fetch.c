@@ -78,8 +78,8 @@ int sc_fetch(struct sc_store *store, const void *key, size_t key_len,
              const struct sc_loader *loader, struct sc_value *ret_value, struct sc_info *info)
 {
     struct sc_cache *c = store->cache;
-    if (!look_is_key(key, key_len) || loader == NULL || loader->load == NULL ||
-        ret_value == NULL || (loader->arg == NULL && loader->arg_len > 0)) {
+    if (!look_is_key(key, key_len) || loader == NULL || loader->load == NULL || ret_value == NULL ||
+        (loader->arg == NULL && loader->arg_len > 0)) {
         return -EINVAL;
     }
     cache_check_process(c);
@@ -106,7 +106,8 @@ int sc_fetch(struct sc_store *store, const void *key, size_t key_len,
     }
     bytes_unref(l.value);
     struct envelope e = load_envelope(&o.result);
-    int cause = o.result.loader_error != 0 || o.result.answer == SC_STALE ? SC_CAUSE_LOADER : l.cause;
+    int cause =
+        o.result.loader_error != 0 || o.result.answer == SC_STALE ? SC_CAUSE_LOADER : l.cause;
     info_fill(info, cause, 0, o.result.loader_error, cost_ns + o.cost_ns, &e);
     value_fill(ret_value, o.result.value, o.result.offset);
     return o.result.answer;

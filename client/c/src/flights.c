@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINGER_NS (INT64_C(1000) * NS_PER_MS) /* longer than any look that could have begun before */
+#define LINGER_NS                                                                                  \
+    (INT64_C(1000) * NS_PER_MS) /* longer than any look that could have begun before */
 
 void flights_init(struct flights *f)
 {
@@ -52,8 +53,8 @@ void flights_fini(struct flights *f)
 static void sweep_row(struct flights *f, int row, int64_t now_ns)
 {
     for (struct flight **at = &f->rows[row]; *at != NULL;) {
-        if ((*at)->is_ended && (now_ns - (*at)->ended_ns > LINGER_NS ||
-                                f->ended_count > FLIGHTS_ENDED_MAX)) {
+        if ((*at)->is_ended &&
+            (now_ns - (*at)->ended_ns > LINGER_NS || f->ended_count > FLIGHTS_ENDED_MAX)) {
             unlist(f, at);
         } else {
             at = &(*at)->next;

@@ -20,7 +20,7 @@ struct job;
 
 /* What a load has come to. */
 struct load_result {
-    int answer;          /* SC_LOADED, SC_NONE, SC_FAILED, SC_STALE */
+    int answer; /* SC_LOADED, SC_NONE, SC_FAILED, SC_STALE */
     int loader_error;
     struct bytes *value; /* a share; NULL if there is none */
     size_t offset;
@@ -69,8 +69,8 @@ enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, c
                              size_t key_len, const struct fence_mark *mark, int64_t began_ns,
                              struct job *job, struct flight **ret_flight,
                              struct load_result *ret_result);
-/* Begins the load of a key if nobody loads it, nor has since began_ns; NULL otherwise. The leader is
- * this thread, or none. */
+/* Begins the load of a key if nobody loads it, nor has since began_ns; NULL otherwise. The leader
+ * is this thread, or none. */
 struct flight *flight_try_lead(struct flights *f, uint64_t store, uint64_t hash, const void *key,
                                size_t key_len, const struct fence_mark *mark, int64_t began_ns,
                                bool has_leader_thread);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fast hash for tables of this process. Not for bytes that an enemy may choose without end: a long
- * row of a table is slow, no more.
+ * A fast hash for tables of this process. Not for bytes that an enemy may choose without end: a
+ * long row of a table is slow, no more.
  */
 #pragma once
 

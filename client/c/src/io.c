@@ -14,14 +14,14 @@
 #include <unistd.h>
 
 enum {
-    SENT_MAX = 128,       /* jobs under way on one lane */
-    REPLY_MIN_MS = 50,    /* nobody waits for a background write: it may take longer than a call */
-    BACKOFF_MIN_MS = 20,  /* until a lane connects again */
+    SENT_MAX = 128,      /* jobs under way on one lane */
+    REPLY_MIN_MS = 50,   /* nobody waits for a background write: it may take longer than a call */
+    BACKOFF_MIN_MS = 20, /* until a lane connects again */
     BACKOFF_MAX_MS = 400,
     BETWEEN_PROBES_MS = 20, /* from one that was answered to the next */
-    LOST_MS = 5000,       /* so long a write that was lost may still arrive */
-    ENDING_MS = 2,        /* between looks whether all that was queued has been sent */
-    LATE_MS = 20,         /* between looks for calls that have waited for a load too long */
+    LOST_MS = 5000,         /* so long a write that was lost may still arrive */
+    ENDING_MS = 2,          /* between looks whether all that was queued has been sent */
+    LATE_MS = 20,           /* between looks for calls that have waited for a load too long */
 };
 
 enum lane_kind { LANE_WRITES, LANE_READS, LANE_PROBES, LANES };
@@ -36,8 +36,8 @@ struct lane {
     struct conn *conn;
     int64_t connect_by_ns, greet_by_ns, not_before_ns;
     int backoff_ms;
-    int address;                      /* which one is tried */
-    const struct commands *greeting;  /* that is being sent; NULL: it is */
+    int address;                     /* which one is tried */
+    const struct commands *greeting; /* that is being sent; NULL: it is */
     int greeting_part;
     size_t greeting_of_part;
     struct job *sending;
@@ -65,7 +65,7 @@ struct io {
     bool is_ending; /* what is_stopping was last */
     struct lane lanes[LANES];
     struct queue delayed;
-    int notices; /* deletes whose asynchronous caller has not been told yet */
+    int notices;            /* deletes whose asynchronous caller has not been told yet */
     int64_t lost_writes_ns; /* when writes under way were lost */
     int64_t probe_at_ns;
     int probe_ms;
@@ -204,7 +204,7 @@ static void end_read(struct io *io, struct job *j, int cause)
         j->read_key.answer = SC_MISS;
         j->read_key.cause = cause;
     }
-    cache_note(io->cache, cause != SC_CAUSE_NONE        ? cause
+    cache_note(io->cache, cause != SC_CAUSE_NONE       ? cause
                           : j->reading.error_count > 0 ? j->reading.cause
                                                        : SC_CAUSE_NONE);
     io_complete(io, j);
@@ -285,7 +285,7 @@ static void note_probe(struct io *io, bool has_failed)
     struct sc_cache *c = io->cache;
     if (breaker_note_probe(&c->breaker, has_failed)) {
         cache_log(c, breaker_is_closed(&c->breaker) ? "the cache answers again"
-                  : has_failed                      ? "the cache does not answer"
+                     : has_failed                   ? "the cache does not answer"
                                                     : "a probe of the cache was answered");
     }
     int64_t now = clock_ns();
@@ -351,7 +351,8 @@ static void lane_close(struct io *io, struct lane *lane, int error)
     lane->state = LANE_IDLE;
     lane->greeting = NULL;
     lane->not_before_ns = is_refused ? 0 : clock_ns() + (int64_t)lane->backoff_ms * NS_PER_MS;
-    lane->backoff_ms = lane->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : lane->backoff_ms * 2;
+    lane->backoff_ms =
+        lane->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : lane->backoff_ms * 2;
     struct queue sent = lane->sent;
     queue_init(&lane->sent);
     if (sent.first == NULL) {
@@ -436,8 +437,7 @@ static int send_commands(struct io *io, struct conn *conn, const struct commands
         count(io->cache, COUNT_BYTES_OUT, (uint64_t)sent);
         sent += (int64_t)*of_part;
         *of_part = 0;
-        while (*part < commands->part_count &&
-               sent >= (int64_t)commands->parts[*part].iov_len) {
+        while (*part < commands->part_count && sent >= (int64_t)commands->parts[*part].iov_len) {
             sent -= (int64_t)commands->parts[(*part)++].iov_len;
         }
         *of_part = (size_t)sent;
@@ -477,7 +477,8 @@ static int lane_write(struct io *io, struct lane *lane, int64_t now)
         }
         lane->greeting = NULL;
     }
-    /* A server that closes at the greeting must not take writes with it, which are never sent twice. */
+    /* A server that closes at the greeting must not take writes with it, which are never sent
+     * twice. */
     bool is_greeted = conn_notes(lane->conn)->skip == 0;
     while (is_greeted && (lane->sending != NULL || lane->sent_count < SENT_MAX)) {
         if (lane->sending == NULL && !begin_job(io, lane, now)) {
@@ -487,8 +488,7 @@ static int lane_write(struct io *io, struct lane *lane, int64_t now)
         if (j == NULL) {
             continue; /* it ended without being sent */
         }
-        const struct commands *commands =
-            j->kind == JOB_READ ? &j->reading.commands : &j->commands;
+        const struct commands *commands = j->kind == JOB_READ ? &j->reading.commands : &j->commands;
         int rc = send_commands(io, lane->conn, commands, &j->sent_part, &j->sent_of_part);
         if (rc <= 0) {
             lane->wants_write = true;
@@ -608,7 +608,8 @@ static int64_t lane_tick(struct io *io, struct lane *lane, int64_t now)
         if (now >= lane->not_before_ns) {
             lane_connect(io, lane, now);
         } else if (lane != &io->lanes[LANE_PROBES]) {
-            /* Down a moment ago: nobody waits for it but deletes, which have a queue of their own. */
+            /* Down a moment ago: nobody waits for it but deletes, which have a queue of their own.
+             */
             struct queue waiting = lane->waiting;
             queue_init(&lane->waiting);
             for (struct job *j = waiting.first, *after; j != NULL; j = after) {
@@ -670,7 +671,8 @@ static void take_given(struct io *io)
     }
 }
 
-/* Of a store for whose deletes there was no room. There is one such job at a time: see store_blind(). */
+/* Of a store for whose deletes there was no room. There is one such job at a time: see
+ * store_blind(). */
 static bool stays_blind(struct job *j, int64_t now)
 {
     struct sc_store *s = j->store;
@@ -792,10 +794,9 @@ static void *io_run(void *arg)
             }
             next = earlier(next, lane_tick(io, lane, now));
             fds[i + 1].fd = lane->conn != NULL ? conn_fd(lane->conn) : -1;
-            fds[i + 1].events =
-                lane->state == LANE_CONNECTING
-                    ? POLLOUT
-                    : (short)(POLLIN | (lane->wants_write ? POLLOUT : 0));
+            fds[i + 1].events = lane->state == LANE_CONNECTING
+                                    ? POLLOUT
+                                    : (short)(POLLIN | (lane->wants_write ? POLLOUT : 0));
         }
         if (!breaker_is_closed(&io->cache->breaker)) {
             next = earlier(next, io->probe_at_ns);
@@ -847,8 +848,8 @@ int io_new(struct sc_cache *cache, struct io **ret_io)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = io->wake_fd < 0 || io->done_fd < 0 ? EAGAIN
-                                                : pthread_create(&io->thread, NULL, io_run, io);
+    int rc =
+        io->wake_fd < 0 || io->done_fd < 0 ? EAGAIN : pthread_create(&io->thread, NULL, io_run, io);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         close(io->wake_fd);
@@ -900,9 +901,9 @@ static bool give(struct io *io, struct job *j, bool is_room_needed)
 {
     struct sc_cache *c = io->cache;
     pthread_mutex_lock(&io->lock);
-    bool is_full = is_del(j) ? io->dels >= c->queue_max
-                             : io->queued >= c->queue_max ||
-                                   io->queued_bytes + j->bytes > c->queue_bytes_max;
+    bool is_full =
+        is_del(j) ? io->dels >= c->queue_max
+                  : io->queued >= c->queue_max || io->queued_bytes + j->bytes > c->queue_bytes_max;
     if (is_full && is_room_needed) {
         pthread_mutex_unlock(&io->lock);
         return false;
@@ -942,8 +943,7 @@ bool io_wait(struct io *io, struct job *j, int64_t deadline_ns)
     struct timespec until = {.tv_sec = deadline_ns / 1000000000,
                              .tv_nsec = deadline_ns % 1000000000};
     pthread_mutex_lock(&io->lock);
-    while (!j->is_ended &&
-           pthread_cond_timedwait(&io->ended, &io->lock, &until) != ETIMEDOUT) {
+    while (!j->is_ended && pthread_cond_timedwait(&io->ended, &io->lock, &until) != ETIMEDOUT) {
     }
     bool is_ended = j->is_ended;
     pthread_mutex_unlock(&io->lock);

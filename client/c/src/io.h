@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The I/O thread. It has three connections ("lanes"): one for background writes and deletes, in the
- * order in which they were asked for; one for asynchronous reads; one for probes while the breaker is
- * open. Whoever gives it a job does not wait for it, but for a delete, up to a deadline.
+ * order in which they were asked for; one for asynchronous reads; one for probes while the breaker
+ * is open. Whoever gives it a job does not wait for it, but for a delete, up to a deadline.
  */
 #pragma once
 

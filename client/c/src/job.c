@@ -85,9 +85,9 @@ static void prepare_field(struct job *j, struct argument value, uint64_t ttl_ms)
     struct argument field = {j->key, j->key_len};
     struct argument ttl = number(ttl_text, ttl_ms);
     int64_t now = clock_ns();
-    j->field_ttl = atomic_load(&s->cache->no_hsetex_until_ns) < now      ? 2
+    j->field_ttl = atomic_load(&s->cache->no_hsetex_until_ns) < now     ? 2
                    : atomic_load(&s->cache->no_hpexpire_until_ns) < now ? 1
-                                                                 : 0;
+                                                                        : 0;
     if (j->field_ttl == 2) {
         ADD(j, ARGUMENT("HSETEX"), bucket, ARGUMENT("PX"), ttl, ARGUMENT("FIELDS"), ARGUMENT("1"),
             field, value);
@@ -126,7 +126,8 @@ static bool prepare_set(struct job *j)
     if (s->group == SC_LIST) {
         struct argument l = {list, name_of_list(list, s->base, s->base_len)};
         ADD(j, ARGUMENT("SADD"), l, to);
-        ADD(j, ARGUMENT("PEXPIRE"), l, number(list_ttl_text, 2 * (uint64_t)atomic_load(&s->hard_max_ms)));
+        ADD(j, ARGUMENT("PEXPIRE"), l,
+            number(list_ttl_text, 2 * (uint64_t)atomic_load(&s->hard_max_ms)));
     }
     return true;
 }
@@ -139,8 +140,8 @@ static void prepare_hash_del(struct job *j)
     uint64_t bucket = (uint64_t)clock_wall_ms() / s->bucket_ms;
     struct argument to[3];
     for (uint64_t i = 0; i < 3; i++) {
-        to[i] = (struct argument){names[i], name_of_bucket(names[i], s->base, s->base_len,
-                                                           bucket + i - 1)};
+        to[i] = (struct argument){names[i],
+                                  name_of_bucket(names[i], s->base, s->base_len, bucket + i - 1)};
         if (j->kind != JOB_CLEAR) {
             ADD(j, ARGUMENT("HDEL"), to[i], {j->key, j->key_len});
         }

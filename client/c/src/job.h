@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the I/O thread has to do: background writes, deletes that have to be confirmed, asynchronous
- * reads, probes. A job says what is to be sent, takes the replies, and knows what becomes of it when
- * its connection is lost: a write is dropped (never sent twice), a delete is sent again.
+ * reads, probes. A job says what is to be sent, takes the replies, and knows what becomes of it
+ * when its connection is lost: a write is dropped (never sent twice), a delete is sent again.
  */
 #pragma once
 
@@ -20,7 +20,8 @@ enum job_kind {
     JOB_CLEAR,
     JOB_PURGE, /* takes names out of the list of an SC_LIST, to be freed */
     JOB_FREE,  /* of one such name */
-    JOB_BLIND, /* a delete for which there was no room: its store is not read until all is expired */
+    JOB_BLIND, /* a delete for which there was no room: its store is not read until all is expired
+                */
     JOB_READ,
     JOB_PROBE,
     JOB_NOTICE /* a completion of a delete */

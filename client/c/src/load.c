@@ -78,9 +78,8 @@ bool load_take_old(struct sc_store *s, const struct look *l, struct load_result 
     }
     if (v.value != NULL) {
         bytes_ref(v.value);
-    } else if (c->memory == NULL ||
-               !memory_get(c->memory, s->id, l->key, l->key_len, l->hash, l->mark.all_seen,
-                           clock_wall_ms(), true, &v)) {
+    } else if (c->memory == NULL || !memory_get(c->memory, s->id, l->key, l->key_len, l->hash,
+                                                l->mark.all_seen, clock_wall_ms(), true, &v)) {
         return false;
     }
     *ret = (struct load_result){.answer = SC_STALE,

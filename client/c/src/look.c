@@ -35,8 +35,8 @@ bool look_begin(struct sc_store *s, const void *key, size_t key_len, struct look
     }
     struct memory_value v;
     int64_t now_ms = c->memory != NULL ? clock_wall_ms_coarse() : 0;
-    if (c->memory != NULL && memory_get(c->memory, s->id, key, key_len, l->hash, l->mark.all_seen,
-                                        now_ms, false, &v)) {
+    if (c->memory != NULL &&
+        memory_get(c->memory, s->id, key, key_len, l->hash, l->mark.all_seen, now_ms, false, &v)) {
         l->value = v.value;
         l->offset = v.offset;
         l->envelope = v.envelope;
@@ -97,7 +97,9 @@ void look_take(struct sc_store *s, struct look *l, struct reading *r, struct rea
     l->envelope = k->envelope;
     l->layer = 2;
     if (c->memory != NULL) {
-        struct memory_value v = {.value = l->value, .offset = l->offset, .envelope = l->envelope,
+        struct memory_value v = {.value = l->value,
+                                 .offset = l->offset,
+                                 .envelope = l->envelope,
                                  .until_ms = r->now_ms + c->memory_ttl_ms};
         memory_put(c->memory, s->id, l->key, l->key_len, l->hash, &v, &l->mark);
     }
@@ -129,8 +131,10 @@ void look_give(struct look *l, int answer, struct sc_value *ret_value)
 
 void look_count(struct sc_store *s, const struct look *l)
 {
-    static const enum counter counters[] = {[SC_HIT] = COUNT_HITS, [SC_MISS] = COUNT_MISSES,
-                                            [SC_STALE] = COUNT_STALE, [SC_NONE] = COUNT_NEGATIVE};
+    static const enum counter counters[] = {[SC_HIT] = COUNT_HITS,
+                                            [SC_MISS] = COUNT_MISSES,
+                                            [SC_STALE] = COUNT_STALE,
+                                            [SC_NONE] = COUNT_NEGATIVE};
     if (l->layer != 1) { /* memory counts by itself */
         count(s->cache, counters[l->answer], 1);
     }
@@ -157,8 +161,7 @@ int look_store(struct sc_store *s, const struct look *l, const struct storing *w
         soft_ms = soft_ms < hard_ms ? soft_ms : hard_ms;
     }
     uint32_t longest = atomic_load_explicit(&s->hard_max_ms, memory_order_relaxed);
-    while (hard_ms > longest &&
-           !atomic_compare_exchange_weak(&s->hard_max_ms, &longest, hard_ms)) {
+    while (hard_ms > longest && !atomic_compare_exchange_weak(&s->hard_max_ms, &longest, hard_ms)) {
     }
     struct envelope e = {
         .created_ms = clock_wall_ms(),
@@ -182,7 +185,9 @@ int look_store(struct sc_store *s, const struct look *l, const struct storing *w
         return SC_SKIPPED;
     }
     if (c->memory != NULL && what->value != NULL) {
-        struct memory_value v = {.value = what->value, .offset = what->offset, .envelope = e,
+        struct memory_value v = {.value = what->value,
+                                 .offset = what->offset,
+                                 .envelope = e,
                                  .until_ms = e.created_ms + c->memory_ttl_ms};
         memory_put(c->memory, s->id, l->key, l->key_len, l->hash, &v, &l->mark);
     }
@@ -223,11 +228,13 @@ void info_fill(struct sc_info *info, int cause, int layer, int loader_error, int
     if (info == NULL) {
         return;
     }
-    struct sc_info full = {.size = sizeof(full), .cause = cause, .layer = layer,
-                           .loader_error = loader_error, .age_ms = -1};
-    full.cost_us = cost_ns > 0 ? (uint32_t)(cost_ns / 1000 > UINT32_MAX ? UINT32_MAX
-                                                                         : cost_ns / 1000)
-                               : 0;
+    struct sc_info full = {.size = sizeof(full),
+                           .cause = cause,
+                           .layer = layer,
+                           .loader_error = loader_error,
+                           .age_ms = -1};
+    full.cost_us =
+        cost_ns > 0 ? (uint32_t)(cost_ns / 1000 > UINT32_MAX ? UINT32_MAX : cost_ns / 1000) : 0;
     if (e != NULL && e->created_ms != 0) {
         int64_t now = clock_wall_ms();
         full.age_ms = now > e->created_ms ? now - e->created_ms : 0;

@@ -40,11 +40,11 @@ void look_count(struct sc_store *s, const struct look *l);
 struct storing {
     struct bytes *value; /* a loan; NULL: negative */
     size_t offset;
-    uint32_t ttl_ms;     /* fresh */
+    uint32_t ttl_ms; /* fresh */
     uint32_t delta_ms;
 };
-/* Keeps it in memory and gives it to the I/O thread. SC_OK or SC_SKIPPED, and why. Sets the times in
- * *ret_envelope. */
+/* Keeps it in memory and gives it to the I/O thread. SC_OK or SC_SKIPPED, and why. Sets the times
+ * in *ret_envelope. */
 int look_store(struct sc_store *s, const struct look *l, const struct storing *what, int *ret_cause,
                struct envelope *ret_envelope);
 

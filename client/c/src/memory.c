@@ -189,8 +189,12 @@ void memory_put(struct memory *m, uint64_t store, const void *key, size_t key_le
     if (e == NULL) {
         return;
     }
-    *e = (struct entry){.v = *v, .hash = hash, .store = store, .bytes = bytes,
-                        .clears = mark->all_seen, .key_len = key_len};
+    *e = (struct entry){.v = *v,
+                        .hash = hash,
+                        .store = store,
+                        .bytes = bytes,
+                        .clears = mark->all_seen,
+                        .key_len = key_len};
     memcpy(e->key, key, key_len);
     struct shard *s = shard_of(m, hash);
     pthread_mutex_lock(&s->lock);

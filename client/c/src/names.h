@@ -8,13 +8,14 @@
 #include <stdint.h>
 
 enum {
-    NAME_PART_MAX = 256,                           /* bytes of a namespace or prefix, as given */
-    NAME_BASE_MAX = 2 * 3 * NAME_PART_MAX + 1,     /* escaped, with the colon */
-    NAME_KEY_MAX = 4096,                           /* bytes of a caller's key */
+    NAME_PART_MAX = 256,                              /* bytes of a namespace or prefix, as given */
+    NAME_BASE_MAX = 2 * 3 * NAME_PART_MAX + 1,        /* escaped, with the colon */
+    NAME_KEY_MAX = 4096,                              /* bytes of a caller's key */
     NAME_MAX_LEN = NAME_BASE_MAX + NAME_KEY_MAX + 32, /* room for any name */
 };
 
-/* Writes NAMESPACE:PREFIX, at most NAME_BASE_MAX bytes; both parts are at most NAME_PART_MAX long. */
+/* Writes NAMESPACE:PREFIX, at most NAME_BASE_MAX bytes; both parts are at most NAME_PART_MAX long.
+ */
 size_t name_base(char *to, const char *namespace, size_t namespace_len, const char *prefix,
                  size_t prefix_len);
 /* Each writes a name made of a base, and returns its length. No 0 at the end. */

@@ -162,7 +162,8 @@ static int dial(struct pool *p, int64_t deadline_ns, struct conn **ret_conn)
 
 int pool_take(struct pool *p, int64_t deadline_ns, struct conn **ret_conn)
 {
-    struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
+    struct timespec until = {.tv_sec = deadline_ns / 1000000000,
+                             .tv_nsec = deadline_ns % 1000000000};
     pthread_mutex_lock(&p->lock);
     while (p->idle == NULL && p->open >= p->max) {
         if (pthread_cond_timedwait(&p->given, &p->lock, &until) == ETIMEDOUT) {

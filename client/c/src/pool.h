@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections for calls that do their own I/O. A call takes one, and gives it back if it is as it
- * was; who had trouble closes it, so that a late reply is never taken for the next one's. Any thread.
+ * was; who had trouble closes it, so that a late reply is never taken for the next one's. Any
+ * thread.
  */
 #pragma once
 

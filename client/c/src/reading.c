@@ -26,8 +26,8 @@ static void add_values(struct reading *r)
     }
     if (!is_hash(r)) {
         for (int i = 0; i < r->count; i++) {
-            size_t len = name_of_value(name, s->base, s->base_len, r->keys[i].key,
-                                       r->keys[i].key_len);
+            size_t len =
+                name_of_value(name, s->base, s->base_len, r->keys[i].key, r->keys[i].key_len);
             commands_add(&r->commands, (struct argument[]){ARGUMENT("GET"), {name, len}}, 2);
             r->replies++;
         }
@@ -248,17 +248,18 @@ bool reading_next(struct reading *r)
     struct argument value = {epoch, sizeof(epoch)};
     if (is_hash(r)) {
         struct argument to = {name, name_of_bucket(name, s->base, s->base_len, r->bucket)};
-        commands_add(&r->commands,
-                     (struct argument[]){ARGUMENT("HSETNX"), to, ARGUMENT(""), value}, 4);
+        commands_add(&r->commands, (struct argument[]){ARGUMENT("HSETNX"), to, ARGUMENT(""), value},
+                     4);
         commands_add(&r->commands, (struct argument[]){ARGUMENT("HGET"), to, ARGUMENT("")}, 3);
     } else {
         struct argument to = {name, name_of_generation(name, s->base, s->base_len)};
-        int len = snprintf(px, sizeof(px), "%llu", 2 * (unsigned long long)atomic_load(&s->hard_max_ms) + 86400000U);
+        int len = snprintf(px, sizeof(px), "%llu",
+                           2 * (unsigned long long)atomic_load(&s->hard_max_ms) + 86400000U);
         struct argument ttl = {px, (size_t)len};
-        commands_add(&r->commands,
-                     (struct argument[]){ARGUMENT("SET"), to, value, ARGUMENT("PX"), ttl,
-                                         ARGUMENT("NX")},
-                     6);
+        commands_add(
+            &r->commands,
+            (struct argument[]){ARGUMENT("SET"), to, value, ARGUMENT("PX"), ttl, ARGUMENT("NX")},
+            6);
         commands_add(&r->commands, (struct argument[]){ARGUMENT("GET"), to}, 2);
     }
     r->phase = READING_EPOCH;

@@ -44,8 +44,8 @@ struct reading {
     struct commands commands;
     int replies; /* items at top level that are still to come */
     enum { READING_VALUES, READING_EPOCH } phase;
-    int at;      /* items so far at this level */
-    int row;     /* of SC_HASH: 0 this bucket, 1 the one before */
+    int at;           /* items so far at this level */
+    int row;          /* of SC_HASH: 0 this bucket, 1 the one before */
     int64_t elements; /* of the array that is being read; -1: none */
     uint64_t row_epoch;
     uint64_t random_epoch;
@@ -54,7 +54,8 @@ struct reading {
 
 /* Fields store, keys, count, is_load_next are set. Commands are ready to be sent. */
 void reading_begin(struct reading *r);
-/* Takes one item. 1: this round trip is done; 0: more items come; -EPROTO: not an answer to this. */
+/* Takes one item. 1: this round trip is done; 0: more items come; -EPROTO: not an answer to this.
+ */
 int reading_feed(struct reading *r, struct item *item);
 /* After a round trip: true if there are commands for another. */
 bool reading_next(struct reading *r);

@@ -110,8 +110,8 @@ static struct refresh *refresh_new(struct sc_store *s, const struct look *l,
         free(arg);
         return NULL;
     }
-    *w = (struct refresh){.store = store_ref(s), .look = *l, .flight = flight, .loader = *loader,
-                          .arg = arg};
+    *w = (struct refresh){
+        .store = store_ref(s), .look = *l, .flight = flight, .loader = *loader, .arg = arg};
     memcpy(w->key, l->key, l->key_len);
     memcpy(arg, loader->arg, loader->arg_len);
     w->look.key = w->key;

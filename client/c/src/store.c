@@ -2,10 +2,10 @@
 /*
  * Stores, and the calls that need no loader.
  */
+#include "store.h"
 #include "clock.h"
 #include "exchange.h"
 #include "look.h"
-#include "store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -242,7 +242,8 @@ int sc_get_many(struct sc_store *store, struct sc_item *items, size_t count, str
 
 /* --- writes --- */
 
-/* What a write to a group has to know first: its generation or birth. Once for all keys of a call. */
+/* What a write to a group has to know first: its generation or birth. Once for all keys of a call.
+ */
 static int ask_epoch(struct sc_store *s, int64_t began_ns, uint64_t *ret_epoch,
                      uint64_t *ret_bucket)
 {
@@ -302,8 +303,11 @@ int sc_set_many(struct sc_store *store, struct sc_item *items, size_t count, uin
     int queued = 0, cause = SC_CAUSE_NONE;
     for (size_t i = 0; i < count; i++) {
         struct sc_item *item = &items[i];
-        struct look l = {.key = item->key, .key_len = item->key_len, .epoch = epoch,
-                         .bucket = bucket, .may_store = true};
+        struct look l = {.key = item->key,
+                         .key_len = item->key_len,
+                         .epoch = epoch,
+                         .bucket = bucket,
+                         .may_store = true};
         l.hash = store_hash(store, item->key, item->key_len);
         l.mark = fence_take(&store->fences, l.hash);
         l.mark.all_seen = all.all_seen;

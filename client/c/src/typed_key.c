@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Typed keys: docs/stored-format.md. A struct sc_key is the state of a SHA-256 over the canonical form.
+ * Typed keys: docs/stored-format.md. A struct sc_key is the state of a SHA-256 over the canonical
+ * form.
  */
 #include "sha256.h"
 

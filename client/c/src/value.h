@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes that are shared by count: a value, or a stored value with its header. Filled by whoever made them, and never
- * changed once there is a second owner. Any thread.
+ * Bytes that are shared by count: a value, or a stored value with its header. Filled by whoever
+ * made them, and never changed once there is a second owner. Any thread.
  */
 #pragma once
 

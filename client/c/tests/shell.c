@@ -407,8 +407,8 @@ static void run_call(char **w, int n, int index, struct call *call)
 /* Answers differ in name by call: SC_OK and SC_HIT are one number. */
 static const char *answer_name(int answer)
 {
-    static const char *const all[ANSWERS] = {"ok", "miss", "stale", "none", "loaded", "failed",
-                                             "skipped", "?"};
+    static const char *const all[ANSWERS] = {"ok",     "miss",   "stale",   "none",
+                                             "loaded", "failed", "skipped", "?"};
     return answer < 0 ? sc_error_text(answer) : all[answer < ANSWERS ? answer : ANSWERS - 1];
 }
 

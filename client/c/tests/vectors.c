@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stored format for test_format.py: a question a line, an answer a line. Bytes are hexadecimal, none are "-".
+ * The stored format for test_format.py: a question a line, an answer a line. Bytes are hexadecimal,
+ * none are "-".
  *
  *   key NAME TYPE:ARGUMENT…                       the text of a typed key
  *   names NAMESPACE PREFIX KEY BUCKET             names of value, generation, bucket, list
