@@ -10,10 +10,10 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients client clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench bench-client asan tsan integration clients client clean deps
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 18
 
 deps: ## install everything that any verb needs (apt; root or sudo)
 	@tools/setup.sh all
@@ -76,6 +76,11 @@ bench: ## figures beside twemproxy, HAProxy and direct Redis, in 35 minutes; ARG
 	@tools/setup.sh bench
 	@tools/build.sh plain
 	@/usr/bin/python3 bench/run.py $(ARGS)
+
+bench-client: ## what a hit of client/c costs beside hiredis, in 40 s
+	@tools/setup.sh test
+	@tools/build.sh plain
+	@client/c/bench/run.sh
 
 clean: ## remove all build directories
 	@rm -rf build build-lint build-micro build-asan build-tsan build-fuzz

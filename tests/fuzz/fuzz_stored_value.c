@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as what is stored in the cache: a miss, or a value within the limit. The first byte says
- * whether the checksum is made right, without which little would be reached. What was read is written
- * again and read again, to the same.
+ * Any bytes as what is stored in the cache: a miss, or a value within the limit. The first byte
+ * says whether the checksum is made right, without which little would be reached. What was read is
+ * written again and read again, to the same.
  */
-#include "envelope.h"
+#include "client/c/src/envelope.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         size_t value_len = value->len - offset;
         check(value->len >= offset && value_len <= VALUE_MAX && e.soft_ms <= e.hard_ms);
         check(!e.negative || value_len == 0);
-        struct bytes *written = envelope_encode(&e, "name", 4, value->data + offset, value_len,
-                                                bytes[0] & 4 ? 1 : 0);
+        struct bytes *written =
+            envelope_encode(&e, "name", 4, value->data + offset, value_len, bytes[0] & 4 ? 1 : 0);
         check(decode(written, codec, epoch, &f, &again, &again_offset) == ENVELOPE_OK);
         check(again->len - again_offset == value_len &&
               memcmp(again->data + again_offset, value->data + offset, value_len) == 0);

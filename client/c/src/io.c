@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Long: one thread, whose queues, lanes and deadlines all call each other; in pieces each would be
+ * declared to the others.
+ */
 #include "io.h"
 
 #include "cache.h"
@@ -423,7 +427,7 @@ static int send_commands(struct io *io, struct conn *conn, const struct commands
                          int *part, size_t *of_part)
 {
     while (*part < commands->part_count) {
-        struct iovec parts[16];
+        struct iovec parts[16] = {{0}};
         int n = 0;
         for (; n < 16 && *part + n < commands->part_count; n++) {
             parts[n] = commands->parts[*part + n];

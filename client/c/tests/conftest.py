@@ -67,7 +67,7 @@ class Shell:
 
     def end(self):
         """Closes: a report of a sanitizer makes this fail."""
-        if self.process.poll() is None:
+        if not self.process.stdin.closed:
             self("close", 100)
             self.process.stdin.close()
         assert self.process.wait(timeout=20) == 0

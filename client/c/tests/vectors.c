@@ -8,8 +8,8 @@
  *   decode IDENTITY BYTES NOW CODEC EPOCH MAX     what it is, and the payload
  *   encode IDENTITY PAYLOAD CREATED SOFT HARD DELTA EPOCH CODEC NEGATIVE COMPRESS_MIN
  */
-#include "envelope.h"
-#include "names.h"
+#include "client/c/src/envelope.h"
+#include "client/c/src/names.h"
 #include "sumcache.h"
 
 #include <stdio.h>
