@@ -203,7 +203,7 @@ static void fill(struct bench *b)
         freeReplyObject(redisCommand(c, "SET %b %b", key, len, value, sizeof(value)));
         len = make_key(key, sizeof(key), i, "");
         for (int way = LIBRARY; way < WAYS; way++) {
-            struct sc_value found;
+            struct sc_value found = {0};
             do { /* in the background: until it is there */
                 if (sc_set(b->stores[way], key, len, value, sizeof(value), 3600000, NULL) < 0) {
                     abort();
