@@ -194,8 +194,9 @@ SC_API int sc_get(struct sc_store *store, const void *key, size_t key_len,
 
 /**
  * Stores a value in the background. ttl_ms 0: the store's. SC_OK: it is queued. SC_SKIPPED: it is
- * not (the breaker is open, the queue is full, it is too large): nothing else happens. In a group it
- * asks for the generation first, within the budget: a clear after it finds nothing it could not undo.
+ * not (the breaker is open, the queue is full, it is too large): nothing else happens. In a group
+ * it asks for the generation first, within the budget: a clear after it finds nothing it could not
+ * undo.
  */
 SC_API int sc_set(struct sc_store *store, const void *key, size_t key_len, const void *data,
                   size_t len, uint32_t ttl_ms, struct sc_info *info);
@@ -291,9 +292,9 @@ SC_API SC_MUST_CHECK int sc_del_async(struct sc_store *store, const void *key, s
 SC_API SC_MUST_CHECK int sc_clear_async(struct sc_store *store, sc_done_fn done, void *arg);
 /**
  * sc_fetch(). `start` is called if something is to be loaded, with `arg`, as is `done`, which comes
- * within the budget, or when the load ends; who shares another's load waits load_wait_ms for it, and
- * then `start` is called. A stale value is given at once, and refreshed: `start` is called before
- * `done`, and the load may end after it.
+ * within the budget, or when the load ends; who shares another's load waits load_wait_ms for it,
+ * and then `start` is called. A stale value is given at once, and refreshed: `start` is called
+ * before `done`, and the load may end after it.
  */
 SC_API SC_MUST_CHECK int sc_fetch_async(struct sc_store *store, const void *key, size_t key_len,
                                         sc_start_fn start, sc_done_fn done, void *arg);

@@ -74,8 +74,9 @@ def test_a_clear_takes_all_away(shell, cache, group, verb):
     assert sc(verb, s)["answer"] == "ok"
     assert [sc("get", s, key)["answer"] for key in "abc"] == ["miss"] * 3
     assert [sc("get", other, key)["value"] for key in "abc"] == ["w"] * 3
-    assert sc("fetch", s, "a", "new")["answer"] == "loaded"
-    until(is_stored(sc, s, "a"))
+    # Where a write was lost a moment ago (twemproxy, above), the clear is repeated a second later, and
+    # until then nothing is stored: it may still arrive.
+    until(lambda: sc("fetch", s, "a", "new")["value"] == "new" and sc("get", s, "a")["answer"] == "ok")
     assert sc("get", s, "a")["value"] == "new"
 
 
