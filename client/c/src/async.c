@@ -128,8 +128,10 @@ static void refresh(struct job *j)
         j->cause = SC_CAUSE_LOADER;
         return;
     }
-    struct flight *flight = flight_try_lead(&s->cache->flights, s->id, j->hash, j->key, j->key_len,
-                                            &j->mark, j->began_ns, false);
+    struct look l;
+    look_of(j, &l);
+    struct flight_key k = look_flight_key(s, &l);
+    struct flight *flight = flight_try_lead(&s->cache->flights, &k, false);
     if (flight != NULL) {
         atomic_fetch_add(&j->shares, 1);
         start_load(j, flight, true);
@@ -151,8 +153,8 @@ static void load(struct job *j)
         return;
     }
     j->deadline_ns = clock_ns() + (int64_t)s->load_wait_ms * NS_PER_MS;
-    switch (flight_join(&c->flights, s->id, j->hash, j->key, j->key_len, &j->mark, j->began_ns, j,
-                        &flight, &result)) {
+    struct flight_key k = look_flight_key(s, &l);
+    switch (flight_join(&c->flights, &k, j, &flight, &result)) {
     case FLIGHT_WAIT:
         io_wake(c->io); /* to look for its deadline */
         return;

@@ -30,8 +30,8 @@ static void fetch_stale(struct sc_store *s, struct look *l, const struct sc_load
         l->cause = SC_CAUSE_LOADER;
         return;
     }
-    struct flight *flight = flight_try_lead(&c->flights, s->id, l->hash, l->key, l->key_len,
-                                            &l->mark, l->began_ns, true);
+    struct flight_key k = look_flight_key(s, l);
+    struct flight *flight = flight_try_lead(&c->flights, &k, true);
     if (flight == NULL) {
         return;
     }
@@ -57,8 +57,8 @@ static void fetch_missing(struct sc_store *s, struct look *l, const struct sc_lo
     if (load_is_throttled(s, l->hash) && load_take_old(s, l, &ret->result)) {
         return;
     }
-    enum flight_role role = flight_join(&c->flights, s->id, l->hash, l->key, l->key_len, &l->mark,
-                                        l->began_ns, NULL, &flight, &ret->result);
+    struct flight_key k = look_flight_key(s, l);
+    enum flight_role role = flight_join(&c->flights, &k, NULL, &flight, &ret->result);
     if (role == FLIGHT_WAIT) {
         int64_t deadline = clock_ns() + (int64_t)s->load_wait_ms * NS_PER_MS;
         bool is_ended = flight_wait(&c->flights, flight, deadline, &ret->result);

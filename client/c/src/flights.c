@@ -62,10 +62,9 @@ static void sweep_row(struct flights *f, int row, int64_t now_ns)
     }
 }
 
-static struct flight *begin(uint64_t store, uint64_t hash, const void *key, size_t key_len,
-                            const struct fence_mark *mark, bool has_leader_thread)
+static struct flight *begin(const struct flight_key *k, bool has_leader_thread)
 {
-    struct flight *flight = malloc(sizeof(*flight) + key_len);
+    struct flight *flight = malloc(sizeof(*flight) + k->key_len);
     if (flight == NULL) {
         return NULL;
     }
@@ -75,15 +74,15 @@ static struct flight *begin(uint64_t store, uint64_t hash, const void *key, size
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&flight->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    flight->store = store;
-    flight->hash = hash;
+    flight->store = k->store;
+    flight->hash = k->hash;
     flight->shares = 2; /* the leader's and the table's */
     flight->is_listed = true;
-    flight->mark = *mark;
+    flight->mark = *k->mark;
     flight->leader = pthread_self();
     flight->has_leader_thread = has_leader_thread;
-    flight->key_len = key_len;
-    memcpy(flight->key, key, key_len);
+    flight->key_len = k->key_len;
+    memcpy(flight->key, k->key, k->key_len);
     return flight;
 }
 
@@ -96,14 +95,14 @@ static struct load_result shared(const struct load_result *result)
     return copy;
 }
 
-static struct flight **find(struct flights *f, uint64_t store, uint64_t hash, const void *key,
-                            size_t key_len)
+static struct flight **find(struct flights *f, const struct flight_key *k)
 {
-    int row = (int)(hash % FLIGHT_ROWS);
+    int row = (int)(k->hash % FLIGHT_ROWS);
     sweep_row(f, row, clock_ns());
     struct flight **at = &f->rows[row];
-    while (*at != NULL && !((*at)->hash == hash && (*at)->store == store &&
-                            (*at)->key_len == key_len && memcmp((*at)->key, key, key_len) == 0)) {
+    while (*at != NULL &&
+           !((*at)->hash == k->hash && (*at)->store == k->store && (*at)->key_len == k->key_len &&
+             memcmp((*at)->key, k->key, k->key_len) == 0)) {
         at = &(*at)->next;
     }
     return at;
@@ -115,32 +114,29 @@ static bool has_same_mark(const struct flight *flight, const struct fence_mark *
 }
 
 /* Puts a new flight in the place of the one that was found, if there is memory. */
-static struct flight *lead(struct flights *f, struct flight **at, uint64_t store, uint64_t hash,
-                           const void *key, size_t key_len, const struct fence_mark *mark,
+static struct flight *lead(struct flights *f, struct flight **at, const struct flight_key *k,
                            bool has_leader_thread)
 {
     if (*at != NULL && (*at)->is_ended) {
         unlist(f, at);
     } /* one of before an invalidation that has not ended stays, behind the new one */
-    struct flight *flight = begin(store, hash, key, key_len, mark, has_leader_thread);
+    struct flight *flight = begin(k, has_leader_thread);
     if (flight != NULL) {
-        flight->next = f->rows[hash % FLIGHT_ROWS];
-        f->rows[hash % FLIGHT_ROWS] = flight;
+        flight->next = f->rows[k->hash % FLIGHT_ROWS];
+        f->rows[k->hash % FLIGHT_ROWS] = flight;
     }
     return flight;
 }
 
-enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, const void *key,
-                             size_t key_len, const struct fence_mark *mark, int64_t began_ns,
-                             struct job *job, struct flight **ret_flight,
-                             struct load_result *ret_result)
+enum flight_role flight_join(struct flights *f, const struct flight_key *k, struct job *job,
+                             struct flight **ret_flight, struct load_result *ret_result)
 {
     enum flight_role role = FLIGHT_LEAD;
     pthread_mutex_lock(&f->lock);
-    struct flight **at = find(f, store, hash, key, key_len);
+    struct flight **at = find(f, k);
     struct flight *flight = *at;
-    if (flight != NULL && has_same_mark(flight, mark)) {
-        if (flight->is_ended && flight->ended_ns >= began_ns) {
+    if (flight != NULL && has_same_mark(flight, k->mark)) {
+        if (flight->is_ended && flight->ended_ns >= k->began_ns) {
             *ret_result = shared(&flight->result);
             role = FLIGHT_ENDED;
         } else if (!flight->is_ended) {
@@ -157,7 +153,7 @@ enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, c
         flight->shares++;
         *ret_flight = flight;
     } else if (role == FLIGHT_LEAD) {
-        flight = lead(f, at, store, hash, key, key_len, mark, job == NULL);
+        flight = lead(f, at, k, job == NULL);
         role = flight == NULL ? FLIGHT_ALONE : FLIGHT_LEAD;
         *ret_flight = flight;
     }
@@ -165,17 +161,16 @@ enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, c
     return role;
 }
 
-struct flight *flight_try_lead(struct flights *f, uint64_t store, uint64_t hash, const void *key,
-                               size_t key_len, const struct fence_mark *mark, int64_t began_ns,
+struct flight *flight_try_lead(struct flights *f, const struct flight_key *k,
                                bool has_leader_thread)
 {
     struct flight *flight = NULL;
     pthread_mutex_lock(&f->lock);
-    struct flight **at = find(f, store, hash, key, key_len);
-    bool is_led = *at != NULL && has_same_mark(*at, mark) &&
-                  (!(*at)->is_ended || (*at)->ended_ns >= began_ns);
+    struct flight **at = find(f, k);
+    bool is_led = *at != NULL && has_same_mark(*at, k->mark) &&
+                  (!(*at)->is_ended || (*at)->ended_ns >= k->began_ns);
     if (!is_led) {
-        flight = lead(f, at, store, hash, key, key_len, mark, has_leader_thread);
+        flight = lead(f, at, k, has_leader_thread);
     }
     pthread_mutex_unlock(&f->lock);
     return flight;
@@ -224,23 +219,31 @@ struct job *flight_end(struct flights *f, struct flight *flight, const struct lo
     return waiting;
 }
 
+/* Those of one load; returns the list, to which they are added. */
+static struct job *take_late(struct flights *f, struct flight *flight, int64_t now_ns,
+                             struct job *late)
+{
+    for (struct job **at = &flight->waiting; *at != NULL;) {
+        struct job *j = *at;
+        if (j->deadline_ns > now_ns) {
+            at = &j->next;
+            continue;
+        }
+        *at = j->next;
+        j->next = late;
+        late = j;
+        f->waiting_count--;
+    }
+    return late;
+}
+
 struct job *flights_take_late(struct flights *f, int64_t now_ns)
 {
     struct job *late = NULL;
     pthread_mutex_lock(&f->lock);
     for (int row = 0; f->waiting_count > 0 && row < FLIGHT_ROWS; row++) {
         for (struct flight *flight = f->rows[row]; flight != NULL; flight = flight->next) {
-            for (struct job **at = &flight->waiting; *at != NULL;) {
-                struct job *j = *at;
-                if (j->deadline_ns > now_ns) {
-                    at = &j->next;
-                    continue;
-                }
-                *at = j->next;
-                j->next = late;
-                late = j;
-                f->waiting_count--;
-            }
+            late = take_late(f, flight, now_ns, late);
         }
     }
     pthread_mutex_unlock(&f->lock);

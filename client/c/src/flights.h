@@ -51,6 +51,15 @@ struct flights {
     struct flight *rows[FLIGHT_ROWS];
 };
 
+/* Who asks: a call that has looked at began_ns for the last time. Loans. */
+struct flight_key {
+    uint64_t store, hash;
+    const void *key;
+    size_t key_len;
+    const struct fence_mark *mark;
+    int64_t began_ns;
+};
+
 enum flight_role {
     FLIGHT_LEAD,  /* load, then flight_end() */
     FLIGHT_WAIT,  /* flight_wait(), or the job is told */
@@ -62,17 +71,14 @@ void flights_init(struct flights *f);
 /* No call is under way. */
 void flights_fini(struct flights *f);
 /*
- * Joins, or begins, the load of a key, by a call that has looked at began_ns for the last time.
+ * Joins, or begins, the load of a key.
  * `job`: an asynchronous call, which is put among those that wait.
  */
-enum flight_role flight_join(struct flights *f, uint64_t store, uint64_t hash, const void *key,
-                             size_t key_len, const struct fence_mark *mark, int64_t began_ns,
-                             struct job *job, struct flight **ret_flight,
-                             struct load_result *ret_result);
+enum flight_role flight_join(struct flights *f, const struct flight_key *k, struct job *job,
+                             struct flight **ret_flight, struct load_result *ret_result);
 /* Begins the load of a key if nobody loads it, nor has since began_ns; NULL otherwise. The leader
  * is this thread, or none. */
-struct flight *flight_try_lead(struct flights *f, uint64_t store, uint64_t hash, const void *key,
-                               size_t key_len, const struct fence_mark *mark, int64_t began_ns,
+struct flight *flight_try_lead(struct flights *f, const struct flight_key *k,
                                bool has_leader_thread);
 /* This thread is its leader from now on. */
 void flight_move(struct flights *f, struct flight *flight);

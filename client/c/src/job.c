@@ -275,7 +275,10 @@ static bool learns(struct job *j, int64_t now_ns)
 
 enum job_end job_finish(struct job *j, bool has_lost_writes, int64_t now_ns)
 {
-    struct sc_cache *c = j->store != NULL ? j->store->cache : NULL;
+    if (j->store == NULL) {
+        return JOB_DONE; /* a probe */
+    }
+    struct sc_cache *c = j->store->cache;
     switch (j->kind) {
     case JOB_SET:
         if (!j->has_error) {

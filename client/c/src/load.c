@@ -73,13 +73,14 @@ bool load_take_old(struct sc_store *s, const struct look *l, struct load_result 
 {
     struct sc_cache *c = s->cache;
     struct memory_value v = {.value = l->value, .offset = l->offset, .envelope = l->envelope};
+    struct memory_key k = look_memory_key(s, l);
     if (!fence_holds(&l->mark) || fence_is_pending(&l->mark)) {
         return false; /* deleted since */
     }
     if (v.value != NULL) {
         bytes_ref(v.value);
-    } else if (c->memory == NULL || !memory_get(c->memory, s->id, l->key, l->key_len, l->hash,
-                                                l->mark.all_seen, clock_wall_ms(), true, &v)) {
+    } else if (c->memory == NULL ||
+               !memory_get(c->memory, &k, l->mark.all_seen, clock_wall_ms(), true, &v)) {
         return false;
     }
     *ret = (struct load_result){.answer = SC_STALE,

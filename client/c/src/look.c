@@ -34,9 +34,9 @@ bool look_begin(struct sc_store *s, const void *key, size_t key_len, struct look
         return true;
     }
     struct memory_value v;
+    struct memory_key k = look_memory_key(s, l);
     int64_t now_ms = c->memory != NULL ? clock_wall_ms_coarse() : 0;
-    if (c->memory != NULL &&
-        memory_get(c->memory, s->id, key, key_len, l->hash, l->mark.all_seen, now_ms, false, &v)) {
+    if (c->memory != NULL && memory_get(c->memory, &k, l->mark.all_seen, now_ms, false, &v)) {
         l->value = v.value;
         l->offset = v.offset;
         l->envelope = v.envelope;
@@ -101,7 +101,8 @@ void look_take(struct sc_store *s, struct look *l, struct reading *r, struct rea
                                  .offset = l->offset,
                                  .envelope = l->envelope,
                                  .until_ms = r->now_ms + c->memory_ttl_ms};
-        memory_put(c->memory, s->id, l->key, l->key_len, l->hash, &v, &l->mark);
+        struct memory_key mk = look_memory_key(s, l);
+        memory_put(c->memory, &mk, &v, &l->mark);
     }
 }
 
@@ -113,6 +114,22 @@ void look_ask(struct sc_store *s, struct look *l, bool is_load_next)
     (void)exchange_run(s->cache, &r, l->began_ns + s->cache->budget_ns);
     look_take(s, l, &r, &k);
     reading_fini(&r);
+}
+
+struct memory_key look_memory_key(const struct sc_store *s, const struct look *l)
+{
+    return (struct memory_key){
+        .store = s->id, .hash = l->hash, .key = l->key, .key_len = l->key_len};
+}
+
+struct flight_key look_flight_key(const struct sc_store *s, const struct look *l)
+{
+    return (struct flight_key){.store = s->id,
+                               .hash = l->hash,
+                               .key = l->key,
+                               .key_len = l->key_len,
+                               .mark = &l->mark,
+                               .began_ns = l->began_ns};
 }
 
 int look_answer(const struct look *l)
@@ -189,7 +206,8 @@ int look_store(struct sc_store *s, const struct look *l, const struct storing *w
                                  .offset = what->offset,
                                  .envelope = e,
                                  .until_ms = e.created_ms + c->memory_ttl_ms};
-        memory_put(c->memory, s->id, l->key, l->key_len, l->hash, &v, &l->mark);
+        struct memory_key mk = look_memory_key(s, l);
+        memory_put(c->memory, &mk, &v, &l->mark);
     }
     struct job *j = NULL;
     if (!breaker_is_closed(&c->breaker)) {

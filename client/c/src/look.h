@@ -33,6 +33,9 @@ void look_take(struct sc_store *s, struct look *l, struct reading *r, struct rea
 int look_answer(const struct look *l);
 /* Moves its value into *ret_value, or gives it back if the answer has none. */
 void look_give(struct look *l, int answer, struct sc_value *ret_value);
+/* What it is called in memory, and among loads. */
+struct memory_key look_memory_key(const struct sc_store *s, const struct look *l);
+struct flight_key look_flight_key(const struct sc_store *s, const struct look *l);
 /* Counts the answer. */
 void look_count(struct sc_store *s, const struct look *l);
 

@@ -72,17 +72,16 @@ static struct entry **row_of(struct shard *s, uint64_t hash)
     return &s->rows[(hash >> 10) & (s->row_count - 1)];
 }
 
-static struct entry **find(struct shard *s, uint64_t store, const void *key, size_t key_len,
-                           uint64_t hash)
+static struct entry **find(struct shard *s, const struct memory_key *k)
 {
     if (s->rows == NULL) {
         return NULL;
     }
-    struct entry **at = row_of(s, hash);
+    struct entry **at = row_of(s, k->hash);
     for (; *at != NULL; at = &(*at)->chain) {
         struct entry *e = *at;
-        if (e->hash == hash && e->store == store && e->key_len == key_len &&
-            memcmp(e->key, key, key_len) == 0) {
+        if (e->hash == k->hash && e->store == k->store && e->key_len == k->key_len &&
+            memcmp(e->key, k->key, k->key_len) == 0) {
             return at;
         }
     }
@@ -154,13 +153,13 @@ static bool grow(struct shard *s)
     return true;
 }
 
-bool memory_get(struct memory *m, uint64_t store, const void *key, size_t key_len, uint64_t hash,
-                unsigned clears, int64_t now_ms, bool is_old_wanted, struct memory_value *ret)
+bool memory_get(struct memory *m, const struct memory_key *k, unsigned clears, int64_t now_ms,
+                bool is_old_wanted, struct memory_value *ret)
 {
-    struct shard *s = shard_of(m, hash);
+    struct shard *s = shard_of(m, k->hash);
     bool is_found = false;
     pthread_mutex_lock(&s->lock);
-    struct entry **at = find(s, store, key, key_len, hash);
+    struct entry **at = find(s, k);
     if (at != NULL) {
         struct entry *e = *at;
         int64_t age = now_ms - e->v.envelope.created_ms;
@@ -178,25 +177,25 @@ bool memory_get(struct memory *m, uint64_t store, const void *key, size_t key_le
     return is_found;
 }
 
-void memory_put(struct memory *m, uint64_t store, const void *key, size_t key_len, uint64_t hash,
-                const struct memory_value *v, const struct fence_mark *mark)
+void memory_put(struct memory *m, const struct memory_key *k, const struct memory_value *v,
+                const struct fence_mark *mark)
 {
-    size_t bytes = sizeof(struct entry) + ENTRY_EXTRA + key_len + v->value->len;
+    size_t bytes = sizeof(struct entry) + ENTRY_EXTRA + k->key_len + v->value->len;
     if (bytes > m->shard_bytes_max / 4) {
         return; /* it would throw out too many others */
     }
-    struct entry *e = malloc(sizeof(*e) + key_len);
+    struct entry *e = malloc(sizeof(*e) + k->key_len);
     if (e == NULL) {
         return;
     }
     *e = (struct entry){.v = *v,
-                        .hash = hash,
-                        .store = store,
+                        .hash = k->hash,
+                        .store = k->store,
                         .bytes = bytes,
                         .clears = mark->all_seen,
-                        .key_len = key_len};
-    memcpy(e->key, key, key_len);
-    struct shard *s = shard_of(m, hash);
+                        .key_len = k->key_len};
+    memcpy(e->key, k->key, k->key_len);
+    struct shard *s = shard_of(m, k->hash);
     pthread_mutex_lock(&s->lock);
     /* Under the lock: a delete moves the fence first, and then removes under the lock. */
     if (!fence_holds(mark) || !grow(s)) {
@@ -204,12 +203,12 @@ void memory_put(struct memory *m, uint64_t store, const void *key, size_t key_le
         free(e);
         return;
     }
-    struct entry **at = find(s, store, key, key_len, hash);
+    struct entry **at = find(s, k);
     if (at != NULL) {
         remove_at(s, at);
     }
     bytes_ref(e->v.value);
-    struct entry **row = row_of(s, hash);
+    struct entry **row = row_of(s, k->hash);
     e->chain = *row;
     *row = e;
     queue_append(s, e);
@@ -219,11 +218,11 @@ void memory_put(struct memory *m, uint64_t store, const void *key, size_t key_le
     pthread_mutex_unlock(&s->lock);
 }
 
-void memory_del(struct memory *m, uint64_t store, const void *key, size_t key_len, uint64_t hash)
+void memory_del(struct memory *m, const struct memory_key *k)
 {
-    struct shard *s = shard_of(m, hash);
+    struct shard *s = shard_of(m, k->hash);
     pthread_mutex_lock(&s->lock);
-    struct entry **at = find(s, store, key, key_len, hash);
+    struct entry **at = find(s, k);
     if (at != NULL) {
         remove_at(s, at);
     }

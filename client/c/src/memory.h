@@ -24,6 +24,13 @@ struct memory_value {
     int64_t until_ms; /* Unix: up to then it may be taken without asking the cache */
 };
 
+/* What it is kept under. `key` is a loan. */
+struct memory_key {
+    uint64_t store, hash;
+    const void *key;
+    size_t key_len;
+};
+
 struct memory_stats {
     uint64_t bytes, values, evicted, hits;
 };
@@ -33,10 +40,10 @@ struct memory *memory_new(size_t bytes_max);
 /* NULL is fine. Returns NULL. */
 struct memory *memory_free(struct memory *m);
 /* False: not there. *ret->value is a new share, to be given back. Old values are found, too. */
-bool memory_get(struct memory *m, uint64_t store, const void *key, size_t key_len, uint64_t hash,
-                unsigned clears, int64_t now_ms, bool is_old_wanted, struct memory_value *ret);
+bool memory_get(struct memory *m, const struct memory_key *k, unsigned clears, int64_t now_ms,
+                bool is_old_wanted, struct memory_value *ret);
 /* Keeps a share of v->value, if `mark` still holds and it is not too large. */
-void memory_put(struct memory *m, uint64_t store, const void *key, size_t key_len, uint64_t hash,
-                const struct memory_value *v, const struct fence_mark *mark);
-void memory_del(struct memory *m, uint64_t store, const void *key, size_t key_len, uint64_t hash);
+void memory_put(struct memory *m, const struct memory_key *k, const struct memory_value *v,
+                const struct fence_mark *mark);
+void memory_del(struct memory *m, const struct memory_key *k);
 void memory_stats_read(struct memory *m, struct memory_stats *ret);

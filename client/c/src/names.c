@@ -35,7 +35,8 @@ size_t name_base(char *to, const char *namespace, size_t namespace_len, const ch
 size_t name_of_value(char *to, const char *base, size_t base_len, const void *key, size_t key_len)
 {
     memcpy(to, base, base_len);
-    memcpy(to + base_len, ":k:", 3);
+    to[base_len] = to[base_len + 2] = ':';
+    to[base_len + 1] = 'k';
     memcpy(to + base_len + 3, key, key_len);
     return base_len + 3 + key_len;
 }

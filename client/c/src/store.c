@@ -169,7 +169,7 @@ int sc_get(struct sc_store *store, const void *key, size_t key_len, struct sc_va
 }
 
 /* Asks for some keys at once: those of `looks` that have not been answered. */
-static void ask_many(struct sc_store *s, struct look *looks, size_t *at, int count,
+static void ask_many(struct sc_store *s, struct look *looks, const size_t *at, int count,
                      int64_t deadline_ns)
 {
     struct reading_key keys[READING_KEYS_MAX];
@@ -351,7 +351,9 @@ struct job *store_del(struct sc_store *s, enum job_kind kind, const void *key, s
         atomic_fetch_add(&f->pending[j->mark.slot], 1);
         atomic_fetch_add(&f->slots[j->mark.slot], 1);
         if (c->memory != NULL) {
-            memory_del(c->memory, s->id, key, key_len, j->hash);
+            memory_del(c->memory,
+                       &(struct memory_key){
+                           .store = s->id, .hash = j->hash, .key = key, .key_len = key_len});
         }
     }
     j->is_pending = true;

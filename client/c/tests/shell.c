@@ -626,8 +626,12 @@ int main(void)
 {
     static char line[65536];
     while (fgets(line, sizeof(line), stdin) != NULL) {
+        static char nothing[1];
         char *words[WORDS], *rest = line, *word;
         int count = 0;
+        for (int i = 0; i < WORDS; i++) {
+            words[i] = nothing; /* what a command has not been given */
+        }
         while (count < WORDS && (word = strtok_r(count == 0 ? line : NULL, " \n", &rest)) != NULL) {
             words[count++] = word;
         }

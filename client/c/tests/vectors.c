@@ -131,8 +131,12 @@ int main(void)
 {
     static char line[LINE];
     while (fgets(line, sizeof(line), stdin) != NULL) {
-        char *w[WORDS], *rest, *word;
+        static char nothing[1];
+        char *w[WORDS], *rest = line, *word;
         int n = 0;
+        for (int i = 0; i < WORDS; i++) {
+            w[i] = nothing; /* what a command has not been given */
+        }
         while (n < WORDS && (word = strtok_r(n == 0 ? line : NULL, " \n", &rest)) != NULL) {
             w[n++] = word;
         }
