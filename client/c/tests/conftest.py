@@ -37,7 +37,11 @@ class Shell:
         self.process = subprocess.Popen([BUILD / "client" / "c" / "tests" / "client_shell"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.prefix = f"t{os.getpid()}-{next(_names)}"
-        assert self("open", address, **options)["number"] == 0
+        opened = self("open", address, **options)["number"]
+        if opened != 0:
+            self.process.stdin.close()
+            self.process.wait(timeout=20)
+        assert opened == 0
 
     def send(self, *words, **options):
         line = " ".join([*map(str, words), *(f"{name}={value}" for name, value in options.items())])

@@ -6,14 +6,13 @@
  *   open ADDRESS [OPTION=NUMBER…]        store NAME [OPTION=VALUE…]
  *   get STORE KEY                         set STORE KEY VALUE [ttl=MS]
  *   del STORE KEY                         clear STORE
- *   fetch STORE KEY VALUE [wait=MS fail=N none=1 ttl=MS background=1 within=COMMAND]
- *   getmany STORE KEY…                    setmany STORE KEY=VALUE…
- *   aget, adel, aclear, afetch            the same, asynchronous, with a loop of poll()
- *   repeat N COMMAND…                     one after the other: how long they took, without the time
- *                                         for which the machine had no CPU for us
- *   threads N COMMAND…                    at the same time: what they have said
- *   fork COMMAND…                         in a child
- *   loads | stats | memory | close MS
+ *   fetch STORE KEY VALUE [wait=MS fail=N none=1 ttl=MS background=1 again=1 within=del|clear]
+ *                                         again: the loader fetches its own key; within: it
+ * invalidates getmany STORE KEY…                    setmany STORE KEY=VALUE… aget, adel, aclear,
+ * afetch            the same, asynchronous, with a loop of poll() repeat N COMMAND… one after the
+ * other: how long they took, without the time for which the machine had no CPU for us threads N
+ * COMMAND…                    at the same time: what they have said fork COMMAND… in a child loads
+ * | stats | memory | close MS
  *
  * In KEY, %d is the number of the repetition or thread. VALUE @N is N bytes.
  */
@@ -199,6 +198,7 @@ struct order {
     char value[64];
     long wait_ms, fail;
     bool is_none, is_again;
+    char within[8];
     long ttl_ms;
     char store[64];
 };
@@ -220,11 +220,23 @@ static int put(const struct order *o, struct sc_result *r)
     return sc_result_give(r, data, len, free);
 }
 
+/* An invalidation in the middle of a load. */
+static void invalidate_within(const struct order *o, const void *key, size_t key_len)
+{
+    if (strcmp(o->within, "del") == 0 && sc_del(store_of(o->store), key, key_len, NULL) < 0) {
+        abort();
+    }
+    if (strcmp(o->within, "clear") == 0 && sc_clear(store_of(o->store), NULL) < 0) {
+        abort();
+    }
+}
+
 static int load(void *arg, const void *key, size_t key_len, struct sc_result *r)
 {
     const struct order *o = arg;
     atomic_fetch_add(&loads, 1);
     pause_ms(o->wait_ms);
+    invalidate_within(o, key, key_len);
     if (o->is_again) { /* asks for its own key */
         struct order inner = *o;
         inner.is_again = false;
@@ -246,6 +258,7 @@ static void read_order(char **w, int n, struct order *o)
     snprintf(o->store, sizeof(o->store), "%s", w[1]);
     o->wait_ms = (long)number(w, n, "wait");
     o->fail = (long)number(w, n, "fail");
+    snprintf(o->within, sizeof(o->within), "%s", text_of(w, n, "within"));
     o->is_none = number(w, n, "none") != 0;
     o->is_again = number(w, n, "again") != 0;
     o->ttl_ms = (long)number(w, n, "ttl");
@@ -284,9 +297,8 @@ static void *run_load(void *arg)
 static void take_start(void *arg, const void *key, size_t key_len, struct sc_result *r)
 {
     struct async *a = arg;
-    (void)key;
-    (void)key_len;
     atomic_fetch_add(&loads, 1);
+    invalidate_within(&a->order, key, key_len);
     a->begun = r;
     if (a->order.wait_ms == 0) {
         sc_result_finish(r, put(&a->order, r));
