@@ -36,7 +36,13 @@ static void seal(struct bytes *b)
 static enum envelope_result decode(struct bytes *b, uint8_t codec, uint64_t epoch,
                                    struct envelope *e, struct bytes **value, size_t *offset)
 {
-    return envelope_decode(b, "name", 4, NOW_MS, codec, epoch, VALUE_MAX, e, value, offset);
+    struct envelope_wanted wanted = {.identity = "name",
+                                     .identity_len = 4,
+                                     .now_ms = NOW_MS,
+                                     .codec = codec,
+                                     .epoch = epoch,
+                                     .value_max = VALUE_MAX};
+    return envelope_decode(b, &wanted, e, value, offset);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)

@@ -111,10 +111,9 @@ static struct bytes *inflated(const char *from, size_t len, size_t size)
     return b;
 }
 
-enum envelope_result envelope_decode(struct bytes *stored, const void *identity,
-                                     size_t identity_len, int64_t now_ms, uint8_t codec,
-                                     uint64_t epoch, size_t value_max, struct envelope *ret,
-                                     struct bytes **ret_value, size_t *ret_offset)
+enum envelope_result envelope_decode(struct bytes *stored, const struct envelope_wanted *w,
+                                     struct envelope *ret, struct bytes **ret_value,
+                                     size_t *ret_offset)
 {
     const char *p = stored->data;
     size_t len = stored->len;
@@ -128,19 +127,20 @@ enum envelope_result envelope_decode(struct bytes *stored, const void *identity,
     uint32_t hard = (uint32_t)get(p + 20, 4);
     size_t size = get(p + 28, 4);
     bool negative = (flags & FLAG_NEGATIVE) != 0;
-    if ((flags & ~(unsigned)(FLAG_ZLIB | FLAG_NEGATIVE)) != 0 || size > value_max || hard < soft ||
-        (negative && (size > 0 || payload_len > 0)) || payload_len > UINT32_MAX ||
+    if ((flags & ~(unsigned)(FLAG_ZLIB | FLAG_NEGATIVE)) != 0 || size > w->value_max ||
+        hard < soft || (negative && (size > 0 || payload_len > 0)) || payload_len > UINT32_MAX ||
         (!(flags & FLAG_ZLIB) && size != payload_len)) {
         return ENVELOPE_BAD;
     }
-    if (now_ms < 0 || created > (uint64_t)now_ms + FUTURE_MAX_MS || get(p + 3, 1) != codec ||
-        get(p + 4, 4) != checksum(identity, identity_len, p, len)) {
+    if (w->now_ms < 0 || created > (uint64_t)w->now_ms + FUTURE_MAX_MS ||
+        get(p + 3, 1) != w->codec ||
+        get(p + 4, 4) != checksum(w->identity, w->identity_len, p, len)) {
         return ENVELOPE_BAD;
     }
-    if (get(p + 32, 8) != epoch) {
+    if (get(p + 32, 8) != w->epoch) {
         return ENVELOPE_OTHER_EPOCH;
     }
-    if ((uint64_t)now_ms >= created + hard) {
+    if ((uint64_t)w->now_ms >= created + hard) {
         return ENVELOPE_EXPIRED;
     }
     struct bytes *value = stored;
@@ -158,8 +158,8 @@ enum envelope_result envelope_decode(struct bytes *stored, const void *identity,
                              .soft_ms = soft,
                              .hard_ms = hard,
                              .delta_ms = (uint32_t)get(p + 24, 4),
-                             .epoch = epoch,
-                             .codec = codec,
+                             .epoch = w->epoch,
+                             .codec = w->codec,
                              .negative = negative};
     *ret_value = value;
     *ret_offset = offset;

@@ -38,13 +38,21 @@ enum envelope_result {
 struct bytes *envelope_encode(const struct envelope *e, const void *identity, size_t identity_len,
                               const void *payload, size_t len, size_t compress_min);
 
+/* What a reader expects. */
+struct envelope_wanted {
+    const void *identity; /* the name of the value, a loan */
+    size_t identity_len;
+    int64_t now_ms;
+    uint8_t codec;
+    uint64_t epoch;
+    size_t value_max;
+};
+
 /*
- * Reads a stored value at now_ms. codec and epoch are those that are wanted.
- * ENVELOPE_OK: *ret has the header, *ret_value a payload (nothing if negative) that shares
- * `stored`, or is a new one if it was compressed; *ret_data and *ret_len say where. Other results
- * leave all untouched.
+ * Reads a stored value. ENVELOPE_OK: *ret has the header, *ret_value a payload (nothing if
+ * negative) from *ret_offset on, which shares `stored`, or is a new one if it was compressed. Other
+ * results leave all untouched.
  */
-enum envelope_result envelope_decode(struct bytes *stored, const void *identity,
-                                     size_t identity_len, int64_t now_ms, uint8_t codec,
-                                     uint64_t epoch, size_t value_max, struct envelope *ret,
-                                     struct bytes **ret_value, size_t *ret_offset);
+enum envelope_result envelope_decode(struct bytes *stored, const struct envelope_wanted *w,
+                                     struct envelope *ret, struct bytes **ret_value,
+                                     size_t *ret_offset);

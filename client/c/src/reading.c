@@ -97,9 +97,14 @@ static void take_value(struct reading *r, struct reading_key *k, struct bytes *s
     struct sc_store *s = r->store;
     char identity[NAME_MAX_LEN];
     size_t len = name_of_value(identity, s->base, s->base_len, k->key, k->key_len);
+    struct envelope_wanted wanted = {.identity = identity,
+                                     .identity_len = len,
+                                     .now_ms = r->now_ms,
+                                     .codec = s->codec,
+                                     .epoch = epoch,
+                                     .value_max = s->cache->value_max};
     enum envelope_result result =
-        envelope_decode(stored, identity, len, r->now_ms, s->codec, epoch, s->cache->value_max,
-                        &k->envelope, &k->value, &k->offset);
+        envelope_decode(stored, &wanted, &k->envelope, &k->value, &k->offset);
     if (result == ENVELOPE_BAD) {
         k->cause = SC_CAUSE_DECODE;
         k->is_bad = true;

@@ -90,19 +90,22 @@ static void answer_decode(char **w)
 {
     static char identity[LINE], raw[LINE];
     size_t identity_len = unhex(w[1], identity), len = unhex(w[2], raw);
-    int64_t now = strtoll(w[3], NULL, 10);
     struct bytes *stored = bytes_copy(raw, len), *value = NULL;
     struct envelope e = {0};
     size_t offset = 0;
-    enum envelope_result result =
-        envelope_decode(stored, identity, identity_len, now, (uint8_t)strtoul(w[4], NULL, 10),
-                        strtoull(w[5], NULL, 16), strtoull(w[6], NULL, 10), &e, &value, &offset);
+    struct envelope_wanted wanted = {.identity = identity,
+                                     .identity_len = identity_len,
+                                     .now_ms = strtoll(w[3], NULL, 10),
+                                     .codec = (uint8_t)strtoul(w[4], NULL, 10),
+                                     .epoch = strtoull(w[5], NULL, 16),
+                                     .value_max = strtoull(w[6], NULL, 10)};
+    enum envelope_result result = envelope_decode(stored, &wanted, &e, &value, &offset);
     bytes_unref(stored);
     if (result != ENVELOPE_OK) {
         printf("miss -\n");
         return;
     }
-    int is_stale = now >= e.created_ms + (int64_t)e.soft_ms;
+    int is_stale = wanted.now_ms >= e.created_ms + (int64_t)e.soft_ms;
     printf("%s ", e.negative ? (is_stale ? "negative-stale" : "negative")
                   : is_stale ? "stale"
                              : "fresh");
