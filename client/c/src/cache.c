@@ -300,7 +300,8 @@ int sc_open(const struct sc_options *options, struct sc_cache **ret_cache)
     }
     rc = rc != 0 ? rc : make_alive(c);
     rc = rc != 0 ? rc : address_book_start(c->book);
-    rc = rc != 0 ? rc : io_new(c, &c->io);
+    bool has_thread;
+    rc = rc != 0 ? rc : io_new(c, false, &c->io, &has_thread);
     if (rc != 0) {
         free_cache(c);
         return rc;
@@ -358,10 +359,11 @@ void cache_reopen(struct sc_cache *c)
         c->memory = memory_new(c->memory_max);
     }
     (void)address_book_reopen(c->book); /* without a thread: what is known stays known */
-    struct io *old = c->io;
-    if (io_new(c, &c->io) != 0) {
-        /* No thread: everything is a miss, nothing is written. */
-        c->io = old;
+    bool has_thread = false;
+    if (io_new(c, true, &c->io, &has_thread) != 0) {
+        abort(); /* no memory for what every call needs, and nobody to tell it to */
+    }
+    if (!has_thread) { /* nor will there be probes: everything is a miss, nothing is written */
         atomic_store(&c->breaker.state, BREAKER_OPEN);
     }
     for (struct sc_store *s = c->stores; s != NULL; s = s->next_open) {

@@ -53,6 +53,7 @@ struct lane {
 struct io {
     struct sc_cache *cache;
     pthread_t thread;
+    bool has_thread;
     int wake_fd, done_fd;
 
     pthread_mutex_t lock;
@@ -825,7 +826,7 @@ static void *io_run(void *arg)
     return NULL;
 }
 
-int io_new(struct sc_cache *cache, struct io **ret_io)
+int io_new(struct sc_cache *cache, bool is_child, struct io **ret_io, bool *ret_has_thread)
 {
     struct io *io = calloc(1, sizeof(*io));
     if (io == NULL) {
@@ -855,12 +856,12 @@ int io_new(struct sc_cache *cache, struct io **ret_io)
     int rc =
         io->wake_fd < 0 || io->done_fd < 0 ? EAGAIN : pthread_create(&io->thread, NULL, io_run, io);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
-        close(io->wake_fd);
-        close(io->done_fd);
-        free(io);
+    io->has_thread = rc == 0;
+    if (rc != 0 && !is_child) {
+        io_free(io, 0);
         return -EAGAIN;
     }
+    *ret_has_thread = io->has_thread;
     *ret_io = io;
     return 0;
 }
@@ -869,6 +870,13 @@ static void drop_all(struct queue *q)
 {
     for (struct job *j; (j = queue_take(q)) != NULL;) {
         job_unref(j);
+    }
+}
+
+static void close_if_open(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
     }
 }
 
@@ -882,7 +890,9 @@ struct io *io_free(struct io *io, uint32_t flush_ms)
     io->stop_by_ns = clock_ns() + (int64_t)flush_ms * NS_PER_MS;
     pthread_mutex_unlock(&io->lock);
     wake(io->wake_fd);
-    pthread_join(io->thread, NULL);
+    if (io->has_thread) {
+        pthread_join(io->thread, NULL);
+    }
     for (int i = 0; i < LANES; i++) {
         struct lane *lane = &io->lanes[i];
         conn_free(lane->conn);
@@ -893,8 +903,8 @@ struct io *io_free(struct io *io, uint32_t flush_ms)
     drop_all(&io->given);
     drop_all(&io->delayed);
     drop_all(&io->completions);
-    close(io->wake_fd);
-    close(io->done_fd);
+    close_if_open(io->wake_fd);
+    close_if_open(io->done_fd);
     pthread_mutex_destroy(&io->lock);
     pthread_cond_destroy(&io->ended);
     free(io);

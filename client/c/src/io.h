@@ -18,8 +18,9 @@ struct io_numbers {
     uint64_t dels_pending;
 };
 
-/* 0, -ENOMEM, -EAGAIN. */
-int io_new(struct sc_cache *cache, struct io **ret_io);
+/* 0, -ENOMEM, -EAGAIN. is_child: in the child of a fork, where it is made without its thread if
+ * there is none to be had (*ret_has_thread): what it is given stays in its queues. */
+int io_new(struct sc_cache *cache, bool is_child, struct io **ret_io, bool *ret_has_thread);
 /* Ends the thread after at most flush_ms, and drops what is left. NULL is fine. Returns NULL. */
 struct io *io_free(struct io *io, uint32_t flush_ms);
 /* Takes a job's share, if there is room for it in the queue: false if not. */

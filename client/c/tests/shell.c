@@ -3,16 +3,27 @@
  * The library as a program that tests speak to: a command a line on standard input, a line of JSON
  * each on standard output. Nothing but the public header.
  *
- *   open ADDRESS [OPTION=NUMBER…]        store NAME [OPTION=VALUE…]
- *   get STORE KEY                         set STORE KEY VALUE [ttl=MS]
- *   del STORE KEY                         clear STORE
- *   fetch STORE KEY VALUE [wait=MS fail=N none=1 ttl=MS background=1 again=1 within=del|clear]
- *                                         again: the loader fetches its own key; within: it
- * invalidates getmany STORE KEY…                    setmany STORE KEY=VALUE… aget, adel, aclear,
- * afetch            the same, asynchronous, with a loop of poll() repeat N COMMAND… one after the
- * other: how long they took, without the time for which the machine had no CPU for us threads N
- * COMMAND…                    at the same time: what they have said fork COMMAND… in a child loads
- * | stats | memory | close MS
+ *   open ADDRESS [OPTION=NUMBER]...
+ *   store NAME [OPTION=VALUE]...
+ *   get STORE KEY
+ *   set STORE KEY VALUE [ttl=MS]
+ *   del STORE KEY
+ *   clear STORE
+ *   fetch STORE KEY VALUE [OPTION=VALUE]...
+ *     wait=MS fail=N none=1 ttl=MS background=1: what the loader does
+ *     again=1: it fetches its own key
+ *     within=del, within=clear: it invalidates
+ *   getmany STORE KEY...
+ *   setmany STORE KEY=VALUE...
+ *   aget, adel, aclear, afetch
+ *     the same, asynchronous, with a loop of poll()
+ *   repeat N COMMAND
+ *     one after the other: how long they took, without the time in which the machine had no CPU
+ *   threads N COMMAND
+ *     at the same time: what they have said
+ *   fork [starved] COMMAND
+ *     in a child, which (starved) may open no file
+ *   loads, stats, memory, close MS
  *
  * In KEY, %d is the number of the repetition or thread. VALUE @N is N bytes.
  */
@@ -26,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -592,7 +604,12 @@ static void run_fork(char **w, int n)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        run(w + 1, n - 1);
+        int is_starved = strcmp(w[1], "starved") == 0;
+        if (is_starved) {
+            struct rlimit none = {3, 3};
+            setrlimit(RLIMIT_NOFILE, &none);
+        }
+        run(w + 1 + is_starved, n - 1 - is_starved);
         close_all(500);
         fflush(stdout);
         _exit(0); /* without a look for leaks: what the parent has is let go of, not freed */

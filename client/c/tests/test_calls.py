@@ -434,6 +434,18 @@ def test_a_fork(shell, node):
     sc.take(), sc.take()
 
 
+def test_a_child_that_may_open_nothing_still_loads(shell, node):
+    sc = shell(address_of(node), budget_ms=100)
+    s = sc.store("s")
+    sc("fetch", s, "k", "v")
+    for words in (["fetch", s, "k", "w"], ["del", s, "k"], ["set", s, "k", "v"]):
+        said = sc("fork", "starved", *words)
+        assert said["value"] == "w" if words[0] == "fetch" else said["answer"] == "skipped"
+        assert said["us"] < 150000
+        sc.take()
+        assert sc.take()["status"] == 0
+
+
 def test_many_threads(shell, node):
     sc = shell(address_of(node), budget_ms=2000, connections_max=16)
     s = sc.store("s", group="generation")
