@@ -10,10 +10,10 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench asan tsan integration clients client client-recipes clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench bench-client asan tsan integration clients client client-recipes clean deps
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 18
 
 deps: ## install everything that any verb needs (apt; root or sudo)
 	@tools/setup.sh all
@@ -60,9 +60,9 @@ clients: ## real client libraries and caches built upon them (pytest)
 	@tools/setup.sh test
 	@tools/test.sh build clients
 
-client: ## the npm package: client/node
+client: ## the client libraries: client/node (npm), client/c
 	@tools/setup.sh test
-	@tools/test.sh build node-client
+	@tools/test.sh build node-client client-c
 
 client-recipes: ## the recipes of client/node, against the frameworks that they are for
 	@tools/setup.sh test
@@ -76,12 +76,17 @@ lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 
 fmt: ## format the C files in place
 	@tools/setup.sh test
-	@find src sim tests bench -name '*.[ch]' -print0 | xargs -0 clang-format -i
+	@find src sim tests bench client -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
 bench: ## figures beside twemproxy, HAProxy and direct Redis, in 35 minutes; ARGS=--quick: 3
 	@tools/setup.sh bench
 	@tools/build.sh plain
 	@/usr/bin/python3 bench/run.py $(ARGS)
+
+bench-client: ## what a hit of client/c costs beside hiredis, in 40 s
+	@tools/setup.sh test
+	@tools/build.sh plain
+	@client/c/bench/run.sh
 
 clean: ## remove all build directories
 	@rm -rf build build-lint build-micro build-asan build-tsan build-fuzz

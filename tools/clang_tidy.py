@@ -45,7 +45,7 @@ def compiled_files(build):
 def digest_of_surroundings():
     """All that may change what clang-tidy says about any file, but the file itself."""
     digest = hashlib.sha256(read(os.path.abspath(__file__)))
-    for top in (".clang-tidy", "src", "sim", "tests", "bench"):
+    for top in (".clang-tidy", "src", "sim", "tests", "bench", "client"):
         for folder, folders, files in os.walk(os.path.join(ROOT, top)):
             folders[:] = sorted(d for d in folders if d != "node_modules")
             for name in sorted(files):

@@ -37,7 +37,7 @@ check_rules() {
 }
 
 check_format() {
-    find src sim tests bench -name node_modules -prune -o -type f -name '*.[ch]' -print0 |
+    find src sim tests bench client -name node_modules -prune -o -type f -name '*.[ch]' -print0 |
         xargs -0 -n 20 -P "$jobs" clang-format --dry-run -Werror
 }
 

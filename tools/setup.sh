@@ -54,6 +54,12 @@ need_test() {
     need cppcheck has_program cppcheck
     need libcmocka-dev has_library cmocka
     need libhiredis-dev has_library hiredis
+    need libuv1-dev has_library libuv
+    need libsqlite3-dev has_library sqlite3
+    need zlib1g-dev has_library zlib
+    need g++ has_program g++
+    need mandoc has_program mandoc
+    need doxygen has_program doxygen
     need redis-tools has_program redis-cli
     need dnsmasq-base has_program dnsmasq
     need nutcracker has_program nutcracker

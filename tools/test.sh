@@ -14,6 +14,7 @@
 #   clients      real client libraries and caches                    each test counts
 #   page         the admin page in headless Chromium                 each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
+#   client-c     client/c with the plain build                       each test counts
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -25,7 +26,7 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration clients page node-client)
+    stages=(build lint unit sim asan tsan fuzz integration clients page node-client client-c)
 fi
 
 sim_seed=${SIM_SEED:-1}
@@ -151,12 +152,21 @@ count_programs() { # count_programs DIR MESON-ARGUMENT…
     fi
 }
 
+# The library for C under a sanitizer: its calls, and servers that misbehave.
+run_client() { # run_client BUILD_DIR [AND-WHAT]
+    SUMCACHE_BUILD=$root/$1 SUMCACHE_TEST_SLOWNESS=5 "${fixed_layout[@]}" /usr/bin/python3 -m pytest -q \
+        -p no:cacheprovider client/c/tests/test_calls.py client/c/tests/test_hostile.py \
+        client/c/tests/test_format.py -k "not twemproxy and not million ${2:-}" </dev/null
+    count $? "client/c with $1"
+}
+
 stage_asan() {
     if ! tools/build.sh asan; then
         count 1 "the build with address and undefined-behaviour sanitizer"
         return
     fi
     count_programs build-asan --suite unit --suite scenario --timeout-multiplier 4
+    run_client build-asan
     run_sim build-asan "$asan_seeds"
 }
 
@@ -176,6 +186,7 @@ stage_tsan() {
     SUMCACHE_BIN=$root/build-tsan/sumcache SUMCACHE_TEST_SLOWNESS=5 \
         "${fixed_layout[@]}" /usr/bin/python3 -m pytest -q -p no:cacheprovider "${smoke[@]}" </dev/null
     count $? "${smoke[*]} with build-tsan/sumcache"
+    run_client build-tsan "and not fork" # the thread sanitizer knows no threads in a child
 }
 
 fuzz_one() { # fuzz_one PROGRAM: exit status 0 if nothing was found
@@ -234,11 +245,11 @@ stage_fuzz() {
     done
 }
 
-run_pytest() { # run_pytest STAGE: the tests in the folder of that name
+run_pytest() { # run_pytest STAGE [FOLDER]: the tests in it, or in tests/STAGE
     local report=$logs/$1.xml
     rm -f "$report"
     /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$report" \
-        "tests/$1" </dev/null
+        "${2:-tests/$1}" </dev/null
     local status=$?
     local before=$failed
     count_junit "$report"
@@ -287,12 +298,16 @@ stage_node_client() {
     fi
 }
 
+stage_client_c() {
+    run_pytest client-c client/c/tests
+}
+
 # A stage that hangs must not hang CI. These are limits, not expectations.
 limit_of() {
     case "$1" in
     sim) echo $((300 + sim_count / 20)) ;;
     integration) echo 900 ;;
-    lint | clients | page | node-client) echo 480 ;;
+    lint | clients | page | node-client | client-c) echo 480 ;;
     fuzz) echo $((300 + 6 * fuzz_seconds)) ;;
     *) echo 300 ;;
     esac
@@ -326,7 +341,7 @@ fi
 
 for stage in "${stages[@]}"; do
     if ! declare -F "stage_${stage//-/_}" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|node-client]…" >&2
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|node-client|client-c]…" >&2
         exit 2
     fi
 done
