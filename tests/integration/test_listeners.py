@@ -124,7 +124,7 @@ def local(start, nodes, tmp_path):
 
 
 def test_a_unix_socket_serves_like_any_other(local):
-    proxy, path = local(limits={"clients_per_address": 2})  # of which the test's own looks need one, and a second for a moment
+    proxy, path = local(limits={"clients_per_address": 2})  # the test's own looks need them
     status = os.stat(path)
     assert stat.S_ISSOCK(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o660
     eventually(lambda: proxy.counter("clients") == 1)
