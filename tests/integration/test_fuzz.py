@@ -237,8 +237,9 @@ def test_connections_in_any_state(start, nodes):
             assert order == sorted(order), f"FUZZ_SEED={SEED}: marks out of order: {order}"
             replies_of(came, whole=False)  # raises at what is no reply
         assert proxy.ask("ECHO", "alive") == b"alive", f"FUZZ_SEED={SEED}"
-    # Known: now and then one stays that waits for ever (BLPOP k 0) and left at the moment when that began.
-    resp.eventually(lambda: sum(b"flags=b " not in line for line in proxy.ask("CLIENT", "LIST").splitlines()) < 3,
+    # Who waits in a command that blocks is not read; behind more than a socket takes, its end is not seen either,
+    # until the kernels give up (docs/operations.md). All others are gone at once.
+    resp.eventually(lambda: sum(not re.search(rb" flags=\w*b\w* ", line) for line in proxy.ask("CLIENT", "LIST").splitlines()) < 3,
                     within=10 * processes.SLOWNESS, what="they are gone")
     print(f"FUZZ_SEED={SEED}: {runs} runs of 4 connections")
     assert runs > 2 and came_back > said / 10
