@@ -72,7 +72,7 @@ client-recipes: ## the recipes of client/node, against the frameworks that they 
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test
-	@tools/test.sh build lint
+	@tools/test.sh build lint analysis
 
 fmt: ## format the C files in place
 	@tools/setup.sh test

@@ -4,17 +4,21 @@
 # Runs the stages of `make test` and counts. Without arguments all of them, in this order:
 #
 #   build        the plain build                                     counts only if it fails
-#   lint         tools/lint.sh                                       each check counts
+#   lint         tools/lint.sh, but for what analysis does           each check counts
 #   unit         unit tests and scenarios                            each case counts
 #   sim          SIM_COUNT (2,000) seeds from SIM_SEED (1)           the run counts as one
 #   asan         unit tests, scenarios and ASAN_SEEDS (300) seeds    each program counts
 #   tsan         unit tests that start threads; two integration tests each program counts
-#   fuzz         each fuzzer for FUZZ_SECONDS (8)                    each fuzzer counts
+#   fuzz         each fuzzer for FUZZ_SECONDS (5)                    each fuzzer counts
 #   integration  real redis-servers                                  each test counts
 #   clients      real client libraries and caches                    each test counts
 #   page         the admin page in headless Chromium                 each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
 #   client-c     client/c with the plain build                       each test counts
+#   analysis     clang-tidy and cppcheck                             each check counts
+#
+# analysis costs minutes of CPU, and the stages from integration on mostly wait: it begins with the
+# first of these, at the lowest priority, and is waited for in its place.
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -26,13 +30,13 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration clients page node-client client-c)
+    stages=(build lint unit sim asan tsan fuzz integration clients page node-client client-c analysis)
 fi
 
 sim_seed=${SIM_SEED:-1}
 sim_count=${SIM_COUNT:-2000}
 asan_seeds=${ASAN_SEEDS:-300}
-fuzz_seconds=${FUZZ_SECONDS:-8}
+fuzz_seconds=${FUZZ_SECONDS:-5}
 # Many clients on all workers, and a node that dies under them.
 smoke=(tests/clients/test_clients.py::test_redis_benchmark
     tests/integration/test_failures.py::test_killed_node)
@@ -104,15 +108,23 @@ stage_build() {
     tools/build.sh plain || count 1 "the build"
 }
 
-stage_lint() {
+run_lint() { # run_lint CHECK…
     local line
-    { line=$(tools/lint.sh 2>&1 | tee /dev/fd/3 | tail -n 1); } 3>&1
+    { line=$(tools/lint.sh "$@" 2>&1 | tee /dev/fd/3 | tail -n 1); } 3>&1
     if [[ $line =~ ^lint:\ ([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=${BASH_REMATCH[1]}
         failed=${BASH_REMATCH[2]}
     else
         count 1 "lint ended early"
     fi
+}
+
+stage_lint() {
+    run_lint tidy rules format
+}
+
+stage_analysis() {
+    run_lint cppcheck clang-tidy
 }
 
 stage_unit() {
@@ -307,9 +319,9 @@ limit_of() {
     case "$1" in
     sim) echo $((300 + sim_count / 20)) ;;
     integration) echo 900 ;;
-    lint | clients | page | node-client | client-c) echo 480 ;;
-    fuzz) echo $((300 + 6 * fuzz_seconds)) ;;
-    *) echo 300 ;;
+    analysis) echo 1500 ;;
+    fuzz) echo $((480 + 8 * fuzz_seconds)) ;;
+    *) echo 480 ;;
     esac
 }
 
@@ -341,21 +353,41 @@ fi
 
 for stage in "${stages[@]}"; do
     if ! declare -F "stage_${stage//-/_}" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|node-client|client-c]…" >&2
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|node-client|client-c|analysis]…" >&2
         exit 2
     fi
 done
 
 mkdir -p "$logs"
 trap 'exit 130' INT TERM
+
+early= # the process that runs analysis, once it has begun
+begin_analysis() {
+    (
+        chrt --idle -p 0 $BASHPID
+        renice -n 19 -p $BASHPID
+        run_limited analysis
+    ) >"$logs/analysis.log" 2>&1 &
+    early=$!
+}
+
 summary=
 sum_passed=0
 sum_failed=0
 for stage in "${stages[@]}"; do
     echo "--- $stage"
-    rm -f "$logs/$stage.count"
     SECONDS=0
-    run_limited "$stage" 2>&1 | tee "$logs/$stage.log"
+    if [ "$stage" = integration ] && [[ " ${stages[*]} " == *" integration "*" analysis "* ]]; then
+        rm -f "$logs/analysis.count"
+        begin_analysis
+    fi
+    if [ "$stage" = analysis ] && [ -n "$early" ]; then
+        wait "$early"
+        cat "$logs/analysis.log"
+    else
+        rm -f "$logs/$stage.count"
+        run_limited "$stage" 2>&1 | tee "$logs/$stage.log"
+    fi
     if ! read -r ok bad <"$logs/$stage.count"; then
         ok=0 bad=1 # it did not come to its end
     fi 2>/dev/null
