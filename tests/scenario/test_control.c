@@ -672,6 +672,27 @@ static void weigh(struct story *t, unsigned node, uint32_t weight)
     wait_for_move(t);
 }
 
+/* A key that goes to node 0 when that weighs more. → whose it is now */
+static unsigned find_moving(struct story *t, char key[8])
+{
+    unsigned before[CHECK_KEYS_MAX], from = 0;
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+        snprintf(key, 8, "s%u", i);
+        before[i] = owner_of(t, key);
+    }
+    weigh(t, 0, 3);
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+        snprintf(key, 8, "s%u", i);
+        from = before[i];
+        if (from != 0 && owner_of(t, key) == 0)
+            break;
+    }
+    weigh(t, 0, 1);
+    wait_for_rest(t);
+    assert_int_equal(owner_of(t, key), from);
+    return from;
+}
+
 /* All are well, and slots move all the same: one node gets more weight, and less again. */
 static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void **state)
 {
@@ -679,22 +700,8 @@ static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void
     struct story t;
     struct sim_options o = options();
     begin(&t, &o);
-    unsigned before[CHECK_KEYS_MAX], from = 0;
     char key[8] = "";
-    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
-        snprintf(key, sizeof(key), "s%u", i);
-        before[i] = owner_of(&t, key);
-    }
-    weigh(&t, 0, 3);
-    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
-        snprintf(key, sizeof(key), "s%u", i);
-        from = before[i];
-        if (from != 0 && owner_of(&t, key) == 0)
-            break;
-    }
-    weigh(&t, 0, 1);
-    wait_for_rest(&t);
-    assert_int_equal(owner_of(&t, key), from);
+    unsigned from = find_moving(&t, key);
 
     unsigned a = story_connect(&t);
     set(&t, a, key, 1);
@@ -711,6 +718,34 @@ static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void
     miss(&t, a, key);
     wait_for_rest(&t); /* … and now it has been swept */
     assert_false(holds(&t, from, key));
+    story_end(&t);
+}
+
+/* Its client takes its time; others have written the key meanwhile, where it belongs. */
+static void test_a_body_that_ends_after_its_slot_has_moved_is_not_stored(void **state)
+{
+    (void)state;
+    enum { MB = 1024 * 1024 };
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    char key[8] = "";
+    unsigned from = find_moving(&t, key);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    struct bytes body = story_set_bytes(key, MB);
+    story_say_bytes(&t, a, bytes_at(&body), MB / 2);
+    weigh(&t, 0, 3);
+    set(&t, b, key, 1);
+    wait_for_rest(&t);
+    story_say_bytes(&t, a, bytes_at(&body) + MB / 2, body.len - MB / 2);
+    story_say(&t, a, "PING\r\n"); /* the connection goes on */
+    story_hear(&t, a,
+               "-ERR sumcache: the key is moving to another node\r\n"
+               "+PONG\r\n",
+               20 * NSEC_MS);
+    get(&t, b, key, 1);
+    assert_false(holds(&t, from, key));
+    bytes_free(&body);
     story_end(&t);
 }
 
@@ -821,6 +856,7 @@ int main(void)
         cmocka_unit_test(test_a_node_without_an_address_takes_nobodys_place),
         cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
+        cmocka_unit_test(test_a_body_that_ends_after_its_slot_has_moved_is_not_stored),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
         cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),
         cmocka_unit_test(test_a_newer_write_waits_until_an_older_one_is_settled),
