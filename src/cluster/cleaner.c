@@ -377,7 +377,7 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
         return;
     }
     n->wiped_at = 0;
-    n->lost = n->to_sweep = false;
+    n->lost = n->to_sweep = n->swept_early = false;
     forget_at(n, true);
     jobs_node_emptied(n, n->flush_sent);
     if (list_empty(&n->scans))
@@ -510,7 +510,7 @@ static void join_step(struct control_node *n)
 void cleaner_join(struct control_node *n)
 {
     if (is_another_process(n)) { /* and an empty one */
-        n->lost = n->to_sweep = false;
+        n->lost = n->to_sweep = n->swept_early = false;
         forget_at(n, true);
         jobs_node_emptied(n, control_now(n->control));
     }

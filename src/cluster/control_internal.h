@@ -82,6 +82,7 @@ struct control_node {
     uint64_t flush_sent; /* ns: when that was */
     bool lost;           /* it may hold old values that the journal does not know */
     bool to_sweep;       /* it holds keys of slots that are no longer its own */
+    bool swept_early; /* … for the sweep of when it was `lost` may have been overtaken by some */
 
     struct list ghosts; /* connections to be killed, by control_ghost.link */
     struct probe_call kill_call;
@@ -108,6 +109,7 @@ struct control_node {
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
     uint8_t sweep_database;
+    bool sweep_late; /* it began when no write of before the last move was under way */
     bool sweeping;
     bool cannot_scan; /* the node refuses SCAN; told */
     bool swept;       /* all of it has been seen; its last UNLINKs are out */

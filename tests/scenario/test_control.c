@@ -749,6 +749,40 @@ static void test_a_body_that_ends_after_its_slot_has_moved_is_not_stored(void **
     story_end(&t);
 }
 
+/* It was sent before its slot moved on, and is done after its node was swept for that. */
+static void test_a_write_that_comes_behind_a_sweep_is_swept_too(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    o.proxy.request_timeout = 300 * NSEC_MS;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    uint64_t back_at = io_sim_now(t.s->world) + NSEC_S;
+    cut_off(&t, 0, NSEC_S);
+    wait_for_move(&t);
+    unsigned stands_in = owner_of(&t, key);
+    set(&t, a, key, 1);
+    while (io_sim_now(t.s->world) < back_at)
+        story_run(&t, NSEC_MS);
+    io_sim_clog_to(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[0]),
+                   &t.s->nodes[stands_in]->addr, back_at + 200 * NSEC_MS);
+    say_set(&t, a, key, 2);
+    uint64_t sweeps = count_of(&t, "sweeps");
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_move(&t);
+    assert_int_equal(owner_of(&t, key), 0);
+    assert_in_range(count_of(&t, "sweeps"), sweeps + 1, UINT64_MAX);
+    story_hear(&t, a, "+OK\r\n", 200 * NSEC_MS);
+    assert_true(holds(&t, stands_in, key));
+    wait_for_rest(&t);
+    story_run(&t, NSEC_S);
+    assert_false(holds(&t, stands_in, key));
+    story_end(&t);
+}
+
 static void test_a_journal_that_overflows_has_the_node_flushed(void **state)
 {
     (void)state;
@@ -857,6 +891,7 @@ int main(void)
         cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
         cmocka_unit_test(test_a_body_that_ends_after_its_slot_has_moved_is_not_stored),
+        cmocka_unit_test(test_a_write_that_comes_behind_a_sweep_is_swept_too),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
         cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),
         cmocka_unit_test(test_a_newer_write_waits_until_an_older_one_is_settled),
