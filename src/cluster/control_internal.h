@@ -72,6 +72,7 @@ struct control_node {
     uint64_t settled_at;  /* ns: when a ghost was last killed there; 0: never */
     uint64_t lost_at;     /* ns: when the journal last forgot what it had missed; 0: never */
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
+    uint64_t run_at;               /* ns: that was alive then, as far as is known */
     uint64_t latency;              /* ns: of the last check */
 
     bool twin;           /* another name of a server that is in the ring */
@@ -148,6 +149,7 @@ struct jobs {
 struct departed {
     char name[VIEW_NODE_NAME_MAX];
     char run_id[PROBE_RUN_ID_MAX];
+    uint64_t run_at;
     uint64_t left_at; /* ns; 0: nobody */
     uint32_t number;
     struct pulse *pulse; /* one reference; NULL: nobody */

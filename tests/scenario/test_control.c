@@ -341,6 +341,43 @@ static void test_a_node_that_comes_back_empty_is_not_flushed(void **state)
     story_end(&t);
 }
 
+/* A worker went on by the old view, when the node was up again already. */
+static void test_a_node_that_was_written_to_before_it_came_back_is_not_empty(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    o.proxy.backoff_min = o.proxy.backoff_max = NSEC_MS;
+    o.adopt_max = NSEC_S;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    /* How long the worker takes to adopt a view is drawn. */
+    for (int i = 0; i < 20; i++) {
+        restart(&t, 0, 2 * NSEC_MS);
+        story_run(&t, 20 * NSEC_MS);
+        say_set(&t, a, key, 1);
+        story_run(&t, 5 * NSEC_MS);
+        if (holds(&t, 0, key))
+            break;
+        wait_for(&t, 0, VIEW_UP);
+        wait_for_rest(&t);
+    }
+    assert_true(holds(&t, 0, key));
+    assert_int_equal(count_of(&t, "flushes"), 0);
+    unsigned stands_in = owner_of(&t, key);
+    for (int i = 0; i < 1000 && !holds(&t, stands_in, key); i++) {
+        say_set(&t, a, key, 2);
+        story_run(&t, 5 * NSEC_MS);
+    }
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_rest(&t);
+    assert_int_equal(count_of(&t, "flushes"), 1);
+    assert_false(holds(&t, 0, key));
+    story_end(&t);
+}
+
 /* Whatever the journal knows, and whoever wrote what: a FLUSHALL holds for nodes that are out. */
 static void test_a_node_that_was_out_when_all_was_flushed_comes_back_empty(void **state)
 {
@@ -879,6 +916,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_thaws_does_not_execute_what_was_given_up),
         cmocka_unit_test(test_a_write_while_its_node_was_out_is_not_undone_by_its_return),
         cmocka_unit_test(test_a_node_that_comes_back_empty_is_not_flushed),
+        cmocka_unit_test(test_a_node_that_was_written_to_before_it_came_back_is_not_empty),
         cmocka_unit_test(test_a_node_that_was_out_when_all_was_flushed_comes_back_empty),
         cmocka_unit_test(test_a_flush_waits_for_all_workers),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
