@@ -364,6 +364,13 @@ void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool 
     }
 }
 
+void checker_reply_unseen(struct checker *k, unsigned client, uint32_t seq)
+{
+    struct check_command *c = checker_find(k, client, seq);
+    if (c)
+        c->reply_unseen = true;
+}
+
 /* ---- large and small ---- */
 
 bool checker_lanes_mix(const struct checker *k)
@@ -447,6 +454,8 @@ uint64_t checker_due(const struct checker *k, const struct check_command *c, uin
     if (c->reply_began_at != 0 && c->reply_began_at <= due &&
         c->reply_moved_at + s->stall_timeout + late > due)
         due = c->reply_moved_at + s->stall_timeout + late;
+    if (c->reply_unseen) /* it may have begun until just now, and then it may stall */
+        due += s->stall_timeout + late;
     if (!s->hash_tags) /* then nobody knows whose a node's reply is, and when it began */
         due += 3 * s->request_timeout + s->stall_timeout;
     return due;

@@ -133,6 +133,8 @@ struct check_command {
     uint64_t reply_began_at, reply_moved_at; /* at a node: bytes of its reply that the proxy read */
     uint64_t reply_read;                     /* how many those are */
     uint64_t aside_then;                     /* checker.aside when they began */
+    bool reply_unseen; /* its node closed with bytes of it under way: when they are read, and if
+                          at all, is not known */
     struct stale_span span;
     bool out_of_turn; /* … before it was the next one to be answered, so all of it may be read */
     uint32_t part_count;
@@ -238,6 +240,8 @@ void checker_clears(struct checker *k, unsigned node, const char *verb,
 /* The proxy read `len` bytes of the reply to this command. */
 void checker_reply_moves(struct checker *k, unsigned client, uint32_t seq, bool begins,
                          uint64_t len);
+/* Its node has closed with bytes of the reply under way. */
+void checker_reply_unseen(struct checker *k, unsigned client, uint32_t seq);
 
 /* ---- what clients get ---- */
 void checker_judge(struct checker *k, unsigned client, uint32_t seq, const struct answer *a);

@@ -47,6 +47,14 @@ static bool budgets_are_tight(const struct sim_options *o)
     return one > p->client_output_max || one * o->clients > p->memory_max / o->workers / 2;
 }
 
+/* The database of a key is its number modulo how many there are (options.h). */
+static bool databases_differ(const struct client_model *m, const struct check_command *a,
+                             const struct check_command *b)
+{
+    uint32_t databases = m->options->proxy.databases;
+    return a->parts[0].key.number % databases != b->parts[0].key.number % databases;
+}
+
 /*
  * A client's own order: while it has an earlier request to a node unanswered, a later one that
  * would go on another upstream of that node is held, and its time begins when that one is answered
@@ -66,9 +74,11 @@ static uint64_t held_until(const struct client_model *m, uint32_t seq)
         uint64_t decided = nsec_min(a->answered_at, a->due);
         if (check_is_private(a) && a->answered_at > until)
             until = a->answered_at; /* nothing behind it is looked at before */
-        bool apart = mixed || a->proto != c->proto || check_is_private(a) || check_is_private(c);
-        if (decided > until && a->part_count > 0 && c->part_count > 0 && apart &&
-            checker_share_node(m->checker, a, c))
+        if (decided <= until || a->part_count == 0 || c->part_count == 0)
+            continue;
+        bool apart = mixed || a->proto != c->proto || databases_differ(m, a, c) ||
+                     check_is_private(a) || check_is_private(c);
+        if (apart && checker_share_node(m->checker, a, c))
             until = decided;
     }
     return until;

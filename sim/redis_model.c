@@ -122,9 +122,20 @@ void redis_model_forget(struct redis_model *m)
 
 /* ---- connections ---- */
 
+/* It is about to close. From then on nobody sees what the proxy reads of what was sent to it. */
+static void leave_unread(const struct redis_connection *c)
+{
+    for (uint32_t i = 0; i < c->mark_count; i++) {
+        const struct redis_mark *mark = &c->marks[c->mark_head + i];
+        if (mark->from < c->sent)
+            checker_reply_unseen(c->model->checker, mark->client, mark->seq);
+    }
+}
+
 static void close_connection(struct redis_connection *c)
 {
     struct redis_model *m = c->model;
+    leave_unread(c);
     if (c->tainted && --m->tainted_count == 0)
         m->checker->tainted_until[m->number] =
             io_sim_now(m->checker->world) + m->options->proxy.request_timeout;
@@ -275,6 +286,7 @@ static void send_replies(struct redis_model *m, struct redis_connection *c, uint
             break;
         }
         bytes_take(&c->out, (size_t)n);
+        c->sent += (uint64_t)n;
         bool halts = c->halt_after == (size_t)n;
         c->halt_after -= c->halt_after ? (size_t)n : 0;
         if (halts)

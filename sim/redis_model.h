@@ -54,6 +54,7 @@ struct redis_connection {
     bool control; /* it called itself the proxy's own: redis_control.h */
     struct bytes in, out;
     uint64_t written;    /* bytes ever put into `out` */
+    uint64_t sent;       /* … and out of it, to the proxy */
     uint64_t send_at;    /* not before: the rest of a reply that drips */
     size_t halt_after;   /* bytes of `out` that still go before it halts; 0: it does not */
     uint64_t died_step;  /* checker.step when the proxy closed it; 0: lives */

@@ -377,7 +377,7 @@ static void marked(struct probe_call *call, const struct probe_reply *r)
         return;
     }
     n->wiped_at = 0;
-    n->lost = n->to_sweep = false;
+    n->lost = n->to_sweep = n->swept_early = false;
     forget_at(n, true);
     jobs_node_emptied(n, n->flush_sent);
     if (list_empty(&n->scans))
@@ -392,13 +392,26 @@ static bool wants_flush(const struct control_node *n)
            (n->control->settings->on_return == ON_RETURN_FLUSH && !n->fresh);
 }
 
+/* Is it another process, in which nobody can have written? A worker that did not know yet that it
+ * was out may have been quick to connect to it. By now all know. */
+static bool is_empty(const struct control_node *n)
+{
+    return is_another_process(n) && pulse_healed(n->pulse) <= n->run_at;
+}
+
 static void join_settle(struct control_node *n)
 {
     cleaner_settle(n);
-    if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version))
+    if (!cleaner_is_settled(n) || !mover_all_have_adopted(n->control, n->out_version)) {
         node_retry(n, RETRY); /* workers may not yet have told of all */
-    else
-        go_to(n, JOIN_LOAD);
+        return;
+    }
+    if (is_empty(n)) {
+        n->lost = n->to_sweep = n->swept_early = false;
+        forget_at(n, true);
+        jobs_node_emptied(n, control_now(n->control));
+    }
+    go_to(n, JOIN_LOAD);
 }
 
 /* Nothing that it holds is taken from it. */
@@ -509,11 +522,6 @@ static void join_step(struct control_node *n)
 
 void cleaner_join(struct control_node *n)
 {
-    if (is_another_process(n)) { /* and an empty one */
-        n->lost = n->to_sweep = false;
-        forget_at(n, true);
-        jobs_node_emptied(n, control_now(n->control));
-    }
     n->join = JOIN_SETTLE;
     join_step(n);
 }

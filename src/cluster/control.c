@@ -203,12 +203,14 @@ static void remember(struct control *c, struct control_node *n)
     move_ghosts(&n->ghosts, &d->ghosts);
     memcpy(d->name, n->member.name, sizeof(d->name));
     memcpy(d->run_id, n->run_id, sizeof(d->run_id));
+    d->run_at = n->run_at;
 }
 
 /* One that was here before is not new: it may hold what has been overwritten since. */
 static void recall(struct control_node *n, struct departed *d)
 {
     memcpy(n->run_id, d->run_id, sizeof(n->run_id));
+    n->run_at = d->run_at;
     n->out_since = d->left_at;
     n->lost = n->to_sweep = true;
     n->state = NODE_OUT;

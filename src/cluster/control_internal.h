@@ -72,6 +72,7 @@ struct control_node {
     uint64_t settled_at;  /* ns: when a ghost was last killed there; 0: never */
     uint64_t lost_at;     /* ns: when the journal last forgot what it had missed; 0: never */
     char run_id[PROBE_RUN_ID_MAX]; /* of the process that served last; "": not known */
+    uint64_t run_at;               /* ns: that was alive then, as far as is known */
     uint64_t latency;              /* ns: of the last check */
 
     bool twin;           /* another name of a server that is in the ring */
@@ -82,6 +83,7 @@ struct control_node {
     uint64_t flush_sent; /* ns: when that was */
     bool lost;           /* it may hold old values that the journal does not know */
     bool to_sweep;       /* it holds keys of slots that are no longer its own */
+    bool swept_early; /* … for the sweep of when it was `lost` may have been overtaken by some */
 
     struct list ghosts; /* connections to be killed, by control_ghost.link */
     struct probe_call kill_call;
@@ -108,6 +110,7 @@ struct control_node {
     struct probe_call sweep_call;
     uint64_t sweep_cursor, sweep_moves;
     uint8_t sweep_database;
+    bool sweep_late; /* it began when no write of before the last move was under way */
     bool sweeping;
     bool cannot_scan; /* the node refuses SCAN; told */
     bool swept;       /* all of it has been seen; its last UNLINKs are out */
@@ -146,6 +149,7 @@ struct jobs {
 struct departed {
     char name[VIEW_NODE_NAME_MAX];
     char run_id[PROBE_RUN_ID_MAX];
+    uint64_t run_at;
     uint64_t left_at; /* ns; 0: nobody */
     uint32_t number;
     struct pulse *pulse; /* one reference; NULL: nobody */

@@ -141,11 +141,18 @@ void health_eject(struct control_node *n, bool soft, const char *why)
 
 /* ---- in ---- */
 
+/* The process that answers serves; it was alive at `at`. */
+static void note_process(struct control_node *n, uint64_t at)
+{
+    memcpy(n->run_id, n->probe.run_id, sizeof(n->run_id));
+    n->run_at = at;
+}
+
 void health_admit(struct control_node *n)
 {
     struct control *c = n->control;
     enter(n, NODE_UP, "well");
-    memcpy(n->run_id, n->probe.run_id, sizeof(n->run_id));
+    note_process(n, control_now(c)); /* it has just answered, and no worker is connected */
     metric_add(&c->metrics.node_admissions, 1);
     log_event(c->log, LOG_INFO, "node-admitted", "node=%s out_ms=%" PRIu64, n->member.name,
               (control_now(c) - n->out_since) / NSEC_MS);
@@ -256,14 +263,14 @@ static void on_well(struct probe *p, uint64_t took_ns)
     switch ((enum node_state)n->state) {
     case NODE_NEW:
         enter(n, NODE_UP, "well");
-        memcpy(n->run_id, p->run_id, sizeof(n->run_id));
+        note_process(n, control_now(c) - took_ns);
         log_event(c->log, LOG_INFO, "node-well", "node=%s took_us=%" PRIu64, n->member.name,
                   took_ns / NSEC_US);
         mover_publish_soon(c);
         break;
     case NODE_UP:
         /* Restarted faster than anybody noticed: it is empty, and what was to be killed is gone. */
-        memcpy(n->run_id, p->run_id, sizeof(n->run_id));
+        note_process(n, control_now(c) - took_ns);
         break;
     case NODE_OUT:
         if (n->successes >= c->settings->healthy && control_now(c) >= n->hold_until &&

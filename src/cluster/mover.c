@@ -225,6 +225,15 @@ static void must_be_swept(struct control *c, uint32_t slot, struct control_node 
     }
 }
 
+/* `n` is about to get a slot. What came to it behind its last sweep is in no journal. */
+static void may_hold_more(struct control *c, struct control_node *n)
+{
+    if (!n || !n->swept_early)
+        return;
+    n->lost = n->to_sweep = true;
+    n->lost_at = control_now(c);
+}
+
 static void give_slots(struct control *c)
 {
     struct mover *m = &c->mover;
@@ -232,6 +241,7 @@ static void give_slots(struct control *c)
         if (m->owner[i] == m->target[i])
             continue;
         must_be_swept(c, i, control_node(c, m->owner[i]));
+        may_hold_more(c, control_node(c, m->target[i]));
         m->owner[i] = m->target[i];
         m->fenced_count += !m->fenced[i];
         m->fenced[i] = 1;

@@ -22,6 +22,14 @@ enum { SWEEP_REST = 4 }; /* a sweep leaves a node alone for so many times what a
 
 #define RETRY (10 * NSEC_MS)
 
+/* A write that was on its way when slots moved has been answered by now, or counts as unsettled. */
+static bool stragglers_are_over(const struct control *c)
+{
+    const struct mover *m = &c->mover;
+    return m->stage == MOVE_REST && m->fenced_count == 0 &&
+           control_now(c) >= m->moved_at + 2 * c->settings->request_timeout;
+}
+
 /* ---- sweeping ---- */
 
 void sweeper_ends(struct control_node *n)
@@ -31,9 +39,13 @@ void sweeper_ends(struct control_node *n)
     n->sweeping = n->swept = false;
     if (m->moves != n->sweep_moves)
         return; /* it lost slots meanwhile, whose keys may have been passed over: again */
-    n->lost = n->to_sweep = false;
+    n->lost = false;
     metric_add(&c->metrics.sweeps, 1);
     log_event(c->log, LOG_INFO, "node-swept", "node=%s", n->member.name);
+    n->swept_early = !n->sweep_late;
+    if (n->swept_early)
+        return; /* its slots may open; it is swept once more, for what came behind this sweep */
+    n->to_sweep = false;
     for (uint32_t i = 0; i < MAGLEV_SLOTS && c->journal.count > 0; i++)
         for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next)
             if (m->owner[i] != n->number)
@@ -133,6 +145,7 @@ void sweeper_go_on(struct control_node *n)
         n->swept = false;
         n->sweep_cursor = n->sweep_database = 0;
         n->sweep_moves = n->control->mover.moves;
+        n->sweep_late = stragglers_are_over(n->control);
     }
     char cursor[24];
     int len = snprintf(cursor, sizeof(cursor), "%" PRIu64, n->sweep_cursor);
@@ -270,9 +283,7 @@ void sweeper_tidy(struct control *c)
 {
     enum { AT_ONCE = 2000 };
     struct mover *m = &c->mover;
-    /* A write that was on its way when slots moved has been answered by now, or counts as
-     * unsettled. */
-    if (control_now(c) < m->moved_at + 2 * c->settings->request_timeout)
+    if (!stragglers_are_over(c))
         return;
     unsigned sent = 0;
     for (uint32_t i = 0; i < MAGLEV_SLOTS && c->journal.count > 0; i++) {

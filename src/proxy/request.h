@@ -134,7 +134,7 @@ struct part {
     uint64_t block_time;    /* … `blocks`: ns that the node may let it wait, before its deadline
                                begins; NSEC_NEVER: for ever */
     struct list early_link; /* … `early` */
-    uint64_t hash;          /* … `copy_len` > 0, or `again`: of the key, for the ring */
+    uint64_t hash; /* … `copy_len` > 0, `again`, or an upload: of the key, for the ring */
     uint8_t copy[PART_COPY_MAX]; /* … `copy_len` > 0 */
 };
 

@@ -601,6 +601,7 @@ static void begin_upload(struct client *c, const struct command *command)
     p->size = PART_UPLOAD;
     p->writes = !(command->flags & COMMAND_READ);
     p->size_id = size_id;
+    p->hash = hash.ring;
     p->guess = len;
     part_enter(p, c->in.len);
     buf_move_all(&p->bytes, &c->in);

@@ -55,6 +55,38 @@ void upload_abort(struct client *c)
         part_leave(c->worker, p);
 }
 
+static bool has_moved(const struct part *p, uint32_t node)
+{
+    const struct view *v = p->client->worker->view;
+    return p->size == PART_UPLOAD && p->request && p->request->uploading &&
+           (!v->ring || maglev_lookup(v->ring, p->hash) != node);
+}
+
+static void fail_moved(struct list *waiting, uint32_t node)
+{
+    list_for_each_safe (link, waiting) {
+        struct part *p = list_item(link, struct part, queue);
+        if (has_moved(p, node))
+            fail(p, FAILURE_MOVING);
+    }
+}
+
+void upload_view_changed(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->upstreams.count; i++) {
+        struct upstream_node *n = w->upstreams.nodes[i];
+        fail_moved(&n->held, i);
+        for (uint32_t k = 0; k < n->lane_count; k++) {
+            fail_moved(&n->lanes[k].line, i);
+            list_for_each_safe (link, &n->lanes[k].bulk) {
+                struct upstream *u = list_item(link, struct upstream, pool);
+                if (u->upload && has_moved(u->upload, i))
+                    fail(u->upload, FAILURE_MOVING);
+            }
+        }
+    }
+}
+
 bool upload_is_blocked(const struct client *c)
 {
     const struct part *p = c->upload->part;

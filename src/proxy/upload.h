@@ -18,6 +18,10 @@ void upload_end(struct client *c);
 /* There will be no more of it, and no answer: the client has gone, or spoke nonsense. */
 void upload_abort(struct client *c);
 
+/* Another view is in force. One whose key belongs to another node by now fails: done where it was
+ * begun, however late its client ends it, it would be an old value there. */
+void upload_view_changed(struct worker *w);
+
 /* Must its client not be read, because what it sends could not go on? */
 bool upload_is_blocked(const struct client *c);
 

@@ -257,6 +257,7 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     /* Of a reply that has begun nothing is to be expected a second time. */
     if (was_ready && u->frame.len > 0)
         list_first(&u->sent, struct part, queue)->copy_len = 0;
+    u->node->broke_at = worker_now(w);
     drop_connection(u);
     if (u->private)
         private_doom(u);
@@ -371,6 +372,8 @@ static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
     u->node->refused = false;
     u->failures = 0;
     u->ready_since = u->last_byte = worker_now(w);
+    if (u->node->pulse)
+        pulse_heals(u->node->pulse, w->index, u->node->broke_at);
     timer_clear(&u->timer);
     rest(u);
     send_waiting(u);

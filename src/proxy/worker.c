@@ -9,6 +9,7 @@
 #include "proxy/lanes.h"
 #include "proxy/retry.h"
 #include "proxy/session.h"
+#include "proxy/upload.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
@@ -190,6 +191,7 @@ static void deliver_view(struct message *m, void *receiver)
         view_unref(old);
         w->retry_due = true;
         session_view_changed(w);
+        upload_view_changed(w);
     }
     if (v->adopted) {
         v->adopted->worker = w->index;

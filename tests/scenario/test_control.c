@@ -341,6 +341,43 @@ static void test_a_node_that_comes_back_empty_is_not_flushed(void **state)
     story_end(&t);
 }
 
+/* A worker went on by the old view, when the node was up again already. */
+static void test_a_node_that_was_written_to_before_it_came_back_is_not_empty(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    o.proxy.backoff_min = o.proxy.backoff_max = NSEC_MS;
+    o.adopt_max = NSEC_S;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    /* How long the worker takes to adopt a view is drawn. */
+    for (int i = 0; i < 20; i++) {
+        restart(&t, 0, 2 * NSEC_MS);
+        story_run(&t, 20 * NSEC_MS);
+        say_set(&t, a, key, 1);
+        story_run(&t, 5 * NSEC_MS);
+        if (holds(&t, 0, key))
+            break;
+        wait_for(&t, 0, VIEW_UP);
+        wait_for_rest(&t);
+    }
+    assert_true(holds(&t, 0, key));
+    assert_int_equal(count_of(&t, "flushes"), 0);
+    unsigned stands_in = owner_of(&t, key);
+    for (int i = 0; i < 1000 && !holds(&t, stands_in, key); i++) {
+        say_set(&t, a, key, 2);
+        story_run(&t, 5 * NSEC_MS);
+    }
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_rest(&t);
+    assert_int_equal(count_of(&t, "flushes"), 1);
+    assert_false(holds(&t, 0, key));
+    story_end(&t);
+}
+
 /* Whatever the journal knows, and whoever wrote what: a FLUSHALL holds for nodes that are out. */
 static void test_a_node_that_was_out_when_all_was_flushed_comes_back_empty(void **state)
 {
@@ -672,6 +709,27 @@ static void weigh(struct story *t, unsigned node, uint32_t weight)
     wait_for_move(t);
 }
 
+/* A key that goes to node 0 when that weighs more. → whose it is now */
+static unsigned find_moving(struct story *t, char key[8])
+{
+    unsigned before[CHECK_KEYS_MAX], from = 0;
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+        snprintf(key, 8, "s%u", i);
+        before[i] = owner_of(t, key);
+    }
+    weigh(t, 0, 3);
+    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
+        snprintf(key, 8, "s%u", i);
+        from = before[i];
+        if (from != 0 && owner_of(t, key) == 0)
+            break;
+    }
+    weigh(t, 0, 1);
+    wait_for_rest(t);
+    assert_int_equal(owner_of(t, key), from);
+    return from;
+}
+
 /* All are well, and slots move all the same: one node gets more weight, and less again. */
 static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void **state)
 {
@@ -679,22 +737,8 @@ static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void
     struct story t;
     struct sim_options o = options();
     begin(&t, &o);
-    unsigned before[CHECK_KEYS_MAX], from = 0;
     char key[8] = "";
-    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
-        snprintf(key, sizeof(key), "s%u", i);
-        before[i] = owner_of(&t, key);
-    }
-    weigh(&t, 0, 3);
-    for (unsigned i = 0; i < CHECK_KEYS_MAX; i++) {
-        snprintf(key, sizeof(key), "s%u", i);
-        from = before[i];
-        if (from != 0 && owner_of(&t, key) == 0)
-            break;
-    }
-    weigh(&t, 0, 1);
-    wait_for_rest(&t);
-    assert_int_equal(owner_of(&t, key), from);
+    unsigned from = find_moving(&t, key);
 
     unsigned a = story_connect(&t);
     set(&t, a, key, 1);
@@ -711,6 +755,68 @@ static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void
     miss(&t, a, key);
     wait_for_rest(&t); /* … and now it has been swept */
     assert_false(holds(&t, from, key));
+    story_end(&t);
+}
+
+/* Its client takes its time; others have written the key meanwhile, where it belongs. */
+static void test_a_body_that_ends_after_its_slot_has_moved_is_not_stored(void **state)
+{
+    (void)state;
+    enum { MB = 1024 * 1024 };
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    char key[8] = "";
+    unsigned from = find_moving(&t, key);
+    unsigned a = story_connect(&t), b = story_connect(&t);
+    struct bytes body = story_set_bytes(key, MB);
+    story_say_bytes(&t, a, bytes_at(&body), MB / 2);
+    weigh(&t, 0, 3);
+    set(&t, b, key, 1);
+    wait_for_rest(&t);
+    story_say_bytes(&t, a, bytes_at(&body) + MB / 2, body.len - MB / 2);
+    story_say(&t, a, "PING\r\n"); /* the connection goes on */
+    story_hear(&t, a,
+               "-ERR sumcache: the key is moving to another node\r\n"
+               "+PONG\r\n",
+               20 * NSEC_MS);
+    get(&t, b, key, 1);
+    assert_false(holds(&t, from, key));
+    bytes_free(&body);
+    story_end(&t);
+}
+
+/* It was sent before its slot moved on, and is done after its node was swept for that. */
+static void test_a_write_that_comes_behind_a_sweep_is_swept_too(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.control.journal_max = 0;
+    o.proxy.request_timeout = 300 * NSEC_MS;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    uint64_t back_at = io_sim_now(t.s->world) + NSEC_S;
+    cut_off(&t, 0, NSEC_S);
+    wait_for_move(&t);
+    unsigned stands_in = owner_of(&t, key);
+    set(&t, a, key, 1);
+    while (io_sim_now(t.s->world) < back_at)
+        story_run(&t, NSEC_MS);
+    io_sim_clog_to(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[0]),
+                   &t.s->nodes[stands_in]->addr, back_at + 200 * NSEC_MS);
+    say_set(&t, a, key, 2);
+    uint64_t sweeps = count_of(&t, "sweeps");
+    wait_for(&t, 0, VIEW_UP);
+    wait_for_move(&t);
+    assert_int_equal(owner_of(&t, key), 0);
+    assert_in_range(count_of(&t, "sweeps"), sweeps + 1, UINT64_MAX);
+    story_hear(&t, a, "+OK\r\n", 200 * NSEC_MS);
+    assert_true(holds(&t, stands_in, key));
+    wait_for_rest(&t);
+    story_run(&t, NSEC_S);
+    assert_false(holds(&t, stands_in, key));
     story_end(&t);
 }
 
@@ -810,6 +916,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_thaws_does_not_execute_what_was_given_up),
         cmocka_unit_test(test_a_write_while_its_node_was_out_is_not_undone_by_its_return),
         cmocka_unit_test(test_a_node_that_comes_back_empty_is_not_flushed),
+        cmocka_unit_test(test_a_node_that_was_written_to_before_it_came_back_is_not_empty),
         cmocka_unit_test(test_a_node_that_was_out_when_all_was_flushed_comes_back_empty),
         cmocka_unit_test(test_a_flush_waits_for_all_workers),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
@@ -821,6 +928,8 @@ int main(void)
         cmocka_unit_test(test_a_node_without_an_address_takes_nobodys_place),
         cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
+        cmocka_unit_test(test_a_body_that_ends_after_its_slot_has_moved_is_not_stored),
+        cmocka_unit_test(test_a_write_that_comes_behind_a_sweep_is_swept_too),
         cmocka_unit_test(test_a_journal_that_overflows_has_the_node_flushed),
         cmocka_unit_test(test_a_node_whose_cleaning_fails_stays_out),
         cmocka_unit_test(test_a_newer_write_waits_until_an_older_one_is_settled),
