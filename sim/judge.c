@@ -83,6 +83,11 @@ static bool starts_with(const struct answer_item *item, const char *text)
     return item->len >= len && memcmp(item->text, text, len) == 0;
 }
 
+static bool contains(const struct answer_item *item, const char *text)
+{
+    return memmem(item->text, item->len, text, strlen(text)) != NULL;
+}
+
 static bool text_is(const struct answer_item *item, const char *text)
 {
     return item->len == strlen(text) && memcmp(item->text, text, item->len) == 0;
@@ -131,10 +136,28 @@ static bool owner_is_victim(const struct judgement *j, const struct check_part *
     return !had_view;
 }
 
+/*
+ * May what nodes still say to commands for all of them that have failed, which nobody waits for any
+ * more, be all that a node's share of limits.node_requests lets be under way? One answer per
+ * command.
+ */
+static bool node_is_full(const struct judgement *j)
+{
+    const struct sim_options *o = j->k->options;
+    const struct check_command *commands = j->k->clients[j->client].commands;
+    uint64_t lasts = o->proxy.request_timeout + o->proxy.stall_timeout;
+    uint32_t share = o->proxy.node_requests_max / o->workers, left = 0;
+    for (uint32_t i = j->seq; i-- > 0 && commands[i].answered_at + lasts >= j->c->sent_at;)
+        left += commands[i].failed && check_kind_is_of_all((enum check_kind)commands[i].kind);
+    return left > 0 && left >= share;
+}
+
 /* May the nodes that have this key have failed? */
 static bool node_may_fail(const struct judgement *j, const struct check_part *p)
 {
     const struct sim_options *o = j->k->options;
+    if (j->c->strict && node_is_full(j))
+        return true;
     if (o->calm || j->c->strict)
         return false;
     if (o->tight || owner_is_victim(j, p) || may_have_timed_out(j))
@@ -215,6 +238,7 @@ static void judge_error_of_all(const struct judgement *j)
     const struct answer_item *top = &j->a->top;
     const struct sim_options *o = j->k->options;
     j->k->failures_told++;
+    j->c->failed = true;
     /* It waits until all workers go by the newest view: the first check of a node makes one. */
     bool may_wait = o->adopt_max + o->control_pause_max + o->pause_max >= o->proxy.fanout_timeout;
     if (may_wait && starts_with(top, "ERR sumcache: the nodes are changing"))
@@ -261,7 +285,8 @@ static void judge_error(const struct judgement *j)
         if (kind == CHECK_WATCH && starts_with(top, "ERR sumcache: too many clients watch") &&
             j->k->options->proxy.private_max < SIM_CLIENTS_MAX)
             return;
-        if (!any_may_fail(j))
+        bool full = contains(top, " has too much in flight (limits.node_requests");
+        if (!any_may_fail(j) || (j->c->strict && !full))
             wrong(j, "its nodes are well");
         else if (is_read(kind) && !j->c->errors && !(ours && j->k->options->tight))
             wrong(j, "a failed read is to be a miss");
