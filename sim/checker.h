@@ -185,6 +185,7 @@ struct checker {
      * cannot tell the two apart. From when, and until when the connection lived. */
     uint64_t tainted_from[SIM_NODES_MAX], tainted_until[SIM_NODES_MAX];
     uint64_t executed, judged, failures_told, masked; /* for the summary */
+    uint64_t refused_early_at; /* when a node last refused what it had not read whole; 0: never */
     uint64_t aside; /* how often a worker took a large reply in whole, to free an upstream */
 };
 

@@ -132,7 +132,9 @@ static void take_answer(struct client_model *m, const struct answer *a, uint64_t
     bool unread = s->judged == s->generated || command(m, seq)->read_at == 0;
     if (s->dry_since != 0)
         note_idle(m);
-    if (unread && m->options->tight && a->top.type == '-' && a->top.len >= sizeof(NO_MEMORY) - 1 &&
+    bool short_of_memory =
+        m->options->tight || m->options->starved; /* this also at the inspection */
+    if (unread && short_of_memory && a->top.type == '-' && a->top.len >= sizeof(NO_MEMORY) - 1 &&
         memcmp(a->top.text, NO_MEMORY, sizeof(NO_MEMORY) - 1) == 0)
         return; /* it read more than it can keep, says so, and closes */
     if (s->judged == s->generated) {

@@ -17,6 +17,7 @@ struct job_draws {
     uint64_t next_at;        /* ns: when the next one is asked for; NSEC_NEVER: none is */
     uint64_t id;             /* of the one under way; 0: there is none */
     uint64_t begun;          /* moment: see stale.h */
+    uint64_t begun_at;       /* ns */
     unsigned done;
 };
 

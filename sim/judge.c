@@ -83,6 +83,11 @@ static bool starts_with(const struct answer_item *item, const char *text)
     return item->len >= len && memcmp(item->text, text, len) == 0;
 }
 
+static bool contains(const struct answer_item *item, const char *text)
+{
+    return memmem(item->text, item->len, text, strlen(text)) != NULL;
+}
+
 static bool text_is(const struct answer_item *item, const char *text)
 {
     return item->len == strlen(text) && memcmp(item->text, text, item->len) == 0;
@@ -131,10 +136,28 @@ static bool owner_is_victim(const struct judgement *j, const struct check_part *
     return !had_view;
 }
 
+/*
+ * May what nodes still say to commands for all of them that have failed, which nobody waits for any
+ * more, be all that a node's share of limits.node_requests lets be under way? One answer per
+ * command.
+ */
+static bool node_is_full(const struct judgement *j)
+{
+    const struct sim_options *o = j->k->options;
+    const struct check_command *commands = j->k->clients[j->client].commands;
+    uint64_t lasts = o->proxy.request_timeout + o->proxy.stall_timeout;
+    uint32_t share = o->proxy.node_requests_max / o->workers, left = 0;
+    for (uint32_t i = j->seq; i-- > 0 && commands[i].answered_at + lasts >= j->c->sent_at;)
+        left += commands[i].failed && check_kind_is_of_all((enum check_kind)commands[i].kind);
+    return left > 0 && left >= share;
+}
+
 /* May the nodes that have this key have failed? */
 static bool node_may_fail(const struct judgement *j, const struct check_part *p)
 {
     const struct sim_options *o = j->k->options;
+    if (j->c->strict && node_is_full(j))
+        return true;
     if (o->calm || j->c->strict)
         return false;
     if (o->tight || owner_is_victim(j, p) || may_have_timed_out(j))
@@ -215,6 +238,7 @@ static void judge_error_of_all(const struct judgement *j)
     const struct answer_item *top = &j->a->top;
     const struct sim_options *o = j->k->options;
     j->k->failures_told++;
+    j->c->failed = true;
     /* It waits until all workers go by the newest view: the first check of a node makes one. */
     bool may_wait = o->adopt_max + o->control_pause_max + o->pause_max >= o->proxy.fanout_timeout;
     if (may_wait && starts_with(top, "ERR sumcache: the nodes are changing"))
@@ -223,6 +247,57 @@ static void judge_error_of_all(const struct judgement *j)
         wrong(j, "its nodes are well");
     else if (!starts_with(top, "ERR sumcache: ") && !starts_with(top, "LOADING "))
         wrong(j, "an error that nothing explains");
+}
+
+/* ---- transactions ---- */
+
+static bool is_exec(const struct check_command *c)
+{
+    return c->kind == CHECK_EXEC_GET || c->kind == CHECK_EXEC_SET;
+}
+
+/* Of this EXEC: it was refused, so what came behind it was not queued. */
+static bool multi_failed(const struct check_command *exec)
+{
+    return exec[-1 - (int64_t)exec->part_count].failed;
+}
+
+/* One of the commands of this EXEC was refused. */
+static bool queued_failed(const struct check_command *exec)
+{
+    for (int64_t i = 1; i <= exec->part_count; i++) {
+        if (exec[-i].failed)
+            return true;
+    }
+    return false;
+}
+
+/* Behind a MULTI that was refused it is a command like others, for the key that EXEC has it for. */
+static bool is_right_alone(const struct judgement *j)
+{
+    const struct check_command *exec = j->c;
+    while (!is_exec(exec))
+        exec++;
+    if (!multi_failed(exec))
+        return false;
+    const struct answer_item *top = &j->a->top;
+    const struct check_part *p = &exec->parts[exec->part_count - (uint32_t)(exec - j->c)];
+    bool known = j->k->options->proxy.hash_tags;
+    if (exec->kind == CHECK_EXEC_SET)
+        return text_is(top, "OK") && (!known || p->outcome == OUTCOME_OK);
+    if (top->null || top->type != '$')
+        return top->null && (!known || p->outcome == OUTCOME_NIL);
+    return !known || (p->outcome == OUTCOME_BULK && p->len == top->len &&
+                      p->value == check_digest(top->text, top->len));
+}
+
+/* Its keys had another owner when it began, or one of its commands was refused. */
+static void judge_abort(const struct judgement *j)
+{
+    bool may_abort = j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
+    j->c->failed = true;
+    if (!is_exec(j->c) || (!may_abort && !queued_failed(j->c)))
+        wrong(j, "nothing has aborted it");
 }
 
 static void judge_error(const struct judgement *j)
@@ -242,12 +317,11 @@ static void judge_error(const struct judgement *j)
         return;
     }
     if (starts_with(top, "EXECABORT ")) {
-        /* Its keys had another owner when it began, or one of its commands was refused. */
+        judge_abort(j);
+        return;
+    }
+    if (starts_with(top, "ERR EXEC without MULTI") && is_exec(j->c) && multi_failed(j->c)) {
         j->c->failed = true;
-        bool may_abort = j->c->part_count > j->k->options->proxy.transaction_commands_max ||
-                         j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
-        if (!may_abort || (kind != CHECK_EXEC_GET && kind != CHECK_EXEC_SET))
-            wrong(j, "nothing has aborted it");
         return;
     }
     if (starts_with(top, "ERR sumcache: ")) {
@@ -261,7 +335,8 @@ static void judge_error(const struct judgement *j)
         if (kind == CHECK_WATCH && starts_with(top, "ERR sumcache: too many clients watch") &&
             j->k->options->proxy.private_max < SIM_CLIENTS_MAX)
             return;
-        if (!any_may_fail(j))
+        bool full = contains(top, " has too much in flight (limits.node_requests");
+        if (!any_may_fail(j) || (j->c->strict && !full))
             wrong(j, "its nodes are well");
         else if (is_read(kind) && !j->c->errors && !(ours && j->k->options->tight))
             wrong(j, "a failed read is to be a miss");
@@ -395,6 +470,10 @@ static void judge_exec(const struct judgement *j)
         wrong(j, "not an array of as many elements as commands");
         return;
     }
+    if (multi_failed(j->c) || queued_failed(j->c)) {
+        wrong(j, "done, though a part of it was refused");
+        return;
+    }
     for (uint32_t i = 0; i < a->item_count && !j->k->failed; i++) {
         const struct check_part *p = &j->c->parts[i];
         const struct answer_item *item = &a->items[i];
@@ -471,6 +550,7 @@ static void judge_local(const struct judgement *j)
     snprintf(text, sizeof(text), "echo-%u-%" PRId64, j->client, j->c->argument);
     bool right = false;
     bool short_of_memory = j->k->options->tight || j->k->options->starved;
+    j->c->failed = top->type == '-';
     if (short_of_memory && top->type == '-' &&
         starts_with(top, "ERR sumcache: out of buffer memory"))
         return;
@@ -494,7 +574,8 @@ static void judge_local(const struct judgement *j)
         right = (top->type == '+' && text_is(top, "QUEUED")) ||
                 (j->k->options->proxy.transaction_commands_max < SIM_TRANSACTION_MAX &&
                  starts_with(top, "ERR sumcache: limits.transaction_commands")) ||
-                (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT "));
+                (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT ")) ||
+                (top->type == '-' && is_too_long(j, top)) || is_right_alone(j);
         break;
     case CHECK_CLIENT_ID:
         right = top->type == ':' && top->number > 0;

@@ -317,6 +317,7 @@ static void refuse_early(struct redis_connection *c)
     c->written += sizeof(TEXT) - 1;
     c->sabotage = SABOTAGE_NONE;
     c->close_when_sent = true;
+    c->model->checker->refused_early_at = io_sim_now(c->model->checker->world);
 }
 
 /* Looks for a whole request at the front of each connection's input. */

@@ -87,6 +87,7 @@ void sources_set(struct sources *s, const bool *present, const uint32_t *weights
     for (unsigned i = 0; i < s->options->nodes; i++) {
         s->was_removed[i] = s->was_removed[i] || (s->named[i] && !present[i]);
         s->named[i] = present[i];
+        s->weights[i] = weights[i];
     }
     if (s->options->sources == SOURCES_SRV) {
         set_services(s, weights);
@@ -179,8 +180,12 @@ bool sources_are_complete(const struct sources *s)
         return false;
     const struct view *v = cv->view;
     unsigned well = 0;
-    for (uint32_t i = 0; i < v->node_count; i++)
-        well += !v->nodes[i].out && v->nodes[i].slots > 0 && v->nodes[i].state != VIEW_LEAVING;
+    bool weighs = s->discovery && s->options->sources == SOURCES_SRV;
+    for (uint32_t i = 0; i < v->node_count; i++) {
+        const struct view_node *n = &v->nodes[i];
+        bool told = !weighs || n->weight == s->weights[sources_node_of(n->name)];
+        well += told && !n->out && n->slots > 0 && n->state != VIEW_LEAVING;
+    }
     return well == s->options->nodes;
 }
 

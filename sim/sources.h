@@ -28,6 +28,7 @@ struct sources {
     struct resolver *resolver;
     struct discovery *discovery; /* these three: NULL with SOURCES_GIVEN */
     bool named[SIM_NODES_MAX];   /* as DNS says; what it last said, where it says nothing at all */
+    uint32_t weights[SIM_NODES_MAX]; /* … and as what, to who asks for services */
     bool was_removed[SIM_NODES_MAX]; /* at some time it was not named */
     bool seen[SIM_NODES_MAX];        /* in a view */
     uint64_t next_fault;             /* NSEC_NEVER: no more */
@@ -50,7 +51,7 @@ struct addr sources_node_addr(unsigned node);
 /* The number of the node that a view calls so. */
 unsigned sources_node_of(const char *name);
 void sources_check_view(struct sources *s, const struct view *v);
-/* Are all nodes members of the newest view, and is each in its ring? */
+/* Are all nodes members of the newest view, each in its ring and of the weight that DNS says? */
 bool sources_are_complete(const struct sources *s);
 
 /* When it wants to be called next: DNS begins to fail, or to work again. */

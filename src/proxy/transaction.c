@@ -14,6 +14,8 @@
 
 enum { QUEUE_ROOM_LEAST = 8 };
 
+#define NO_NODE UINT32_MAX
+
 static const char MULTI[] = "*1\r\n$5\r\nMULTI\r\n";
 static const char EXEC[] = "*1\r\n$4\r\nEXEC\r\n";
 
@@ -125,26 +127,34 @@ static int reader_next(struct reader *rd, size_t len)
 
 /* ---- at EXEC ---- */
 
+/* The first to name a node decides, where none was known when it was queued. */
+static enum failure check_node(const struct worker *w, uint32_t owner, uint32_t *node)
+{
+    if (owner >= w->upstreams.count)
+        return FAILURE_ABORTED;
+    if (*node == NO_NODE)
+        *node = owner;
+    return *node == owner ? FAILURE_NONE : FAILURE_ABORTED;
+}
+
 /* Does the channel that the present request publishes to? */
-static enum failure check_channel(struct worker *w, const char *node_name)
+static enum failure check_channel(struct worker *w, uint32_t *node)
 {
     struct str name = args_str(&w->args, 1);
     if (!name.p && args_len(&w->args, 1) > 0)
         return FAILURE_MEMORY;
     uint32_t owner =
         pubsub_owner(&w->pubsub, layout_hash(w->settings->layout, name, w->settings->hash_tags));
-    bool same = node_name && strcmp(w->upstreams.nodes[owner]->name, node_name) == 0;
-    return same ? FAILURE_NONE : FAILURE_ABORTED;
+    return check_node(w, owner, node);
 }
 
-/* The present request: do all its keys belong to `node_name`, and may it be sent? */
-static enum failure check_one(struct client *c, const struct command *command,
-                              const char *node_name)
+/* The present request: do all its keys belong to *node, and may it be sent? */
+static enum failure check_one(struct client *c, const struct command *command, uint32_t *node)
 {
     struct worker *w = c->worker;
     const char *refusal = NULL;
     if (command->way == COMMAND_PUBSUB)
-        return check_channel(w, node_name);
+        return check_channel(w, node);
     if (command->keys == KEYS_NONE)
         return FAILURE_NONE;
     int err = command_find_keys(command, &w->args, &w->keys, &refusal);
@@ -156,10 +166,7 @@ static enum failure check_one(struct client *c, const struct command *command,
     int different = err ? err : router_find_nodes(c, command);
     if (different == -ENOMEM)
         return FAILURE_MEMORY;
-    if (different != 1 || !node_name || w->node_of_key[0] >= w->upstreams.count ||
-        strcmp(w->upstreams.nodes[w->node_of_key[0]]->name, node_name) != 0)
-        return FAILURE_ABORTED;
-    return FAILURE_NONE;
+    return different == 1 ? check_node(w, w->node_of_key[0], node) : FAILURE_ABORTED;
 }
 
 static bool find_node(const struct worker *w, const char *name, uint32_t *ret_node)
@@ -180,9 +187,8 @@ enum failure transaction_check(struct client *c, struct transaction *t, const ch
     struct reader rd;
     if (!w->view || !w->view->ring)
         return router_no_node(w, ret_blame);
-    if (!node_name)
-        *ret_node = router_node_for_keyless(w);
-    else if (!find_node(w, node_name, ret_node))
+    uint32_t node = NO_NODE;
+    if (node_name && !find_node(w, node_name, &node))
         return FAILURE_ABORTED;
     if (reader_init(&rd, w, &t->sent) != 0)
         return FAILURE_MEMORY;
@@ -191,10 +197,11 @@ enum failure transaction_check(struct client *c, struct transaction *t, const ch
             continue;
         if (reader_next(&rd, t->queue[i].len) != 0)
             return FAILURE_MEMORY;
-        enum failure f = check_one(c, t->queue[i].command, node_name);
+        enum failure f = check_one(c, t->queue[i].command, &node);
         if (f != FAILURE_NONE)
             return f;
     }
+    *ret_node = node == NO_NODE ? router_node_for_keyless(w) : node;
     return FAILURE_NONE;
 }
 

@@ -37,8 +37,9 @@ struct transaction *transaction_free(struct worker *w, struct transaction *t); /
 int transaction_add(struct worker *w, struct transaction *t, const struct command *command,
                     struct buf *from) MUST_CHECK;
 
-/* Where to send it. `node_name`: the owner of its keys; NULL: it has none. May be called once, for
- * it notes what is written. FAILURE_NONE, or what is to be answered; *ret_blame: a node, or NULL.
+/* Where to send it. `node_name`: the owner of its keys; NULL: none was known, they tell. May be
+ * called once, for it notes what is written. FAILURE_NONE, or what is to be answered; *ret_blame: a
+ * node, or NULL.
  */
 enum failure transaction_check(struct client *c, struct transaction *t, const char *node_name,
                                uint32_t *ret_node, const char **ret_blame);

@@ -441,6 +441,30 @@ static void test_an_owner_changes_in_each_state(void **state)
     story_end(&t);
 }
 
+/* One node is named at EXEC, then; keys of several are still too many. */
+static void test_what_is_queued_before_a_node_is_known_is_done(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_options();
+    o.view_at = 100 * NSEC_MS;
+    story_begin(&t, &o);
+    unsigned one = story_connect(&t), two = story_connect(&t), none = story_connect(&t);
+    story_ask(&t, one, "MULTI\r\nGET s1\r\nDEL s1\r\n", QUEUED2);
+    story_ask(&t, none, "MULTI\r\nECHO s1\r\nPING\r\n", QUEUED2);
+    story_say(&t, two, "MULTI\r\n");
+    for (int i = 0; i < 8; i++)
+        story_print(&t, two, "GET s%d\r\n", i);
+    story_hear_next(&t, two, "+OK\r\n", NSEC_MS);
+    for (int i = 0; i < 8; i++)
+        story_hear_next(&t, two, "+QUEUED\r\n", NSEC_MS);
+    story_run(&t, 200 * NSEC_MS);
+    story_ask(&t, one, "EXEC\r\n", "*2\r\n$-1\r\n:0\r\n");
+    story_ask(&t, none, "EXEC\r\n", "*2\r\n$2\r\ns1\r\n+PONG\r\n");
+    story_ask(&t, two, "EXEC\r\n", ABORTED);
+    story_end(&t);
+}
+
 static void test_a_drain_ends_who_waits(void **state)
 {
     (void)state;
@@ -472,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_limits_are_clear_errors),
         cmocka_unit_test(test_what_does_not_fit_aborts),
         cmocka_unit_test(test_an_owner_changes_in_each_state),
+        cmocka_unit_test(test_what_is_queued_before_a_node_is_known_is_done),
         cmocka_unit_test(test_a_drain_ends_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
