@@ -10,7 +10,8 @@ PEERS ?=
 export PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit sim fuzz lint fmt bench bench-client asan tsan integration clients client client-recipes clean deps
+.PHONY: help build run test check unit sim fuzz lint fmt bench bench-client asan tsan integration clients client \
+	client-recipes deploy deb debtest imagetest clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -69,6 +70,23 @@ client-recipes: ## the recipes of client/node, against the frameworks that they 
 	@tools/test.sh build
 	@cd client/node && npm ci --ignore-scripts --loglevel=error && npm run --silent build
 	@cd client/node/recipes && npm ci --ignore-scripts --omit=optional --loglevel=error && npm run --silent check
+
+deploy: ## what is in deploy/, not part of `make test` yet: Kubernetes, systemd, HAProxy, package (pytest)
+	@tools/setup.sh deploy
+	@tools/test.sh build deploy
+
+deb: ## a Debian package: build/sumcache_VERSION_ARCH.deb
+	@tools/setup.sh run
+	@tools/build.sh plain sumcache
+	@tools/deb.sh
+
+debtest: deb ## installs, runs and purges it in a fresh Debian 12 (root, mmdebstrap, minutes)
+	@tools/setup.sh chroot
+	@tools/deb_in_chroot.sh build/sumcache_*_$$(dpkg --print-architecture).deb
+
+imagetest: ## builds the image from a fresh Debian 12, runs it (root, mmdebstrap, buildah, minutes)
+	@tools/setup.sh chroot
+	@tools/image_in_chroot.sh
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test

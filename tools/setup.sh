@@ -6,7 +6,9 @@
 #   tools/setup.sh run     what `make run` needs: compiler, Meson, libraries, redis-server
 #   tools/setup.sh test    the same, and what `make test` needs
 #   tools/setup.sh bench   the same as run, and the peers of `make bench`
-#   tools/setup.sh         all of it
+#   tools/setup.sh deploy  the same as test, and what `make deploy` needs
+#   tools/setup.sh chroot  what `make debtest` and `make imagetest` need beside
+#   tools/setup.sh         all of it but the last two
 #
 # A thing is looked for by what it gives (a program, a library, a module), not by its package, so
 # that what was installed by other means counts. Silent when nothing is missing. Works as root or
@@ -45,6 +47,11 @@ need_run() {
     need redis-server has_program redis-server
 }
 
+# Renders the manifests of Kubernetes; what stands in when neither is there is built with Go.
+need_kustomize() {
+    has_program kubectl || has_program kustomize || need golang-go has_program go
+}
+
 need_test() {
     need_run
     need clang has_program clang
@@ -74,6 +81,25 @@ need_test() {
     need chromium has_program chromium
 }
 
+need_deploy() {
+    need_test
+    need haproxy has_program haproxy
+    need shellcheck has_program shellcheck
+    need mandoc has_program mandoc
+    need strace has_program strace
+    need systemd has_program systemd-analyze
+    need dpkg-dev has_program dpkg-shlibdeps
+    need file has_program file
+    need python3-yaml has_python yaml
+    need_kustomize
+}
+
+need_chroot() {
+    need mmdebstrap has_program mmdebstrap
+    need buildah has_program buildah
+    need dpkg-dev has_program dpkg-shlibdeps
+}
+
 need_bench() {
     need_run
     need redis-tools has_program redis-benchmark
@@ -91,9 +117,11 @@ look() { # look VERB: sets $missing
     run) need_run ;;
     test) need_test ;;
     bench) need_bench ;;
+    deploy) need_deploy ;;
+    chroot) need_chroot ;;
     all) need_test && need_bench ;;
     *)
-        echo "usage: tools/setup.sh [run|test|bench|all]" >&2
+        echo "usage: tools/setup.sh [run|test|bench|deploy|chroot|all]" >&2
         exit 2
         ;;
     esac

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the stages of `make test` and counts. Without arguments all of them, in this order:
+# Runs the stages of `make test` and counts. Without arguments all of them but deploy, in this order:
 #
 #   build        the plain build                                     counts only if it fails
 #   lint         tools/lint.sh, but for what analysis does           each check counts
@@ -13,6 +13,7 @@
 #   integration  real redis-servers                                  each test counts
 #   clients      real client libraries and caches                    each test counts
 #   page         the admin page in headless Chromium                 each test counts
+#   deploy       what is in deploy/: Kubernetes, systemd, HAProxy   each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
 #   client-c     client/c with the plain build                       each test counts
 #   analysis     clang-tidy and cppcheck                             each check counts
@@ -286,6 +287,18 @@ stage_page() {
     run_pytest page # it installs what drives the browser
 }
 
+stage_deploy() {
+    if ! (cd tests/deploy && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
+        count 1 "npm ci in tests/deploy"
+    fi
+    # Debian has no kustomize. Where there is no kubectl either it is built, by the Go that Debian has.
+    if ! command -v kustomize kubectl >/dev/null && [ ! -x build/tools/kustomize ]; then
+        GOBIN=$root/build/tools GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v4@v4.5.7 </dev/null ||
+            count 1 "go install kustomize"
+    fi
+    PATH=$PATH:$root/build/tools run_pytest deploy
+}
+
 stage_node_client() {
     local out numbers
     if ! (cd client/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
@@ -353,7 +366,7 @@ fi
 
 for stage in "${stages[@]}"; do
     if ! declare -F "stage_${stage//-/_}" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|node-client|client-c|analysis]…" >&2
+        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|deploy|node-client|client-c|analysis]…" >&2
         exit 2
     fi
 done

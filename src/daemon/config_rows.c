@@ -67,7 +67,7 @@ const struct config_row CONFIG_ROWS[] = {
     {NULL, "protected_mode", CONFIG_SWITCH, false, AT(protected_mode), 0, 0, NULL,
      "without a password sumcache listens on loopback only"},
     {NULL, "workers", CONFIG_AUTO, false, AT(workers), 1, CONFIG_WORKERS_MAX, NULL,
-     "threads that serve clients; auto: one per CPU this process may use"},
+     "threads that serve clients; auto: one per CPU it may use, by affinity and quota"},
     {NULL, "log_level", CONFIG_CHOICE, false, AT(log_level), 0, 0, LEVELS,
      "lines below it are not written"},
     {NULL, "log_format", CONFIG_CHOICE, false, AT(log_format), 0, 0, FORMATS,

@@ -17,6 +17,7 @@
 #include "daemon/control_thread.h"
 #include "daemon/local_nodes.h"
 #include "daemon/secrets.h"
+#include "os/cgroup.h"
 #include "os/host.h"
 #include "os/io_epoll.h"
 #include "os/process.h"
@@ -601,6 +602,17 @@ static void free_workers(struct daemon *d)
     d->worker_count = 0;
 }
 
+/* Whole CPUs only: threads beyond the quota use it up together, and then all of them stand still
+ * for the rest of its period, which is longer than a request may take. */
+static unsigned count_cpus(void)
+{
+    unsigned cpus = process_cpu_count();
+    uint64_t quota = cgroup_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (quota == 0 || quota / 1000 >= cpus)
+        return cpus;
+    return quota < 2000 ? 1 : (unsigned)(quota / 1000);
+}
+
 enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
 {
     struct daemon d = {.config = config, .out = out, .err = err};
@@ -610,7 +622,7 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     d.log.owner = &d;
     d.log_limit.per_second = config->log_rate;
     atomic_init(&d.log.level, (int)config->log_level);
-    d.worker_count = config->workers ? config->workers : process_cpu_count();
+    d.worker_count = config->workers ? config->workers : count_cpus();
     if (d.worker_count > CONFIG_WORKERS_MAX)
         d.worker_count = CONFIG_WORKERS_MAX;
 

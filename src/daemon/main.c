@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the command line to what it asks for. */
+#include "daemon/advise_command.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/import_command.h"
@@ -75,6 +76,8 @@ int main(int argc, char **argv)
         return ring_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "nodes") == 0)
         return nodes_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "advise") == 0)
+        return advise_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "unlink") == 0)
         return unlink_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "import") == 0)

@@ -25,7 +25,7 @@ static const struct options_flag FLAGS[] = {
     {"protected-mode", "on|off", "protected_mode", OPTIONS_RUN, false,
      "off: listen for other hosts even if no password is asked for"},
     {"workers", "N", "workers", OPTIONS_RUN, false,
-     "threads that serve clients (default: the CPUs this process may use)"},
+     "threads that serve clients (default: the CPUs it may use)"},
     {"local", "N", "local.nodes", OPTIONS_RUN, false,
      "start N redis-server children here and sum them (with --nodes: them too);\n"
      "if port 6379 is taken and no --listen is given, the next free of 6380 to 6399"},
@@ -153,6 +153,7 @@ void options_print_help(FILE *out)
             "       sumcache --config FILE [option]...\n"
             "       sumcache ring --nodes HOST:PORT,... (see sumcache ring --help)\n"
             "       sumcache nodes [--connect HOST:PORT] (see sumcache nodes --help)\n"
+            "       sumcache advise --config FILE (see sumcache advise --help)\n"
             "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n"
             "       sumcache import FILE (see sumcache import --help)\n\n"
             "options (they win over the file):\n");
