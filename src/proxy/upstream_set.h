@@ -46,9 +46,9 @@ struct upstream_node {
     struct worker *worker; /* loan */
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
-    const struct node_login *login; /* loan; NULL: as at all nodes */
-    struct pulse *pulse;            /* one reference; NULL: nobody looks at it */
-    bool out;                       /* ejected: nothing is sent to it */
+    struct node_login *login; /* one reference; NULL: as at all nodes */
+    struct pulse *pulse;      /* one reference; NULL: nobody looks at it */
+    bool out;                 /* ejected: nothing is sent to it */
     bool refused;      /* nobody was there, and the control plane was told: it will be out soon */
     struct feed *feed; /* owned; NULL: nobody subscribes to anything there */
     struct list held;  /* parts that wait for their client; see lanes.c */
