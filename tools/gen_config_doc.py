@@ -23,6 +23,8 @@ COUNTERS = {
     "counters of the control plane": ROOT / "src" / "cluster" / "control_metrics.h",
 }
 
+RELOAD = {"needs a restart": "restart", "for new connections": "new connections"}
+
 SECTION = re.compile(r"^(\w+):$")
 SETTING = re.compile(r"^( *)(\w+): *(.*?) *# (.*?); (.*)$")
 ITEM = re.compile(r'^ *- "(.*)"$')
@@ -30,7 +32,7 @@ METRIC = re.compile(r'METRIC\((\w+), (COUNTER|GAUGE),[\s\\]*"([^"]*)"\)')
 
 
 def settings(config):
-    """[name, default, range, meaning] of each setting."""
+    """[name, default, range, reload, meaning] of each setting."""
     rows, section = [], ""
     for line in config.splitlines():
         if line.startswith("#"):
@@ -39,7 +41,9 @@ def settings(config):
             section = match[1] + "."
         elif match := SETTING.match(line):
             indent, name, value, allowed, meaning = match.groups()
-            rows.append([(section if indent else "") + name, value, allowed, meaning])
+            begin, _, end = meaning.rpartition("; ")
+            reload = RELOAD.get(end, "yes")
+            rows.append([(section if indent else "") + name, value, allowed, reload, begin if end in RELOAD else meaning])
         elif match := ITEM.match(line):
             rows[-1][1] = ", ".join(filter(None, [rows[-1][1], match[1]]))
         else:
@@ -50,11 +54,11 @@ def settings(config):
 
 
 def table(rows):
-    lines = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
+    lines = ["| setting | default | allowed | reload | meaning |", "|---|---|---|---|---|"]
     for row in rows:
-        name, default, allowed, meaning = (cell.replace("|", "\\|") for cell in row)
+        name, default, allowed, reload, meaning = (cell.replace("|", "\\|") for cell in row)
         default = "none" if default in ("[]", "{}") else f"`{default}`"
-        lines.append(f"| `{name}` | {default} | {allowed} | {meaning} |")
+        lines.append(f"| `{name}` | {default} | {allowed} | {reload} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

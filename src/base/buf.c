@@ -42,6 +42,13 @@ void chunk_pool_init(struct chunk_pool *p, size_t limit_bytes, size_t reserve_by
     pool_init(&p->slices, sizeof(struct slice), SIZE_MAX, 16 * CHUNK_SPARE_MAX);
 }
 
+void chunk_pool_set_limit(struct chunk_pool *p, size_t limit_bytes)
+{
+    size_t reserve = p->ceiling - p->limit;
+    p->limit = in_chunks(limit_bytes);
+    p->ceiling = p->limit + reserve;
+}
+
 static uint32_t bytes_of_kind(uint32_t kind)
 {
     return kind < CHUNK_SMALL_KINDS ? SMALL_BYTES[kind] : (uint32_t)CHUNK_BYTES;

@@ -50,6 +50,8 @@ struct buf {
 
 /* `limit_bytes` is rounded up to chunks; the reserve above it is `reserve_bytes`. */
 void chunk_pool_init(struct chunk_pool *p, size_t limit_bytes, size_t reserve_bytes);
+/* What is in use above a lower limit stays in use. */
+void chunk_pool_set_limit(struct chunk_pool *p, size_t limit_bytes);
 void chunk_pool_fini(struct chunk_pool *p);          /* all bufs must be empty */
 size_t chunk_pool_bytes(const struct chunk_pool *p); /* in use, the shared chunk excepted */
 void chunk_pool_trim(struct chunk_pool *p);          /* pool_trim() for all of it */

@@ -48,6 +48,7 @@ struct control_settings control_settings_default(void)
 static void bury_node(struct grave *g)
 {
     struct control_node *n = container_of(g, struct control_node, grave);
+    node_login_unref(n->member.login);
     pulse_unref(n->pulse);
     free(n);
 }
@@ -91,11 +92,12 @@ static int make_timers(struct control_node *n, struct timers *timers)
     return 0;
 }
 
-/* For its next connection. */
-static void set_login(struct control_node *n)
+/* For its next check and connection. */
+static void tell_probe(struct control_node *n)
 {
     const struct control_settings *s = n->control->settings;
     const struct node_login *own = n->member.login;
+    n->probe.timeout = s->timeout;
     n->probe.user = own ? own->user : s->user;
     n->probe.password = own ? own->password : s->password;
 }
@@ -121,12 +123,12 @@ static struct control_node *node_new(struct control *c, uint32_t number, const s
     n->control = c;
     n->number = number;
     n->member = *m;
+    node_login_ref(m->login);
     n->pulse = pulse;
     cleaner_init(n);
-    n->probe.timeout = c->settings->timeout;
     n->probe.tls = c->settings->tls;
     n->probe.name = n->member.name;
-    set_login(n);
+    tell_probe(n);
     list_init(&n->ghosts);
     list_init(&n->kill_call.link);
     list_init(&n->join_call.link);
@@ -335,10 +337,13 @@ static bool update_node(struct control_node *n, const struct member *m, bool *re
             probe_close(&n->probe);
         timer_set(&n->check, control_now(c));
     }
-    if ((n->member.gone_since != 0) != (m->gone_since != 0))
-        mover_publish_soon(c); /* views say so of a node */
+    /* Views say so of a node. */
+    if ((n->member.gone_since != 0) != (m->gone_since != 0) || n->member.login != m->login)
+        mover_publish_soon(c);
+    node_login_ref(m->login);
+    node_login_unref(n->member.login);
     n->member = *m;
-    set_login(n);
+    tell_probe(n);
     if (back)
         n->leaving = false;
     return weight || back;
@@ -497,6 +502,34 @@ int control_post_stop(struct control *c)
     *m = (struct message){.deliver = deliver_stop};
     mailbox_post(&c->mailbox, m);
     return 0;
+}
+
+void control_post(struct control *c, struct message *m)
+{
+    mailbox_post(&c->mailbox, m);
+}
+
+/* ---- settings ---- */
+
+void control_set_settings(struct control *c, const struct control_settings *settings)
+{
+    must(settings->jobs_max == c->settings->jobs_max);
+    must(settings->hash_tags == c->settings->hash_tags);
+    must(settings->databases == c->settings->databases);
+    must(settings->layout == c->settings->layout);
+    must(settings->tls == c->settings->tls);
+    c->settings = settings;
+    c->journal.bytes_max = (size_t)settings->journal_max;
+    c->scripts.bytes_max = (size_t)settings->scripts_max;
+    for (uint32_t i = 0; i < c->node_room; i++) {
+        struct control_node *n = c->nodes[i];
+        if (!n)
+            continue;
+        tell_probe(n);
+        health_interval_changed(n);
+    }
+    /* The grace of those that are gone may be over now. */
+    timer_set(&c->members_timer, control_now(c));
 }
 
 /* ---- a turn ---- */

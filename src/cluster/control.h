@@ -34,7 +34,8 @@ struct control; /* opaque outside cluster/ */
 
 enum on_return { ON_RETURN_REPLAY, ON_RETURN_FLUSH, ON_RETURN_KEEP };
 
-/* Times in ns. Filled by daemon/config, unchanged while it runs. */
+/* Times in ns. Filled by daemon/config. A set never changes; control_set_settings() puts another in
+ * its place. */
 struct control_settings {
     uint64_t interval;           /* between two checks of a node that is well */
     uint64_t interval_out;       /* … of one that is not */
@@ -69,8 +70,8 @@ struct control_ops {
     void *dropped_owner;
 };
 
-/* `io`, `log` and `settings` are loans that outlive it. `worker_count` workers will answer each
- * view with control_tell_adopted(). -ENOMEM. */
+/* `io` and `log` are loans that outlive it, `settings` one until it is replaced. `worker_count`
+ * workers will answer each view with control_tell_adopted(). -ENOMEM. */
 int control_new(const struct control_settings *settings, const struct control_ops *ops,
                 struct io *io, struct log *log, unsigned worker_count,
                 struct control **ret_control) MUST_CHECK;
@@ -81,6 +82,15 @@ struct control *control_free(struct control *c);
 bool control_turn(struct control *c, uint64_t max_wait_ns);
 /* From any thread. 0 or -ENOMEM. */
 int control_post_stop(struct control *c) MUST_CHECK;
+
+/* From any thread: `m->deliver` is called on its thread, with the control plane as receiver; at the
+ * latest by control_free(). */
+void control_post(struct control *c, struct message *m);
+
+/* Its own thread, between two events. Nothing points to the settings before any more. All but
+ * jobs_max, hash_tags, databases, layout and tls may differ from those; who it is at the nodes
+ * holds for connections that are made from now on. */
+void control_set_settings(struct control *c, const struct control_settings *settings);
 
 /* Its own thread: are all members in the ring, and do all slots have their last owner? */
 bool control_is_calm(const struct control *c);

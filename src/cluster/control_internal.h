@@ -211,7 +211,8 @@ static inline struct control_node *control_node(const struct control *c, uint32_
 
 /* ---- health.c ---- */
 extern const struct probe_events HEALTH_PROBE_EVENTS;
-void health_start(struct control_node *n); /* a new node: it is asked soon */
+void health_start(struct control_node *n);            /* a new node: it is asked soon */
+void health_interval_changed(struct control_node *n); /* the settings' */
 void health_trouble(struct control_node *n, enum trouble what, const char *why);
 void health_eject(struct control_node *n, bool soft, const char *why);
 void health_admit(struct control_node *n); /* JOINING → UP */

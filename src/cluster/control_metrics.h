@@ -41,6 +41,8 @@
     METRIC(scripts_forgotten, COUNTER, "of those, not kept or forgotten: limits.scripts")          \
     METRIC(scripts_loaded, COUNTER, "of those, loaded at nodes that lacked them")                  \
     METRIC(scripts_failed, COUNTER, "of those, refused by a node that lacked them")                \
+    METRIC(reloads, COUNTER, "times that other settings came into force")                          \
+    METRIC(reloads_failed, COUNTER, "times that they were wrong, and nothing has changed")         \
     METRIC(dns_queries, COUNTER, "questions to DNS")                                               \
     METRIC(dns_failures, COUNTER, "questions to DNS without a useful answer")                      \
     METRIC(dns_failing, GAUGE, "sources of nodes whose last answer was none")

@@ -43,8 +43,8 @@ struct origin {
     struct discovery *d;
     uint32_t index;
     enum discovery_kind kind;
-    char *name; /* owned */
-    const struct node_login *login;
+    char *name;               /* owned */
+    struct node_login *login; /* a reference; records and members have it as a loan */
     uint32_t weight;
     uint16_t port;
     struct lookup lookup; /* of the source's own name; unless DISCOVERY_STATIC */
@@ -61,7 +61,7 @@ struct discovery {
     struct discovery_events events;
     void *owner;
     struct timer settle;
-    struct origin *sources; /* owned */
+    struct origin **sources; /* owned, each by itself: records and lookups point to it */
     uint32_t source_count;
     struct record **all; /* owned; room for the records of all sources */
     uint32_t all_room;
@@ -111,7 +111,7 @@ static int make_room(struct discovery *d, uint32_t more)
 {
     uint32_t need = more;
     for (uint32_t i = 0; i < d->source_count; i++)
-        need += d->sources[i].count;
+        need += d->sources[i]->count;
     if (need <= d->all_room)
         return 0;
     struct record **all = realloc(d->all, need * sizeof(struct record *));
@@ -139,8 +139,8 @@ static void collect(struct discovery *d)
 {
     uint32_t count = 0, kept = 0;
     for (uint32_t i = 0; i < d->source_count; i++)
-        for (uint32_t k = 0; k < d->sources[i].count; k++)
-            d->all[count++] = d->sources[i].records[k];
+        for (uint32_t k = 0; k < d->sources[i]->count; k++)
+            d->all[count++] = d->sources[i]->records[k];
     must(count <= d->all_room);
     if (count > 0)
         qsort(d->all, count, sizeof(struct record *), by_name_and_claim);
@@ -534,7 +534,7 @@ static int origin_init(struct origin *s, const struct discovery_source *config)
     struct addr numeric = {0};
     s->kind = config->kind;
     s->weight = config->weight;
-    s->login = config->login;
+    s->login = node_login_ref(config->login);
     s->name = strdup(config->name);
     if (!s->name)
         return -ENOMEM;
@@ -545,14 +545,32 @@ static int origin_init(struct origin *s, const struct discovery_source *config)
     return init_name(s);
 }
 
-static void origin_fini(struct origin *s)
+static void origin_free(struct origin *s)
 {
     if (s->has_lookup)
         lookup_fini(&s->lookup);
     for (uint32_t i = 0; i < s->count; i++)
         record_free(s->records[i]);
+    node_login_unref(s->login);
     free(s->records);
     free(s->name);
+    free(s);
+}
+
+static int origin_new(struct discovery *d, uint32_t index, const struct discovery_source *config,
+                      struct origin **ret)
+{
+    struct origin *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->d = d;
+    s->index = index;
+    int err = origin_init(s, config);
+    if (err)
+        origin_free(s);
+    else
+        *ret = s;
+    return err;
 }
 
 /* ---- the whole ---- */
@@ -579,14 +597,12 @@ int discovery_new(const struct discovery_config *config, struct resolver *resolv
         free(d);
         return -ENOMEM;
     }
-    d->sources = calloc(config->source_count + 1, sizeof(*d->sources));
+    d->sources = calloc(config->source_count + 1, sizeof(struct origin *));
     d->members = calloc(DISCOVERY_MEMBERS_MAX, sizeof(*d->members));
     int err = d->sources && d->members ? 0 : -ENOMEM;
     for (uint32_t i = 0; !err && i < config->source_count; i++) {
-        struct origin *s = &d->sources[d->source_count++];
-        s->d = d;
-        s->index = i;
-        err = origin_init(s, &config->sources[i]);
+        err = origin_new(d, i, &config->sources[i], &d->sources[i]);
+        d->source_count += !err;
     }
     if (!err)
         err = make_room(d, 0);
@@ -605,7 +621,7 @@ struct discovery *discovery_free(struct discovery *d)
         return NULL;
     lookups_quit(&d->lookups);
     for (uint32_t i = 0; i < d->source_count; i++)
-        origin_fini(&d->sources[i]);
+        origin_free(d->sources[i]);
     must(d->lookups.asking == 0);
     timer_unmake(&d->settle);
     free(d->sources);
@@ -613,6 +629,72 @@ struct discovery *discovery_free(struct discovery *d)
     free(d->members);
     free(d);
     return NULL;
+}
+
+/* The one that goes on under new settings; the first that nobody has taken. */
+static struct origin *take_origin(struct discovery *d, bool *taken,
+                                  const struct discovery_source *config)
+{
+    for (uint32_t i = 0; i < d->source_count; i++) {
+        struct origin *s = d->sources[i];
+        if (taken[i] || s->kind != config->kind || strcmp(s->name, config->name) != 0)
+            continue;
+        taken[i] = true;
+        return s;
+    }
+    return NULL;
+}
+
+/* Its number, which says who counts of two, who we are there, and of a given node the weight. */
+static void renew(struct origin *s, uint32_t index, const struct discovery_source *config)
+{
+    s->index = index;
+    node_login_ref(config->login);
+    node_login_unref(s->login);
+    s->login = config->login;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->records[i]->member.login = config->login;
+    if (s->kind != DISCOVERY_STATIC)
+        return;
+    s->weight = config->weight;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->records[i]->member.weight = config->weight;
+}
+
+int discovery_set_sources(struct discovery *d, const struct discovery_config *config)
+{
+    uint32_t count = config->source_count, old_count = d->source_count;
+    struct origin **sources = calloc(count + 1, sizeof(struct origin *));
+    bool *taken CLEANUP(freep) = calloc(old_count + 1, sizeof(bool));
+    bool *fresh CLEANUP(freep) = calloc(count + 1, sizeof(bool));
+    int err = sources && taken && fresh ? 0 : -ENOMEM;
+    for (uint32_t i = 0; !err && i < count; i++) {
+        sources[i] = take_origin(d, taken, &config->sources[i]);
+        fresh[i] = !sources[i];
+        if (fresh[i])
+            err = origin_new(d, i, &config->sources[i], &sources[i]);
+    }
+    if (!err)
+        err = make_room(d, count); /* a fresh one has a record at most */
+    if (err) {
+        for (uint32_t i = 0; sources && fresh && i < count; i++)
+            if (fresh[i] && sources[i])
+                origin_free(sources[i]);
+        free(sources);
+        return err;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (!fresh[i])
+            renew(sources[i], i, &config->sources[i]);
+    for (uint32_t i = 0; i < old_count; i++)
+        if (!taken[i])
+            origin_free(d->sources[i]);
+    free(d->sources);
+    d->sources = sources;
+    d->source_count = count;
+    d->lookups.settings = config->lookup;
+    changed(d);
+    return 0;
 }
 
 const struct member *discovery_members(const struct discovery *d, uint32_t *ret_count)
@@ -626,13 +708,13 @@ bool discovery_drop(struct discovery *d, const char *name)
     bool known = false;
     uint32_t at;
     for (uint32_t i = 0; i < d->source_count; i++) {
-        const struct record *r = find_record(&d->sources[i], name, &at);
+        const struct record *r = find_record(d->sources[i], name, &at);
         if (r && r->member.gone_since == 0)
             return false;
         known = known || r;
     }
     for (uint32_t i = 0; i < d->source_count; i++) {
-        struct origin *s = &d->sources[i];
+        struct origin *s = d->sources[i];
         struct record *r = find_record(s, name, &at);
         if (!r)
             continue;
@@ -670,7 +752,7 @@ static enum discovery_state state_of(const struct origin *s)
 void discovery_source_stats(const struct discovery *d, uint32_t source, struct discovery_stats *ret)
 {
     must(source < d->source_count);
-    const struct origin *s = &d->sources[source];
+    const struct origin *s = d->sources[source];
     *ret = (struct discovery_stats){
         .kind = s->kind, .name = s->name, .state = state_of(s), .lookups = s->counters};
     for (uint32_t i = 0; i < s->count; i++) {

@@ -39,10 +39,10 @@ enum discovery_kind { DISCOVERY_STATIC, DISCOVERY_DNS, DISCOVERY_SRV };
 
 struct discovery_source {
     enum discovery_kind kind;
-    const char *name; /* "host:port", "[ipv6]:port"; of SRV a name. A loan for the call */
-    uint32_t weight;  /* DISCOVERY_STATIC only */
-    const struct node_login *login; /* of its nodes: loan that outlives the discovery; NULL: none
-                                       of their own */
+    const char *name;         /* "host:port", "[ipv6]:port"; of SRV a name. A loan for the call */
+    uint32_t weight;          /* DISCOVERY_STATIC only */
+    struct node_login *login; /* of its nodes: a loan, of which it takes a reference; NULL: none of
+                                 their own */
 };
 
 struct discovery_config {
@@ -83,7 +83,14 @@ int discovery_new(const struct discovery_config *config, struct resolver *resolv
                   void *owner, struct discovery **ret) MUST_CHECK;
 struct discovery *discovery_free(struct discovery *d); /* NULL is fine; always returns NULL */
 
-/* Sorted by name; valid until the loop runs again or something is dropped. */
+/*
+ * Other sources and times from now on. A source that was there before keeps what it knows; members
+ * that none of the present ones names are no members any more: `changed` follows. Errors as of
+ * discovery_new(), and then all is as it was. Never from inside a call of its own.
+ */
+int discovery_set_sources(struct discovery *d, const struct discovery_config *config) MUST_CHECK;
+
+/* Sorted by name; valid, logins too, until the loop runs again or something is dropped. */
 const struct member *discovery_members(const struct discovery *d, uint32_t *ret_count);
 
 /* Forgets a member that is gone; its successor, should its name come back, is a new one. No event

@@ -53,6 +53,14 @@ static void check_again(struct control_node *n)
               control_now(n->control) + jittered(n->control, calm ? s->interval : s->interval_out));
 }
 
+void health_interval_changed(struct control_node *n)
+{
+    const struct control_settings *s = n->control->settings;
+    uint64_t longest = s->interval > s->interval_out ? s->interval : s->interval_out;
+    if (timer_is_set(&n->check) && n->check.at > control_now(n->control) + longest)
+        check_again(n);
+}
+
 void health_start(struct control_node *n)
 {
     n->since = control_now(n->control);

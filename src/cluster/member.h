@@ -5,9 +5,9 @@
 #include "cluster/view.h"
 
 struct member {
-    char name[VIEW_NODE_NAME_MAX];  /* its identity in the ring */
-    struct addr addr;               /* ADDR_NONE: not known yet */
-    uint32_t weight;                /* relative share of keys, at least 1 */
-    const struct node_login *login; /* loan; NULL: as at all nodes */
-    uint64_t gone_since;            /* ns, as loop.now: no source names it any more; 0: one does */
+    char name[VIEW_NODE_NAME_MAX]; /* its identity in the ring */
+    struct addr addr;              /* ADDR_NONE: not known yet */
+    uint32_t weight;               /* relative share of keys, at least 1 */
+    struct node_login *login;      /* loan; NULL: as at all nodes */
+    uint64_t gone_since;           /* ns, as loop.now: no source names it any more; 0: one does */
 };

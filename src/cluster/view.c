@@ -35,8 +35,10 @@ static struct view *make(uint64_t version, const struct view_node *nodes, uint32
     v->node_count = count;
     if (count > 0)
         memcpy(v->nodes, nodes, count * sizeof(v->nodes[0]));
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        node_login_ref(v->nodes[i].login);
         pulse_ref(v->nodes[i].pulse);
+    }
     return v;
 }
 
@@ -123,8 +125,10 @@ struct view *view_unref(struct view *v)
     unsigned was = atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel);
     must(was > 0);
     if (was == 1) {
-        for (uint32_t i = 0; i < v->node_count; i++)
+        for (uint32_t i = 0; i < v->node_count; i++) {
+            node_login_unref(v->nodes[i].login);
             pulse_unref(v->nodes[i].pulse);
+        }
         maglev_free(v->ring);
         free(v->flags);
         free(v);

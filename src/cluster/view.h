@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cluster/node_login.h"
 #include "cluster/pulse.h"
 #include "ring/maglev.h"
 
@@ -30,11 +31,6 @@ enum view_state { VIEW_NEW, VIEW_UP, VIEW_OUT, VIEW_JOINING, VIEW_LEAVING };
 
 enum { VIEW_WHY_MAX = 120 };
 
-/* Who we are at a node, where it is not what the settings say of all. */
-struct node_login {
-    struct str user, password; /* loans; empty: none */
-};
-
 struct view_node {
     char name[VIEW_NODE_NAME_MAX]; /* identity in the ring, and what logs and errors say */
     struct addr addr;              /* family ADDR_NONE: not resolved yet; nothing can be sent */
@@ -44,8 +40,8 @@ struct view_node {
     uint64_t since; /* ns, of the control plane's clock */
     uint32_t slots; /* that it owns */
     char why[VIEW_WHY_MAX];
-    const struct node_login *login; /* loan that outlives all views; NULL: as at all nodes */
-    struct pulse *pulse;            /* a reference of the view's; NULL: nobody looks at it */
+    struct node_login *login; /* a reference of the view's; NULL: as at all nodes */
+    struct pulse *pulse;      /* the same; NULL: nobody looks at it */
 };
 
 struct view {
@@ -58,8 +54,9 @@ struct view {
     struct view_node nodes[];
 };
 
-/* Copies `nodes`, takes references of their pulses, builds the ring from their weights. The caller
- * owns one reference of *ret_view. -EINVAL as maglev_new(), but no nodes at all is fine; -ENOMEM.
+/* Copies `nodes`, takes references of their logins and pulses, builds the ring from their weights.
+ * The caller owns one reference of *ret_view. -EINVAL as maglev_new(), but no nodes at all is fine;
+ * -ENOMEM.
  */
 int view_new(uint64_t version, const struct view_node *nodes, uint32_t count,
              struct view **ret_view) MUST_CHECK;

@@ -47,7 +47,7 @@ struct request {
     bool json, help;
     uint32_t sample_count;
     char password[CONFIG_PASSWORD_MAX];
-    struct secrets_logins logins;
+    struct node_login *logins[CONFIG_LOGINS_MAX]; /* a reference each */
     FILE *out, *err;
 };
 
@@ -146,7 +146,7 @@ static int read_config(const struct request *r, struct config *c)
 }
 
 /* Who we are at the nodes. What the command line says holds for all of them. */
-static int read_login(struct request *r, struct config *c, struct node_login *ret)
+static int read_login(struct request *r, struct config *c, struct node_login **ret)
 {
     char error[SECRETS_ERROR_MAX];
     const char *file = r->password_file ? r->password_file : c->node_password_file;
@@ -155,10 +155,10 @@ static int read_login(struct request *r, struct config *c, struct node_login *re
         c->login_count = 0;
     if (secrets_read("nodes.password", file, reference, r->password, sizeof(r->password), error) !=
             0 ||
-        secrets_logins(c, &r->logins, error) != 0)
+        secrets_logins(c, r->logins, error) != 0)
         return fail(r, "%s", error);
-    *ret = (struct node_login){str_of(r->user ? r->user : c->node_user), str_of(r->password)};
-    return 0;
+    *ret = node_login_new(str_of(r->user ? r->user : c->node_user), str_of(r->password));
+    return *ret ? 0 : fail(r, "out of memory");
 }
 
 /* ---- text ---- */
@@ -310,22 +310,19 @@ static int ask_nodes(const struct request *r, const struct node_login *login,
     return status_of(&sums);
 }
 
-static int advise(struct request *r, struct config *c)
+/* `login` holds where a node's source has none of its own. */
+static int advise(struct request *r, const struct config *c, const struct node_login *login)
 {
     char error[ADVISE_SOURCE_ERROR_MAX];
-    struct node_login login;
     struct member *members CLEANUP(freep) = NULL;
     uint32_t count = 0;
-    int status = read_login(r, c, &login);
-    if (status != 0)
-        return status;
-    if (advise_sources(c, r->logins.of, &members, &count, error) != 0)
+    if (advise_sources(c, r->logins, &members, &count, error) != 0)
         return fail(r, "%s", error);
     struct advise_node *nodes CLEANUP(freep) = calloc(count, sizeof(*nodes));
     struct advice_facts *facts CLEANUP(freep) = calloc(count, sizeof(*facts));
     if (!nodes || !facts)
         return fail(r, "out of memory");
-    status = ask_nodes(r, &login, members, count, nodes, facts);
+    int status = ask_nodes(r, login, members, count, nodes, facts);
     for (uint32_t i = 0; i < count; i++)
         advise_node_fini(&nodes[i]);
     return status;
@@ -343,11 +340,16 @@ int advise_command(int argc, char **argv, FILE *out, FILE *err)
     } else {
         config_init(&c);
         status = read_config(&r, &c);
+        struct node_login *login = NULL;
         if (status == 0)
-            status = advise(&r, &c);
+            status = read_login(&r, &c, &login);
+        if (status == 0)
+            status = advise(&r, &c, login);
+        node_login_unref(login); /* which wipes them */
+        for (uint32_t i = 0; i < CONFIG_LOGINS_MAX; i++)
+            node_login_unref(r.logins[i]);
         config_fini(&c);
         secret_wipe(r.password, sizeof(r.password));
-        secret_wipe(&r.logins, sizeof(r.logins));
     }
     if (fflush(out) == 0 && !ferror(out))
         return status;

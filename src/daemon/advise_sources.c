@@ -34,7 +34,7 @@ static void on_change(void *owner)
     (void)owner;
 }
 
-static int begin(struct finder *f, const struct config *c, const struct node_login *logins)
+static int begin(struct finder *f, const struct config *c, struct node_login *const *logins)
 {
     static const struct discovery_events EVENTS = {.changed = on_change};
     const struct config_dns *dns = &c->dns;
@@ -56,7 +56,7 @@ static int begin(struct finder *f, const struct config *c, const struct node_log
             (struct discovery_source){DISCOVERY_SRV, c->node_services.names[i], 0, NULL};
     for (uint32_t i = 0; i < count; i++) {
         const struct config_login *l = config_login_of(c, sources[i].name);
-        sources[i].login = l ? &logins[l - c->logins] : NULL;
+        sources[i].login = l ? logins[l - c->logins] : NULL;
     }
     struct discovery_config config = {
         .sources = sources,
@@ -148,7 +148,7 @@ static int take_members(const struct finder *f, struct member **ret_members, uin
     return 0;
 }
 
-int advise_sources(const struct config *c, const struct node_login *logins,
+int advise_sources(const struct config *c, struct node_login *const *logins,
                    struct member **ret_members, uint32_t *ret_count,
                    char error[ADVISE_SOURCE_ERROR_MAX])
 {

@@ -15,6 +15,6 @@ enum { ADVISE_SOURCE_ERROR_MAX = 400 };
  * as ADDR_NONE. Waits at most five seconds for DNS. 0, or -errno with a text in `error`; -ENOENT:
  * nothing was found.
  */
-int advise_sources(const struct config *c, const struct node_login *logins,
+int advise_sources(const struct config *c, struct node_login *const *logins,
                    struct member **ret_members, uint32_t *ret_count,
                    char error[ADVISE_SOURCE_ERROR_MAX]) MUST_CHECK;

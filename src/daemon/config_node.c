@@ -121,10 +121,15 @@ static bool any_id(const struct config *c)
     return false;
 }
 
+bool config_has_layout(const struct config *c)
+{
+    return c->layout_kind != LAYOUT_MAGLEV || any_id(c);
+}
+
 int config_layout(const struct config *c, struct layout **ret, const char **ret_why)
 {
     *ret_why = "";
-    if (c->layout_kind == LAYOUT_MAGLEV && !any_id(c)) {
+    if (!config_has_layout(c)) {
         *ret = NULL;
         return 0;
     }

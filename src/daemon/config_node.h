@@ -19,6 +19,8 @@ void config_node_write_name(struct str host, uint16_t port, char to[VIEW_NODE_NA
 /* Are they one: in spite of another spelling, or by what places them in the ring? */
 bool config_node_is_same(const struct config_node *a, const struct config_node *b);
 
+/* Does it come to a layout of its own, which is made at the start? */
+bool config_has_layout(const struct config *c);
 /*
  * What ring.kind, ring.hash and the nodes' `name=` come to; the caller owns *ret, which is NULL for
  * Maglev over the nodes as they are named. 0, -ENOMEM, or -EINVAL with *ret_why, a constant.

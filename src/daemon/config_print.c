@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { COMMENT_COLUMN = 28, HELP_COLUMN = 45 };
+enum { COMMENT_COLUMN = 28, HELP_COLUMN = 45, MEANING_COLUMN = 29, HELP_WIDTH = 118 };
 
 static void print_items(const struct config_row *row, const struct config *c, FILE *out)
 {
@@ -38,7 +38,9 @@ void config_print(const struct config *c, FILE *out)
                                                               : "[]";
         int n = fprintf(out, "%s%s:%s%s", section ? "  " : "", row->name, *text ? " " : "", text);
         int blanks = n < COMMENT_COLUMN ? COMMENT_COLUMN - n : 1;
-        fprintf(out, "%*s# %s; %s\n", blanks, "", config_row_range(row, range), row->meaning);
+        const char *reload = config_row_reload(row);
+        fprintf(out, "%*s# %s; %s%s%s\n", blanks, "", config_row_range(row, range), row->meaning,
+                *reload ? "; " : "", reload);
         if (list)
             print_items(row, c, out);
     }
@@ -72,9 +74,14 @@ void config_print_help(FILE *out)
         const struct config_row *row = &CONFIG_ROWS[i];
         const char *text = config_row_is_list(row) ? config_row_item(row, &c, 0, item)
                                                    : config_row_value(row, &c, value);
+        const char *reload = config_row_reload(row);
         fprintf(out, "  %-26s %-15s ", config_row_name(row, name), text ? text : "");
         print_range(config_row_range(row, range), out);
-        fprintf(out, "%29s%s\n", "", row->meaning);
+        fprintf(out, "%*s%s", MEANING_COLUMN, "", row->meaning);
+        if (*reload && strlen(row->meaning) + strlen(reload) > HELP_WIDTH - MEANING_COLUMN - 2)
+            fprintf(out, ";\n%*s%s\n", MEANING_COLUMN, "", reload);
+        else
+            fprintf(out, "%s%s\n", *reload ? "; " : "", reload);
     }
     config_fini(&c);
 }

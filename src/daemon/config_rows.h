@@ -31,6 +31,13 @@ enum config_kind {
     CONFIG_WORD,         /* char[CONFIG_WORD_MAX]; empty: none */
 };
 
+/* When another value comes into force, while the program runs. The first one is always safe. */
+enum config_reload {
+    CONFIG_RESTART, /* with the next start */
+    CONFIG_AT_ONCE, /* with the next SIGHUP */
+    CONFIG_FOR_NEW, /* … for connections that are made from then on */
+};
+
 struct config_row {
     const char *section; /* NULL: at the top */
     const char *name;
@@ -41,6 +48,7 @@ struct config_row {
     uint64_t min, max;          /* lists: count of items */
     const char *const *choices; /* ends with NULL */
     const char *meaning;
+    enum config_reload reload;
 };
 
 extern const struct config_row CONFIG_ROWS[];
@@ -68,6 +76,10 @@ char *config_row_value(const struct config_row *row, const struct config *c,
 /* An item of a list as it stands in a file; NULL behind the last one. `to` may be used for it. */
 const char *config_row_item(const struct config_row *row, const struct config *c, uint32_t index,
                             char to[CONFIG_ITEM_MAX]);
+
+/* What is to be said of its reload; empty: it comes into force at once. A constant. In
+ * config_reload.c, as all that has to do with it. */
+const char *config_row_reload(const struct config_row *row);
 
 /* Reads one value (of a list: adds one item). 0, -ENOMEM, or -EINVAL with the error's text. */
 int config_row_set(const struct config_row *row, struct config *c, struct str value,

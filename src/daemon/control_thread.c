@@ -12,13 +12,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define COUNT_EACH NSEC_S /* how often the figures of DNS are copied to where all can read them */
 
 struct control_thread {
-    const struct config *config;
-    const struct node_login *logins;  /* loan; of config->logins, by the same index */
-    struct control_settings settings; /* with what the data plane's say too */
+    const struct generation *generation; /* loan, until it is replaced */
+    char (*local_names)[ADDR_TEXT_MAX];  /* owned: of the nodes of --local, which stay */
+    uint32_t local_count;
     struct log *log;
     struct io io;
     struct control *control;
@@ -70,17 +71,15 @@ static void on_count_time(struct timer *timer)
     timer_set(timer, control_loop(t->control)->now + COUNT_EACH);
 }
 
-int control_thread_new(const struct config *config, const struct proxy_settings *proxy,
-                       const struct node_login *logins, struct log *log, unsigned worker_count,
+int control_thread_new(const struct generation *g, struct log *log, unsigned worker_count,
                        int (*publish)(void *owner, struct view *v), void *owner,
                        struct control_thread **ret)
 {
     struct control_thread *t = calloc(1, sizeof(*t));
     if (!t)
         return -ENOMEM;
-    t->config = config;
+    t->generation = g;
     t->log = log;
-    t->logins = logins;
     int err = io_epoll_new(&t->io);
     if (err) {
         free(t);
@@ -88,15 +87,7 @@ int control_thread_new(const struct config *config, const struct proxy_settings 
     }
     struct control_ops ops = {
         .publish = publish, .owner = owner, .dropped = drop_member, .dropped_owner = t};
-    t->settings = config->control;
-    t->settings.hash_tags = proxy->hash_tags;
-    t->settings.databases = proxy->databases;
-    t->settings.layout = proxy->layout;
-    t->settings.request_timeout = proxy->request_timeout;
-    t->settings.user = proxy->node_user;
-    t->settings.password = proxy->node_password;
-    t->settings.tls = proxy->node_tls;
-    err = control_new(&t->settings, &ops, &t->io, log, worker_count, &t->control);
+    err = control_new(&g->control, &ops, &t->io, log, worker_count, &t->control);
     if (!err) {
         err = timer_make(&t->count_timer, &control_loop(t->control)->timers, on_count_time);
         t->counts = !err;
@@ -115,17 +106,15 @@ struct control *control_thread_control(struct control_thread *t)
 }
 
 /* In the order in which they count, should two name the same node. */
-static uint32_t list_sources(const struct config *c, const struct node_login *logins,
-                             const struct local_nodes *local, struct discovery_source *sources,
-                             char (*names)[ADDR_TEXT_MAX])
+static uint32_t list_sources(const struct control_thread *t, struct discovery_source *sources)
 {
+    const struct config *c = &t->generation->config;
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->node_count; i++)
         sources[count++] =
             (struct discovery_source){DISCOVERY_STATIC, c->nodes[i].name, c->nodes[i].weight, NULL};
-    for (uint32_t i = 0; local && i < local_nodes_count(local); i++)
-        sources[count++] = (struct discovery_source){
-            DISCOVERY_STATIC, addr_print(local_nodes_addr(local, i), names[i]), 1, NULL};
+    for (uint32_t i = 0; i < t->local_count; i++)
+        sources[count++] = (struct discovery_source){DISCOVERY_STATIC, t->local_names[i], 1, NULL};
     for (uint32_t i = 0; i < c->node_names.count; i++)
         sources[count++] =
             (struct discovery_source){DISCOVERY_DNS, c->node_names.names[i], 0, NULL};
@@ -134,23 +123,22 @@ static uint32_t list_sources(const struct config *c, const struct node_login *lo
             (struct discovery_source){DISCOVERY_SRV, c->node_services.names[i], 0, NULL};
     for (uint32_t i = 0; i < count; i++) {
         const struct config_login *l = config_login_of(c, sources[i].name);
-        sources[i].login = l ? &logins[l - c->logins] : NULL;
+        sources[i].login = l ? t->generation->logins[l - c->logins] : NULL;
     }
     return count;
 }
 
-static int begin_discovery(struct control_thread *t, const struct local_nodes *local)
+/* Begins to discover, or goes on with what the present settings say. */
+static int discover(struct control_thread *t)
 {
-    const struct config *c = t->config;
-    uint32_t local_count = local ? local_nodes_count(local) : 0;
-    uint32_t most = c->node_count + local_count + c->node_names.count + c->node_services.count;
+    const struct config *c = &t->generation->config;
+    uint32_t most = c->node_count + t->local_count + c->node_names.count + c->node_services.count;
     struct discovery_source *sources CLEANUP(freep) = calloc(most + 1, sizeof(*sources));
-    char(*names)[ADDR_TEXT_MAX] CLEANUP(freep) = calloc(local_count + 1, sizeof(*names));
-    if (!sources || !names)
+    if (!sources)
         return -ENOMEM;
     struct discovery_config config = {
         .sources = sources,
-        .source_count = list_sources(c, t->logins, local, sources, names),
+        .source_count = list_sources(t, sources),
         .lookup = {.family = (enum lookup_family)c->node_family,
                    .refresh_min = c->dns.min_refresh,
                    .refresh_max = c->dns.max_refresh,
@@ -158,25 +146,93 @@ static int begin_discovery(struct control_thread *t, const struct local_nodes *l
                    .retry_min = c->dns.retry_min,
                    .retry_max = c->dns.retry_max},
     };
+    if (t->discovery)
+        return discovery_set_sources(t->discovery, &config);
     static const struct discovery_events EVENTS = {.changed = take_members};
     return discovery_new(&config, resolver_ares_resolver(t->ares), control_loop(t->control), t->log,
                          &EVENTS, t, &t->discovery);
 }
 
+static int name_local_nodes(struct control_thread *t, const struct local_nodes *local)
+{
+    uint32_t count = local ? local_nodes_count(local) : 0;
+    t->local_names = calloc(count + 1, sizeof(*t->local_names));
+    if (!t->local_names)
+        return -ENOMEM;
+    for (; t->local_count < count; t->local_count++)
+        addr_print(local_nodes_addr(local, t->local_count), t->local_names[t->local_count]);
+    return 0;
+}
+
 int control_thread_begin(struct control_thread *t, const struct local_nodes *local)
 {
-    const struct config_dns *dns = &t->config->dns;
+    const struct config_dns *dns = &t->generation->config.dns;
     struct resolver_ares_config ares = {
         .servers = dns->servers, .server_count = dns->server_count, .timeout = dns->timeout};
     int err = resolver_ares_new(&ares, control_loop(t->control), &t->ares);
     if (!err)
-        err = begin_discovery(t, local);
+        err = name_local_nodes(t, local);
+    if (!err)
+        err = discover(t);
     if (err)
         return err;
     timer_set(&t->count_timer, control_loop(t->control)->now + COUNT_EACH);
     uint32_t count;
     const struct member *members = discovery_members(t->discovery, &count);
     return control_set_members(t->control, members, count);
+}
+
+/* ---- other settings ---- */
+
+struct settings_message {
+    struct message message;
+    struct control_thread *thread;
+    const struct generation *generation; /* NULL: they stay */
+    bool failed;                         /* for the counter */
+    void (*done)(void *owner);           /* NULL: nobody wants to know */
+    void *owner;
+};
+
+static void deliver_settings(struct message *m, void *receiver)
+{
+    struct settings_message *s = container_of(m, struct settings_message, message);
+    struct control_thread *t = s->thread;
+    struct control_metrics *metrics = control_own_metrics(t->control);
+    (void)receiver;
+    metric_add(&metrics->reloads_failed, s->failed);
+    if (s->generation && t->discovery) { /* else it ends */
+        t->generation = s->generation;
+        control_set_settings(t->control, &s->generation->control);
+        int err = discover(t);
+        if (err)
+            log_event(t->log, LOG_ERROR, "members-failed", "reason=\"%s\"", strerror(-err));
+        metric_add(&metrics->reloads, 1);
+    }
+    if (s->done)
+        s->done(s->owner);
+    free(s);
+}
+
+static int post(struct control_thread *t, const struct generation *g, bool failed,
+                void (*done)(void *owner), void *owner)
+{
+    struct settings_message *s = malloc(sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    *s = (struct settings_message){{.deliver = deliver_settings}, t, g, failed, done, owner};
+    control_post(t->control, &s->message);
+    return 0;
+}
+
+int control_thread_post(struct control_thread *t, const struct generation *g,
+                        void (*done)(void *owner), void *owner)
+{
+    return post(t, g, false, done, owner);
+}
+
+void control_thread_count_failed_reload(struct control_thread *t)
+{
+    (void)!post(t, NULL, true, NULL, NULL);
 }
 
 static void run(void *owner)
@@ -208,7 +264,7 @@ struct control_thread *control_thread_free(struct control_thread *t)
     if (!t)
         return NULL;
     must(!t->thread);
-    discovery_free(t->discovery);
+    t->discovery = discovery_free(t->discovery);
     resolver_ares_free(t->ares);
     if (t->control)
         loop_end_turn(control_loop(t->control));
@@ -216,6 +272,7 @@ struct control_thread *control_thread_free(struct control_thread *t)
         timer_unmake(&t->count_timer);
     control_free(t->control);
     io_epoll_free(&t->io);
+    free(t->local_names);
     free(t);
     return NULL;
 }

@@ -7,17 +7,15 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cluster/control.h"
-#include "daemon/config.h"
+#include "daemon/generation.h"
 #include "daemon/local_nodes.h"
 
 struct control_thread; /* opaque */
 
-/* `config`, `proxy` (for what both planes have to agree on), `logins` (of config->logins, by the
- * same index) and `log` are loans that outlive it.
- * `publish` is called with `owner`, by whoever calls control_thread_begin() and then by its own
- * thread. -errno. */
-int control_thread_new(const struct config *config, const struct proxy_settings *proxy,
-                       const struct node_login *logins, struct log *log, unsigned worker_count,
+/* `log` is a loan that outlives it, `g` one until control_thread_post() replaces it. `publish` is
+ * called with `owner`, by whoever calls control_thread_begin() and then by its own thread. -errno.
+ */
+int control_thread_new(const struct generation *g, struct log *log, unsigned worker_count,
                        int (*publish)(void *owner, struct view *v), void *owner,
                        struct control_thread **ret) MUST_CHECK;
 
@@ -29,6 +27,13 @@ struct control *control_thread_control(struct control_thread *t);
 int control_thread_begin(struct control_thread *t, const struct local_nodes *local) MUST_CHECK;
 
 int control_thread_start(struct control_thread *t) MUST_CHECK; /* the thread; -errno */
+/* From the main thread, while it runs: it goes over to these settings, sources of nodes included.
+ * Then `done` is called on its thread, and nothing there points to the old ones any more. `g` NULL:
+ * all stays as it is, and `done` tells that it turns. 0 or -ENOMEM. */
+int control_thread_post(struct control_thread *t, const struct generation *g,
+                        void (*done)(void *owner), void *owner) MUST_CHECK;
+/* A reload failed: for its counter, which is lost if there is no memory. */
+void control_thread_count_failed_reload(struct control_thread *t);
 /* Ends the thread. Workers may still tell things; nobody listens. Fine if it was not started. */
 void control_thread_stop(struct control_thread *t);
 /* Workers must be gone. NULL is fine; always returns NULL. */

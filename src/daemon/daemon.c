@@ -15,11 +15,15 @@
 #include "daemon/certificates.h"
 #include "daemon/config_node.h"
 #include "daemon/control_thread.h"
+#include "daemon/file_limit.h"
 #include "daemon/local_nodes.h"
+#include "daemon/reload.h"
 #include "daemon/secrets.h"
+#include "daemon/watchdog.h"
 #include "os/cgroup.h"
 #include "os/host.h"
 #include "os/io_epoll.h"
+#include "os/notify.h"
 #include "os/process.h"
 #include "os/thread.h"
 #include "proxy/peers.h"
@@ -37,12 +41,9 @@ enum { LOCAL_PORT_FIRST = 6380, LOCAL_PORT_LAST = 6399 };
 /* Where it shows the page, if admin.listen does not say. */
 enum { LOCAL_ADMIN_FIRST = 9379, LOCAL_ADMIN_LAST = 9399 };
 
-enum {
-    NODES_OF_A_NAME = 32
-}; /* room for so many is made for each name of nodes.dns and nodes.srv */
-
 #define LOCAL_WAIT      (2 * NSEC_S) /* for local nodes to answer; then we start without */
 #define LOCAL_WAIT_STEP (10 * NSEC_MS)
+#define RELOAD_STEP     (100 * NSEC_MS) /* whom there was no memory to tell is tried again */
 #define DRAIN_GRACE     NSEC_S /* over timeouts.drain, for workers to see that it is over */
 
 struct daemon_worker {
@@ -53,20 +54,17 @@ struct daemon_worker {
 };
 
 struct daemon {
-    const struct config *config;
-    struct proxy_settings proxy; /* of the configuration, with who we are at the nodes */
-    char password[CONFIG_PASSWORD_MAX];
-    struct layout *layout; /* owned; NULL: Maglev */
+    struct reload reload; /* has the present settings; see config_of() */
+    struct watchdog watchdog;
     FILE *out, *err;
     struct log log;
     struct thread_lock log_lock;  /* one line at a time; guards log_lost */
     struct log_limit log_limit;   /* the same lock guards it */
     struct log_losses log_losses; /* the same lock, to write */
     uint64_t log_lost;            /* lines that standard error would not take */
-    struct secrets_logins logins; /* of nodes.logins */
-    struct certificates certificates;
-    struct access *access; /* owned; NULL: clients need no password */
-    struct peers *peers;   /* owned; what workers count by address */
+    bool log_json;
+    struct lasting lasting;
+    struct peers *peers; /* owned; what workers count by address */
     struct process_events *events;
     struct addr listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
@@ -81,6 +79,12 @@ struct daemon {
     struct worker **all;           /* owned; what worker_meet() is given */
     atomic_uint running;           /* worker threads */
 };
+
+/* A loan until the next reload. */
+static const struct config *config_of(const struct daemon *d)
+{
+    return &d->reload.now->config;
+}
 
 static int __attribute__((format(printf, 2, 3))) fail(struct daemon *d, const char *text, ...)
 {
@@ -97,7 +101,7 @@ static int __attribute__((format(printf, 2, 3))) fail(struct daemon *d, const ch
 static bool write_line(struct daemon *d, const char *line, size_t len)
 {
     char json[LOG_JSON_MAX];
-    if (d->config->log_format == CONFIG_LOG_TEXT)
+    if (!d->log_json)
         return process_write_stderr(line, len);
     return process_write_stderr(json, log_to_json(line, len, json));
 }
@@ -147,32 +151,14 @@ static void log_sink(void *owner, const char *line, size_t len)
 
 static uint32_t node_count(const struct daemon *d)
 {
-    return d->config->node_count + d->config->local_nodes;
+    return config_of(d)->node_count + config_of(d)->local_nodes;
 }
 
 static int raise_file_limit(struct daemon *d)
 {
-    uint32_t clients = d->config->proxy.clients_max;
-    /* Per worker, node and RESP version one shared upstream and the bulk ones, which surprises may
-     * double (lanes.c), and per node its probe; per worker its listeners, epoll and wake-up; 100
-     * for what is left, from standard input to the resolver's sockets. How many nodes a name will
-     * bring is not known yet. */
-    uint64_t per_node = 2 * (1 + 2 * (uint64_t)d->config->proxy.bulk_max) * d->worker_count + 1;
-    uint64_t names = d->config->node_names.count + d->config->node_services.count;
-    uint64_t nodes = node_count(d) + names * NODES_OF_A_NAME;
-    /* Private upstreams: no node needs many, unless it has the keys that all wait for. */
-    uint64_t need = (uint64_t)clients + nodes * per_node + d->config->proxy.private_max +
-                    d->config->admin_connections + 1 +
-                    (uint64_t)d->worker_count * (d->config->listen_count + 2) + 100;
-    uint64_t limit = 0;
-    int err = process_raise_file_limit(need, &limit);
-    if (err == -EPERM)
-        return fail(d,
-                    "%" PRIu32 " clients (limits.clients), %" PRIu64 " nodes and %u workers need "
-                    "%" PRIu64 " open files, but the hard limit is %" PRIu64
-                    ": raise it (ulimit -Hn, LimitNOFILE=) or lower limits.clients",
-                    clients, nodes, d->worker_count, need, limit);
-    return err ? fail(d, "cannot read the limit of open files: %s", strerror(-err)) : 0;
+    char error[CONFIG_LOAD_ERROR_MAX];
+    int err = file_limit_raise(config_of(d), d->worker_count, error);
+    return err ? fail(d, "%s", error) : 0;
 }
 
 static const char *listen_text(const struct daemon *d, uint32_t index,
@@ -180,7 +166,7 @@ static const char *listen_text(const struct daemon *d, uint32_t index,
 {
     if (d->listen[index].family != ADDR_UNIX)
         return addr_print(&d->listen[index], to);
-    snprintf(to, CONFIG_SOCKET_MAX + 8, "unix:%s", d->config->sockets[index].path);
+    snprintf(to, CONFIG_SOCKET_MAX + 8, "unix:%s", config_of(d)->sockets[index].path);
     return to;
 }
 
@@ -219,34 +205,34 @@ static int cannot_admin(struct daemon *d, int err)
 static void choose_local_admin(struct daemon *d)
 {
     uint16_t port;
-    if (d->config->local_nodes > 0 && !config_is_given(d->config, "admin.listen") &&
+    if (config_of(d)->local_nodes > 0 && !config_is_given(config_of(d), "admin.listen") &&
         host_free_port(LOCAL_ADMIN_FIRST, LOCAL_ADMIN_LAST, &port) == 0)
         d->admin_at = (struct addr){ADDR_V4, port, {127, 0, 0, 1}};
 }
 
 static int choose_admin(struct daemon *d)
 {
-    int err = config_admin_addr(d->config, &d->admin_at);
+    int err = config_admin_addr(config_of(d), &d->admin_at);
     if (!err && d->admin_at.family == ADDR_NONE)
         choose_local_admin(d);
     if (!err && d->admin_at.family != ADDR_NONE)
         err = host_can_listen(&d->admin_at);
     if (d->admin_at.family == ADDR_NONE) { /* nobody would look at what workers collect */
-        d->proxy.sample_each = 0;
-        d->proxy.slow_above = 0;
+        d->lasting.unwatched = true;
+        generation_last(d->reload.now, &d->lasting);
     }
     return err ? cannot_admin(d, err) : 0;
 }
 
 static int choose_listen(struct daemon *d)
 {
-    d->listen_count = d->config->listen_count;
-    memcpy(d->listen, d->config->listen, d->listen_count * sizeof(d->listen[0]));
+    d->listen_count = config_of(d)->listen_count;
+    memcpy(d->listen, config_of(d)->listen, d->listen_count * sizeof(d->listen[0]));
     for (uint32_t i = 0; i < d->listen_count; i++) {
         bool is_unix = d->listen[i].family == ADDR_UNIX; /* tried when it is opened */
         int err = is_unix ? 0 : host_can_listen(&d->listen[i]);
-        if (err == -EADDRINUSE && d->config->local_nodes > 0 &&
-            !config_is_given(d->config, "listen"))
+        if (err == -EADDRINUSE && config_of(d)->local_nodes > 0 &&
+            !config_is_given(config_of(d), "listen"))
             return choose_local_port(d);
         if (err)
             return cannot_listen(d, i, err);
@@ -257,9 +243,9 @@ static int choose_listen(struct daemon *d)
 static int start_local_nodes(struct daemon *d)
 {
     char error[LOCAL_NODES_ERROR_MAX];
-    if (d->config->local_nodes == 0)
+    if (config_of(d)->local_nodes == 0)
         return 0;
-    if (local_nodes_start(d->config->local_nodes, d->config->local_memory, &d->log, &d->local,
+    if (local_nodes_start(config_of(d)->local_nodes, config_of(d)->local_memory, &d->log, &d->local,
                           error) != 0)
         return fail(d, "%s", error);
     return 0;
@@ -267,7 +253,7 @@ static int start_local_nodes(struct daemon *d)
 
 static int listen_unix(struct daemon *d, uint32_t index)
 {
-    const struct config_socket *s = &d->config->sockets[index];
+    const struct config_socket *s = &config_of(d)->sockets[index];
     int handle = host_listen_unix(s->path, s->mode);
     if (handle < 0)
         return handle;
@@ -279,13 +265,13 @@ static void remove_sockets(struct daemon *d)
 {
     for (uint32_t i = 0; i < d->listen_count; i++)
         if (d->unix_opened[i])
-            host_remove_unix(d->config->sockets[i].path);
+            host_remove_unix(config_of(d)->sockets[i].path);
 }
 
 static int new_worker(struct daemon *d, unsigned index)
 {
     struct daemon_worker *w = &d->workers[index];
-    struct worker_config config = {.settings = &d->proxy,
+    struct worker_config config = {.settings = &d->reload.now->proxy,
                                    .log = &d->log,
                                    .index = index,
                                    .count = d->worker_count,
@@ -301,7 +287,7 @@ static int new_worker(struct daemon *d, unsigned index)
         return fail(d, "cannot start worker %u: %s", index, strerror(-err));
     d->all[index] = w->worker;
     for (uint32_t i = 0; i < d->listen_count; i++) {
-        if (d->config->listen_tls[i])
+        if (config_of(d)->listen_tls[i])
             err = worker_listen_tls(w->worker, &d->listen[i]);
         else if (d->listen[i].family != ADDR_UNIX)
             err = worker_listen(w->worker, &d->listen[i]);
@@ -363,76 +349,44 @@ static int publish(void *owner, struct view *v)
     return 0;
 }
 
-/* Passwords have no business in the settings, which are printed. */
-static int read_secrets(struct daemon *d)
+/* Is read at the start only, as all that the admin listener has. */
+static int read_admin_token(struct daemon *d)
 {
-    const struct config *c = d->config;
+    const struct config *c = config_of(d);
     char error[SECRETS_ERROR_MAX];
-    d->proxy = c->proxy;
-    d->proxy.node_user = str_of(c->node_user);
-    if (secrets_read("nodes.password", c->node_password_file, c->node_password, d->password,
-                     sizeof(d->password), error) != 0 ||
-        secrets_logins(c, &d->logins, error) != 0 || secrets_access(c, &d->access, error) != 0)
-        return fail(d, "%s", error);
     if (secrets_read("admin.token", c->admin_token_file, c->admin_token, d->admin_token,
                      sizeof(d->admin_token), error) != 0)
         return fail(d, "%s", error);
     size_t token_len = strlen(d->admin_token);
     if (token_len > 0 && token_len < ADMIN_TOKEN_MIN)
         return fail(d, "admin.token: expected at least %d bytes", ADMIN_TOKEN_MIN);
-    d->proxy.node_password = str_of(d->password);
-    d->proxy.access = d->access;
-    d->peers = peers_new(process_random());
-    return d->peers ? 0 : fail(d, "out of memory");
-}
-
-static int read_certificates(struct daemon *d)
-{
-    char error[TLS_ERROR_MAX];
-    if (certificates_read(d->config, &d->certificates, error) != 0)
-        return fail(d, "%s", error);
-    d->proxy.client_tls = d->certificates.clients;
-    d->proxy.node_tls = d->certificates.nodes;
-    /* OpenSSL takes buffers of a bit more than a record for each message, and gives them back: to
-     * the system and from there again that would cost more than all the rest of a request. */
-    if (d->certificates.clients || d->certificates.nodes)
-        process_give_back_memory_from(2 * CHUNK_BYTES);
-    return 0;
-}
-
-static int lay_out(struct daemon *d)
-{
-    const char *why;
-    int err = config_layout(d->config, &d->layout, &why);
-    if (err)
-        return fail(d, "cannot lay out the ring: %s", err == -EINVAL ? why : strerror(-err));
-    d->proxy.layout = d->layout;
     return 0;
 }
 
 static int new_control(struct daemon *d)
 {
-    int err = control_thread_new(d->config, &d->proxy, d->logins.of, &d->log, d->worker_count,
-                                 publish, d, &d->control);
+    int err = control_thread_new(d->reload.now, &d->log, d->worker_count, publish, d, &d->control);
     return err ? fail(d, "cannot start the control plane: %s", strerror(-err)) : 0;
 }
 
 static int new_admin(struct daemon *d)
 {
     struct control *control = control_thread_control(d->control);
+    const struct config *c = config_of(d);
+    const struct proxy_settings *proxy = &d->reload.now->proxy;
     const struct admin_config config = {
         .listen = d->admin_at,
-        .remote = d->config->admin_remote,
+        .remote = c->admin_remote,
         .token = str_of(d->admin_token),
-        .connections_max = d->config->admin_connections,
-        .timeout = d->config->admin_timeout,
-        .hash_tags = d->proxy.hash_tags,
-        .databases = d->proxy.databases,
-        .sample_each = d->proxy.sample_each,
-        .slow_above = d->proxy.slow_above,
-        .prefix_depth = d->config->admin_depth,
-        .prefix_separator = d->config->admin_separator[0],
-        .layout = d->layout,
+        .connections_max = c->admin_connections,
+        .timeout = c->admin_timeout,
+        .hash_tags = proxy->hash_tags,
+        .databases = proxy->databases,
+        .sample_each = proxy->sample_each,
+        .slow_above = proxy->slow_above,
+        .prefix_depth = c->admin_depth,
+        .prefix_separator = c->admin_separator[0],
+        .layout = d->lasting.layout,
         .loop = control_loop(control),
         .control = control,
         .workers = d->all,
@@ -495,15 +449,15 @@ static void greet(struct daemon *d)
     fprintf(d->out,
             "\nsumcache " SUMCACHE_VERSION ": %u redis-server nodes of %s, one cache on %s\n\n",
             local_nodes_count(d->local),
-            str_from_size(d->config->local_memory, memory, sizeof(memory)), address);
+            str_from_size(config_of(d)->local_memory, memory, sizeof(memory)), address);
     for (unsigned i = 0; i < local_nodes_count(d->local); i++) {
         char node[ADDR_TEXT_MAX];
         fprintf(d->out, "  node     %s\n", addr_print(local_nodes_addr(d->local, i), node));
     }
-    for (uint32_t i = 0; i < d->config->node_count; i++)
-        fprintf(d->out, "  node     %s\n", d->config->nodes[i].name);
+    for (uint32_t i = 0; i < config_of(d)->node_count; i++)
+        fprintf(d->out, "  node     %s\n", config_of(d)->nodes[i].name);
     if (at->family == ADDR_UNIX)
-        fprintf(d->out, "  connect  redis-cli -s %s\n", d->config->sockets[0].path);
+        fprintf(d->out, "  connect  redis-cli -s %s\n", config_of(d)->sockets[0].path);
     else
         fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
     if (d->admin)
@@ -517,7 +471,7 @@ static void announce(struct daemon *d)
     char text[CONFIG_SOCKET_MAX + 8];
     for (uint32_t i = 0; i < d->listen_count; i++)
         log_event(&d->log, LOG_INFO, "listening", "address=%s tls=%s", listen_text(d, i, text),
-                  d->config->listen_tls[i] ? "on" : "off");
+                  config_of(d)->listen_tls[i] ? "on" : "off");
     if (d->admin)
         log_event(&d->log, LOG_INFO, "listening-admin", "address=%s",
                   addr_print(&d->admin_at, text));
@@ -534,16 +488,21 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_secrets(d)) || (err = read_certificates(d)) || (err = lay_out(d)) ||
-        (err = raise_file_limit(d)) || (err = choose_listen(d)) || (err = choose_admin(d)) ||
-        (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)) ||
-        (err = new_admin(d)))
+    if ((err = read_admin_token(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
+        (err = choose_admin(d)) || (err = start_local_nodes(d)) || (err = new_control(d)) ||
+        (err = new_workers(d)) || (err = new_admin(d)))
         return err;
     if (wait_for_local_nodes(d))
         return -EINTR;
     if ((err = begin_control(d)) || (err = start_threads(d)))
         return err;
+    d->reload.events = d->events;
+    d->reload.workers = d->all;
+    d->reload.worker_count = d->worker_count;
+    d->reload.control = d->control;
+    watchdog_begin(&d->watchdog, d->events, d->all, d->worker_count, d->control);
     announce(d);
+    (void)notify_manager("READY=1");
     return 0;
 }
 
@@ -551,10 +510,18 @@ static void wait_for_stop(struct daemon *d)
 {
     for (;;) {
         uint64_t next = d->local ? local_nodes_step(d->local) : NSEC_NEVER;
+        next = nsec_min(next, watchdog_step(&d->watchdog));
         uint64_t now = process_now_ns();
         uint64_t timeout = next == NSEC_NEVER ? NSEC_NEVER : next > now ? next - now : 0;
-        if (process_events_wait(d->events, timeout) & PROCESS_STOP)
+        if (reload_is_under_way(&d->reload))
+            timeout = nsec_min(timeout, RELOAD_STEP);
+        unsigned seen = process_events_wait(d->events, timeout);
+        if (seen & PROCESS_STOP)
             return;
+        if (seen & PROCESS_RELOAD)
+            reload_ask(&d->reload);
+        while (reload_step(&d->reload))
+            ;
     }
 }
 
@@ -569,7 +536,7 @@ static void stop_at_once(struct daemon *d)
 /* Lets workers finish what is under way. False: some did not in time. */
 static bool drain(struct daemon *d)
 {
-    uint64_t until = process_now_ns() + d->config->proxy.drain_timeout + DRAIN_GRACE;
+    uint64_t until = process_now_ns() + config_of(d)->proxy.drain_timeout + DRAIN_GRACE;
     for (unsigned i = 0; i < d->worker_count && d->workers; i++)
         if (d->workers[i].thread && worker_post_drain(d->workers[i].worker) != 0)
             log_event(&d->log, LOG_ERROR, "drain-failed", "worker=%u reason=\"out of memory\"", i);
@@ -613,26 +580,83 @@ static unsigned count_cpus(void)
     return quota < 2000 ? 1 : (unsigned)(quota / 1000);
 }
 
-enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
+static int lay_out(struct daemon *d, const struct config *config)
 {
-    struct daemon d = {.config = config, .out = out, .err = err};
+    const char *why;
+    int err = config_layout(config, &d->lasting.layout, &why);
+    if (err)
+        return fail(d, "cannot lay out the ring: %s", err == -EINVAL ? why : strerror(-err));
+    return 0;
+}
+
+static int read_certificates(struct daemon *d, const struct config *config)
+{
+    struct certificates *all = &d->lasting.certificates;
+    char error[TLS_ERROR_MAX];
+    if (certificates_read(config, all, error) != 0)
+        return fail(d, "%s", error);
+    /* OpenSSL takes buffers of a bit more than a record for each message, and gives them back: to
+     * the system and from there again that would cost more than all the rest of a request. */
+    if (all->clients || all->nodes)
+        process_give_back_memory_from(2 * CHUNK_BYTES);
+    return 0;
+}
+
+/* The settings as they are at the start. Takes what `config` owns. */
+static int begin_with(struct daemon *d, struct config *config, const struct options *options)
+{
+    char error[CONFIG_LOAD_ERROR_MAX];
+    struct generation *first;
+    d->peers = peers_new(process_random());
+    int err = d->peers ? 0 : fail(d, "out of memory");
+    if (err || (err = lay_out(d, config)) || (err = read_certificates(d, config))) {
+        config_fini(config);
+        return err;
+    }
+    if (generation_new(config, &d->lasting, &first, error) != 0)
+        return fail(d, "%s", error);
+    reload_init(&d->reload, options, first, &d->lasting, &d->log);
+    d->log_json = first->config.log_format == CONFIG_LOG_JSON;
+    d->log_limit.per_second = first->config.log_rate;
+    atomic_init(&d->log.level, (int)first->config.log_level);
+    d->worker_count = first->config.workers ? first->config.workers : count_cpus();
+    if (d->worker_count > CONFIG_WORKERS_MAX)
+        d->worker_count = CONFIG_WORKERS_MAX;
+    d->reload.worker_count = d->worker_count;
+    return 0;
+}
+
+static void end(struct daemon *d)
+{
+    reload_fini(&d->reload);
+    certificates_free(&d->lasting.certificates);
+    layout_free(d->lasting.layout);
+    peers_free(d->peers);
+    process_events_free(d->events);
+    thread_lock_fini(&d->log_lock);
+}
+
+enum daemon_status daemon_run(struct config *config, const struct options *options, FILE *out,
+                              FILE *err)
+{
+    struct daemon d = {.out = out, .err = err};
     process_give_back_memory_from(CHUNK_BYTES);
     thread_lock_init(&d.log_lock);
     d.log.sink = log_sink;
     d.log.owner = &d;
-    d.log_limit.per_second = config->log_rate;
-    atomic_init(&d.log.level, (int)config->log_level);
-    d.worker_count = config->workers ? config->workers : count_cpus();
-    if (d.worker_count > CONFIG_WORKERS_MAX)
-        d.worker_count = CONFIG_WORKERS_MAX;
+    if (begin_with(&d, config, options) != 0) {
+        end(&d);
+        return DAEMON_FAILED;
+    }
 
     int failed = start(&d);
     if (!failed)
         wait_for_stop(&d);
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopping", "drain_ms=%" PRIu64,
-                  config->proxy.drain_timeout / NSEC_MS);
+                  config_of(&d)->proxy.drain_timeout / NSEC_MS);
     admin_say_draining(d.admin);
+    (void)notify_manager("STOPPING=1");
     remove_sockets(&d);
     enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
     if (!drain(&d)) {
@@ -647,16 +671,9 @@ enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err)
     free_workers(&d);
     control_thread_free(d.control);
     local_nodes_stop(d.local, false);
-    certificates_free(&d.certificates);
-    secrets_access_free(d.access);
-    peers_free(d.peers);
-    secret_wipe(d.password, sizeof(d.password));
     secret_wipe(d.admin_token, sizeof(d.admin_token)); /* if nobody was given it */
-    secret_wipe(&d.logins, sizeof(d.logins));
     if (!failed)
         log_event(&d.log, LOG_INFO, "stopped", "status=%d", (int)status);
-    layout_free(d.layout);
-    process_events_free(d.events);
-    thread_lock_fini(&d.log_lock);
+    end(&d);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Puts the parts together and runs them until a signal says stop. */
 #pragma once
-#include "daemon/config.h"
+#include "daemon/options.h"
 
 #include <stdio.h>
 
@@ -11,7 +11,9 @@ enum daemon_status {
     DAEMON_USAGE = 2,  /* wrong flags or settings */
 };
 
-/* `config` has passed config_check(). Text for people goes to `out`, an error to `err` as one line;
+/* `config` is what config_load() made of `options`, which are read again for each reload; what it
+ * owns is taken. Text for people goes to `out`, an error to `err` as one line;
  * events are logged to standard error. Returns the exit status; a second stop signal ends the
  * process without returning. Main thread only. */
-enum daemon_status daemon_run(const struct config *config, FILE *out, FILE *err);
+enum daemon_status daemon_run(struct config *config, const struct options *options, FILE *out,
+                              FILE *err);

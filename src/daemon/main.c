@@ -1,51 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the command line to what it asks for. */
 #include "daemon/advise_command.h"
-#include "daemon/config.h"
+#include "daemon/config_load.h"
 #include "daemon/daemon.h"
 #include "daemon/import_command.h"
 #include "daemon/nodes_command.h"
 #include "daemon/options.h"
+#include "daemon/reload_command.h"
 #include "daemon/ring_command.h"
 #include "daemon/unlink_command.h"
-#include "os/file.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One line, with the place in the file if the error has one. */
-static int refuse(const char *path, const struct config_error *e)
-{
-    if (path && e->line > 0)
-        fprintf(stderr, "sumcache: %s:%u:%u: %s\n", path, e->line, e->column, e->text);
-    else
-        fprintf(stderr, "sumcache: %s\n", e->text);
-    return DAEMON_USAGE;
-}
-
 /* The exit status; DAEMON_OK: `c` is read. */
 static int read_config(const struct options *o, struct config *c)
 {
-    struct config_error error;
-    if (o->config_path) {
-        char *bytes CLEANUP(freep) = NULL;
-        size_t len = 0;
-        int err = file_read(o->config_path, CONFIG_FILE_MAX, &bytes, &len);
-        if (err) {
-            fprintf(stderr, "sumcache: cannot read %s: %s\n", o->config_path, strerror(-err));
-            return DAEMON_USAGE;
-        }
-        if (config_read(c, (struct str){bytes, len}, &error) != 0)
-            return refuse(o->config_path, &error);
-    }
-    if (options_apply(o, c, &error) != 0)
-        return refuse(NULL, &error);
-    /* What is printed may well be a beginning that lacks its nodes. */
-    if (o->action != OPTIONS_PRINT_CONFIG && config_check(c, &error) != 0)
-        return refuse(o->config_path, &error);
-    return DAEMON_OK;
+    char error[CONFIG_LOAD_ERROR_MAX];
+    if (config_load(o, o->action != OPTIONS_PRINT_CONFIG, c, error) == 0)
+        return DAEMON_OK;
+    fprintf(stderr, "sumcache: %s\n", error);
+    return DAEMON_USAGE;
 }
 
 static int act(const struct options *o, struct config *c)
@@ -66,7 +43,7 @@ static int act(const struct options *o, struct config *c)
     else if (o->action == OPTIONS_CHECK_CONFIG)
         puts("sumcache: the settings are right");
     else
-        return daemon_run(c, stdout, stderr);
+        return daemon_run(c, o, stdout, stderr);
     return DAEMON_OK;
 }
 
@@ -80,6 +57,8 @@ int main(int argc, char **argv)
         return advise_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "unlink") == 0)
         return unlink_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "reload") == 0)
+        return reload_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "import") == 0)
         return import_command(argc - 1, argv + 1, stdout, stderr);
     struct options options;

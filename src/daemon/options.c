@@ -155,6 +155,7 @@ void options_print_help(FILE *out)
             "       sumcache nodes [--connect HOST:PORT] (see sumcache nodes --help)\n"
             "       sumcache advise --config FILE (see sumcache advise --help)\n"
             "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n"
+            "       sumcache reload --pid PID (see sumcache reload --help)\n"
             "       sumcache import FILE (see sumcache import --help)\n\n"
             "options (they win over the file):\n");
     for (int i = 0; i < FLAG_COUNT; i++) {

@@ -80,20 +80,25 @@ int secrets_read(const char *setting, const char *file, const char *reference, c
     return err;
 }
 
-int secrets_logins(const struct config *c, struct secrets_logins *ret,
+int secrets_logins(const struct config *c, struct node_login *all[CONFIG_LOGINS_MAX],
                    char error[SECRETS_ERROR_MAX])
 {
-    for (uint32_t i = 0; i < c->login_count; i++) {
+    char password[CONFIG_PASSWORD_MAX];
+    int err = 0;
+    for (uint32_t i = 0; i < c->login_count && !err; i++) {
         const struct config_login *l = &c->logins[i];
         char setting[CONFIG_USER_MAX + 32];
         snprintf(setting, sizeof(setting), "nodes.logins: %s: password", l->source);
-        int err = secrets_read(setting, l->password_file, l->password, ret->passwords[i],
-                               sizeof(ret->passwords[i]), error);
+        err =
+            secrets_read(setting, l->password_file, l->password, password, sizeof(password), error);
         if (err)
-            return err;
-        ret->of[i] = (struct node_login){str_of(l->user), str_of(ret->passwords[i])};
+            break;
+        all[i] = node_login_new(str_of(l->user), str_of(password));
+        if (!all[i])
+            err = fail(error, "out of memory");
     }
-    return 0;
+    secret_wipe(password, sizeof(password));
+    return err;
 }
 
 /* Each line is a password, or "#" and the SHA-256 of one, as Redis's ACL files have it. */

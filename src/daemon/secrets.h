@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/cleanup.h"
+#include "cluster/node_login.h"
 #include "daemon/config.h"
 #include "proxy/access.h"
 
@@ -16,14 +17,9 @@ enum { SECRETS_ERROR_MAX = 300 };
 int secrets_read(const char *setting, const char *file, const char *reference, char *to,
                  size_t size, char error[SECRETS_ERROR_MAX]) MUST_CHECK;
 
-/* Who we are at the nodes of each source of nodes.logins, by the same index; the passwords lie
- * inside. */
-struct secrets_logins {
-    struct node_login of[CONFIG_LOGINS_MAX];
-    char passwords[CONFIG_LOGINS_MAX][CONFIG_PASSWORD_MAX];
-};
-/* `ret` points into itself and into `c`: a loan of both. Errors as above. */
-int secrets_logins(const struct config *c, struct secrets_logins *ret,
+/* Who we are at the nodes of each source of nodes.logins, by the same index: references of the
+ * caller's, also those that were made before an error. `all` was empty. Errors as above. */
+int secrets_logins(const struct config *c, struct node_login *all[CONFIG_LOGINS_MAX],
                    char error[SECRETS_ERROR_MAX]) MUST_CHECK;
 
 /* Users with their passwords. *ret: owned by the caller, NULL: the settings know no users. Errors

@@ -24,6 +24,7 @@
 
 struct process_events {
     int signal_fd, poke_fd;
+    unsigned reloader;
 };
 
 static int take_standard_descriptors(void)
@@ -64,7 +65,7 @@ int process_events_new(struct process_events **ret_events)
     struct process_events *e = malloc(sizeof(*e));
     if (!e)
         return -ENOMEM;
-    *e = (struct process_events){-1, -1};
+    *e = (struct process_events){-1, -1, 0};
     e->signal_fd = catch_signals();
     e->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->signal_fd < 0 || e->poke_fd < 0) {
@@ -88,12 +89,27 @@ struct process_events *process_events_free(struct process_events *e)
     return NULL;
 }
 
-static unsigned read_signals(int fd)
+static unsigned event_of(uint32_t signal)
+{
+    switch (signal) {
+    case SIGCHLD:
+        return PROCESS_CHILD;
+    case SIGHUP:
+        return PROCESS_RELOAD;
+    default:
+        return PROCESS_STOP;
+    }
+}
+
+static unsigned read_signals(struct process_events *e)
 {
     unsigned seen = 0;
     struct signalfd_siginfo info;
-    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        seen |= info.ssi_signo == SIGCHLD ? PROCESS_CHILD : PROCESS_STOP;
+    while (read(e->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        seen |= event_of(info.ssi_signo);
+        if (info.ssi_signo == SIGHUP)
+            e->reloader = info.ssi_pid;
+    }
     return seen;
 }
 
@@ -104,7 +120,7 @@ unsigned process_events_wait(struct process_events *e, uint64_t timeout_ns)
                          .tv_nsec = (long)(timeout_ns % NSEC_S)};
     if (ppoll(fds, 2, timeout_ns == NSEC_NEVER ? NULL : &t, NULL) <= 0)
         return 0; /* EINTR is as good as a short wait: the caller looks at its clock */
-    unsigned seen = read_signals(e->signal_fd);
+    unsigned seen = read_signals(e);
     uint64_t count;
     if (read(e->poke_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
         seen |= PROCESS_POKE;
@@ -116,6 +132,11 @@ void process_events_poke(struct process_events *e)
     uint64_t one = 1;
     ssize_t n = write(e->poke_fd, &one, sizeof(one));
     must(n == (ssize_t)sizeof(one) || errno == EAGAIN); /* full means: poked often enough */
+}
+
+unsigned process_events_reloader(const struct process_events *e)
+{
+    return e->reloader;
 }
 
 unsigned process_id(void)
@@ -299,6 +320,12 @@ bool process_has_ended(int pid, struct process_end *ret)
     if (ret)
         *ret = end;
     return true;
+}
+
+int process_hang_up(int pid)
+{
+    must(pid > 0);
+    return kill(pid, SIGHUP) ? -errno : 0;
 }
 
 void process_terminate(int pid)

@@ -13,9 +13,11 @@
 
 /* What the main thread waits for. */
 enum {
-    PROCESS_STOP = 1,  /* SIGTERM, SIGINT or SIGHUP; several that came together count as one */
-    PROCESS_CHILD = 2, /* a child may have ended: ask process_has_ended() */
-    PROCESS_POKE = 4,  /* process_events_poke() was called */
+    PROCESS_STOP = 1,   /* SIGTERM or SIGINT; several that came together count as one, here and
+                           below */
+    PROCESS_CHILD = 2,  /* a child may have ended: ask process_has_ended() */
+    PROCESS_POKE = 4,   /* process_events_poke() was called */
+    PROCESS_RELOAD = 8, /* SIGHUP */
 };
 
 struct process_events; /* opaque */
@@ -33,6 +35,8 @@ struct process_events *process_events_free(struct process_events *e);
  * thread only. */
 unsigned process_events_wait(struct process_events *e, uint64_t timeout_ns);
 void process_events_poke(struct process_events *e); /* from any thread */
+/* Who sent the last SIGHUP; 0: nobody whom we could know. */
+unsigned process_events_reloader(const struct process_events *e);
 
 unsigned process_id(void);
 uint64_t process_now_ns(void); /* monotonic */
@@ -91,8 +95,9 @@ struct process_end {
 };
 /* Has the child ended? Then its pid must not be used any more. `ret` may be NULL. Never waits. */
 bool process_has_ended(int pid, struct process_end *ret);
-void process_terminate(int pid); /* SIGTERM */
-void process_kill(int pid);      /* SIGKILL */
+int process_hang_up(int pid) MUST_CHECK; /* SIGHUP, to whatever process; 0 or -errno */
+void process_terminate(int pid);         /* SIGTERM */
+void process_kill(int pid);              /* SIGKILL */
 
 /* Ends the process at once: no exit handlers, no flushing. */
 void process_exit_now(int status) __attribute__((noreturn));

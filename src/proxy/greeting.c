@@ -9,18 +9,18 @@
 int greeting_append_auth(const struct upstream_node *n, struct buf *to, uint8_t *left)
 {
     const struct proxy_settings *s = n->worker->settings;
-    const struct node_login all = {s->node_user, s->node_password};
-    const struct node_login *login = n->login ? n->login : &all;
-    const struct str words[] = {STR("AUTH"), login->user, login->password};
+    const struct str user = n->login ? n->login->user : s->node_user;
+    const struct str password = n->login ? n->login->password : s->node_password;
+    const struct str words[] = {STR("AUTH"), user, password};
     struct chunk_pool *chunks = &n->worker->chunks;
     char head[32];
-    if (login->password.len == 0)
+    if (password.len == 0)
         return 0;
     (*left)++;
-    int len = snprintf(head, sizeof(head), "*%u\r\n", login->user.len > 0 ? 3U : 2U);
+    int len = snprintf(head, sizeof(head), "*%u\r\n", user.len > 0 ? 3U : 2U);
     int err = buf_append_urgent(to, chunks, head, (size_t)len);
     for (unsigned i = 0; i < 3 && !err; i++) {
-        if (i == 1 && login->user.len == 0)
+        if (i == 1 && user.len == 0)
             continue;
         len = snprintf(head, sizeof(head), "$%zu\r\n", words[i].len);
         err = buf_append_urgent(to, chunks, head, (size_t)len);

@@ -54,6 +54,21 @@ void guard_begin(struct client *c)
     settle(c);
 }
 
+bool guard_renew(struct client *c)
+{
+    const struct access *a = c->worker->settings->access;
+    if (c->guards & GUARD_LOGIN) { /* it may need no password any more */
+        guard_begin(c);
+        return true;
+    }
+    const struct access_user *u = a ? access_find(a, str_of(guard_user_name(c))) : NULL;
+    if (a && (!u || u->off))
+        return false;
+    c->user = u;
+    settle(c);
+    return true;
+}
+
 const char *guard_user_name(const struct client *c)
 {
     return c->user ? c->user->name : c->guards & GUARD_LOGIN ? "(none)" : "default";

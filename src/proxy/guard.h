@@ -20,6 +20,10 @@ enum {
 /* A client that is new, or is as new (RESET). */
 void guard_begin(struct client *c);
 
+/* Other settings have come: its user is found anew, by name. Who was in when there were no users is
+ * "default". False: there is no such user any more, or nobody enters by it; it has to be closed. */
+bool guard_renew(struct client *c) MUST_CHECK;
+
 /* AUTH, HELLO AUTH. True: it is that user from now on. False: it is not, and the error is written.
  */
 bool guard_login(struct client *c, struct str user, struct str password, struct reply_out *o);

@@ -27,6 +27,7 @@
     METRIC(tls_handshakes_refused, COUNTER, "clients closed: limits.tls_handshakes")               \
     METRIC(tls_connections, GAUGE, "connections that speak TLS")                                   \
     METRIC(clients_killed, COUNTER, "clients closed: CLIENT KILL")                                 \
+    METRIC(clients_user_gone, COUNTER, "clients closed: a reload took their user away")            \
     METRIC(roll_calls_refused, COUNTER, "CLIENT LIST, KILL, PAUSE refused: limits.roll_calls")     \
     METRIC(accept_pauses, COUNTER, "accepting paused: out of descriptors or memory")               \
     METRIC(requests, COUNTER, "requests read")                                                     \

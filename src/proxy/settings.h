@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every time-out and limit of the data plane, in one place, so that tests can make them tiny.
- * Filled by daemon/config, read by workers; unchanged while workers run. Durations in ns, sizes in
- * bytes. Limits that are meant for the whole process are divided among the workers by worker_new().
+ * Filled by daemon/config, read by workers. A set never changes: others come in its place, between
+ * two turns (new_settings.h), so nobody keeps a pointer into it for longer. Durations in ns, sizes
+ * in bytes. Limits that are meant for the whole process are divided among the workers.
  */
 #pragma once
 #include "base/addr_range.h"

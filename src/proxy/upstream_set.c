@@ -16,11 +16,16 @@ void upstream_set_init(struct upstream_set *s, struct worker *w)
     *s = (struct upstream_set){.worker = w};
 }
 
-static void bury_node(struct grave *g)
+static void node_free(struct upstream_node *n)
 {
-    struct upstream_node *n = container_of(g, struct upstream_node, grave);
+    node_login_unref(n->login);
     pulse_unref(n->pulse);
     free(n);
+}
+
+static void bury_node(struct grave *g)
+{
+    node_free(container_of(g, struct upstream_node, grave));
 }
 
 /* What is under way there fails, or is sent to another node. `but_streams`: a large reply that is
@@ -61,7 +66,7 @@ static struct upstream_node *node_new(struct worker *w, const struct view_node *
         return NULL;
     memcpy(n->name, v->name, sizeof(n->name));
     n->addr = v->addr;
-    n->login = v->login;
+    n->login = node_login_ref(v->login);
     n->pulse = pulse_ref(v->pulse);
     n->out = v->out;
     n->worker = w;
@@ -87,7 +92,8 @@ static struct upstream_node *take_same(struct upstream_set *s, const struct view
         struct upstream_node *n = s->nodes[i];
         if (n && strcmp(n->name, v->name) == 0 && addr_eq(&n->addr, &v->addr) &&
             n->pulse == v->pulse) {
-            n->login = v->login; /* for upstreams to come */
+            node_login_unref(n->login);
+            n->login = node_login_ref(v->login); /* for upstreams to come */
             s->nodes[i] = NULL;
             return n;
         }
@@ -107,11 +113,9 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
             err = -ENOMEM;
     }
     if (err) {
-        for (uint32_t i = 0; made && i < v->node_count; i++) {
+        for (uint32_t i = 0; made && i < v->node_count; i++)
             if (made[i])
-                pulse_unref(made[i]->pulse);
-            free(made[i]);
-        }
+                node_free(made[i]);
         free(made);
         free(nodes);
         return err;
@@ -119,8 +123,7 @@ int upstream_set_adopt(struct upstream_set *s, const struct view *v)
     for (uint32_t i = 0; i < v->node_count; i++) {
         nodes[i] = take_same(s, &v->nodes[i]);
         if (nodes[i]) {
-            pulse_unref(made[i]->pulse);
-            free(made[i]);
+            node_free(made[i]);
             nodes[i]->out = v->nodes[i].out;
         } else {
             nodes[i] = made[i];

@@ -46,9 +46,9 @@ struct upstream_node {
     struct worker *worker; /* loan */
     char name[VIEW_NODE_NAME_MAX];
     struct addr addr;
-    const struct node_login *login; /* loan; NULL: as at all nodes */
-    struct pulse *pulse;            /* one reference; NULL: nobody looks at it */
-    bool out;                       /* ejected: nothing is sent to it */
+    struct node_login *login; /* one reference; NULL: as at all nodes */
+    struct pulse *pulse;      /* one reference; NULL: nobody looks at it */
+    bool out;                 /* ejected: nothing is sent to it */
     bool refused;      /* nobody was there, and the control plane was told: it will be out soon */
     uint64_t broke_at; /* ns: when one of its upstreams last did; 0: never */
     struct feed *feed; /* owned; NULL: nobody subscribes to anything there */

@@ -7,6 +7,7 @@
 #include "proxy/client_header.h"
 #include "proxy/client_tls.h"
 #include "proxy/lanes.h"
+#include "proxy/new_settings.h"
 #include "proxy/retry.h"
 #include "proxy/session.h"
 #include "proxy/upload.h"
@@ -23,9 +24,6 @@ enum {
     POOL_SPARE_MAX = 4096,
     SLOW_TURN_MS = 50,
     TRIM_MS = 1000,
-    /* As redis-server has it: an AUTH or HELLO needs no more. */
-    STRANGER_BULK_MAX = 16384,
-    STRANGER_ELEMENTS_MAX = 10,
     SCRATCH_KEPT = 4096, /* entries: 64 KiB of pieces, 16 KiB of nodes */
 };
 
@@ -291,6 +289,35 @@ int worker_post_drain(struct worker *w)
     return 0;
 }
 
+struct settings_message {
+    struct message message;
+    const struct proxy_settings *settings; /* loan; NULL: they stay */
+    void (*done)(void *owner);
+    void *owner;
+};
+
+static void deliver_settings(struct message *m, void *receiver)
+{
+    struct worker *w = receiver;
+    struct settings_message *s = container_of(m, struct settings_message, message);
+    if (s->settings && !w->ending)
+        settings_adopt(w, s->settings);
+    s->done(s->owner);
+    free(s);
+}
+
+int worker_post_settings(struct worker *w, const struct proxy_settings *settings,
+                         void (*done)(void *owner), void *owner)
+{
+    struct settings_message *m = malloc(sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    *m = (struct settings_message){
+        .message.deliver = deliver_settings, .settings = settings, .done = done, .owner = owner};
+    mailbox_post(&w->mailbox, &m->message);
+    return 0;
+}
+
 /* ---- a turn ---- */
 
 static void expire_deadlines(struct worker *w)
@@ -474,29 +501,6 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns)
 
 /* ---- life ---- */
 
-static void fill_limits(struct worker *w)
-{
-    const struct proxy_settings *s = w->settings;
-    w->request_limits = (struct frame_limits){
-        .bulk_max = s->value_max, .elements_max = s->elements_max, .line_max = FRAME_LINE_MAX};
-    w->stranger_limits = w->request_limits;
-    w->stranger_limits.bulk_max = nsec_min(STRANGER_BULK_MAX, s->value_max);
-    w->stranger_limits.elements_max =
-        s->elements_max < STRANGER_ELEMENTS_MAX ? s->elements_max : STRANGER_ELEMENTS_MAX;
-    w->stranger_limits.stranger = true;
-    w->reply_limits = w->request_limits;
-    w->reply_limits.depth_max = FRAME_DEPTH_MAX;
-    w->client_options = (struct io_socket_options){s->tcp_keepalive, s->tcp_user_timeout};
-    w->node_options = w->client_options;
-    /* Each worker gets its share, at least 1. */
-    w->node_requests_max = s->node_requests_max / w->count;
-    w->node_bytes_max = s->node_bytes_max / w->count;
-    if (w->node_requests_max == 0)
-        w->node_requests_max = 1;
-    w->private_max = (s->private_max + w->count - 1) / w->count;
-    w->handshakes_max = (s->handshakes_max + w->count - 1) / w->count;
-}
-
 static void fill_reports(struct worker *w)
 {
     struct tls_report report = {.handshakes = &w->metrics.tls_handshakes,
@@ -534,7 +538,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
         free(w);
         return -ENOMEM;
     }
-    fill_limits(w);
+    settings_fill_limits(w);
     fill_reports(w);
     mailbox_init(&w->mailbox, io);
     w->rng.state = io->ops->random(io->ctx);

@@ -24,7 +24,8 @@ struct worker; /* opaque outside proxy/ */
 struct control; /* cluster/control.h */
 
 struct worker_config {
-    const struct proxy_settings *settings; /* loan: outlives the worker */
+    const struct proxy_settings *settings; /* loan: outlives the worker, or is replaced by
+                                              worker_post_settings() */
     struct log *log;                       /* loan: outlives the worker */
     unsigned index, count;                 /* this worker's place among all */
     struct peers *peers;     /* loan, one of all workers: see peers.h. NULL: nothing is counted */
@@ -59,6 +60,12 @@ bool worker_turn(struct worker *w, uint64_t max_wait_ns);
 
 /* From any thread. The view comes into force between two turns; takes a reference of its own. */
 int worker_post_view(struct worker *w, struct view *v) MUST_CHECK; /* 0 or -ENOMEM */
+/* From any thread. The settings come into force between two turns. Then `done` is called on the
+ * worker's thread, and nothing there points to the old ones any more: their owner may free them.
+ * `settings` is a loan as in worker_config; NULL: all stays as it is, and `done` tells that the
+ * worker turns. 0 or -ENOMEM. */
+int worker_post_settings(struct worker *w, const struct proxy_settings *settings,
+                         void (*done)(void *owner), void *owner) MUST_CHECK;
 /* From any thread. Stop accepting, finish what is in flight, at most for drain_timeout. */
 int worker_post_drain(struct worker *w) MUST_CHECK; /* 0 or -ENOMEM */
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS on listeners and to nodes: who is let in, who stays out and why, and that all else goes on as without it."""
 import select
+import shutil
 import socket
 import ssl
 import subprocess
@@ -285,6 +286,35 @@ def test_the_version_has_a_floor(secure, files):
     assert is_refused(lambda: Secure(proxy.secure, files, version=ssl.TLSVersion.TLSv1_2))
     with Secure(proxy.secure, files, version=ssl.TLSVersion.TLSv1_3) as client:
         assert client.ask("PING") == "PONG"
+
+
+def test_a_reload_reads_certificates_anew(secure, files, tmp_path):
+    """Who is connected stays so; who comes next sees the new one; a bad file changes nothing."""
+    pair = tmp_path / "now.crt", tmp_path / "now.key"
+
+    def place(certificate):
+        for source, target in zip(certificate, pair):
+            shutil.copy(source, target)
+
+    def reload():
+        return processes.run("reload", "--pid", proxy.pid)
+
+    place(files.server)
+    proxy = secure({"certificate_file": pair[0], "key_file": pair[1]})
+    with Secure(proxy.secure, files) as before:
+        assert before.ask("SET", "key", "1") == "OK"
+        place(files.foreign)
+        assert reload().returncode == 0
+        assert before.ask("GET", "key") == b"1"
+        assert is_refused(lambda: Secure(proxy.secure, files))
+        with Secure(proxy.secure, files, ca=files.other_ca) as after:
+            assert after.ask("GET", "key") == b"1"
+        pair[0].write_text("no certificate")
+        failed = reload()
+        assert failed.returncode == 1 and f"tls: the certificate {pair[0]}: " in failed.stderr, failed
+        with Secure(proxy.secure, files, ca=files.other_ca) as after:
+            assert after.ask("GET", "key") == b"1"
+        assert before.ask("GET", "key") == b"1"
 
 
 def test_certificates_of_clients(secure, files):

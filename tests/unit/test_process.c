@@ -45,8 +45,10 @@ static void test_events(void **state)
     kill(getpid(), SIGINT);
     process_events_poke(events);
     assert_int_equal(process_events_wait(events, NSEC_NEVER), PROCESS_STOP | PROCESS_POKE);
-    kill(getpid(), SIGHUP);
-    assert_int_equal(process_events_wait(events, NSEC_NEVER), PROCESS_STOP);
+    assert_int_equal(process_events_reloader(events), 0);
+    assert_int_equal(process_hang_up(getpid()), 0);
+    assert_int_equal(process_events_wait(events, NSEC_NEVER), PROCESS_RELOAD);
+    assert_int_equal(process_events_reloader(events), (unsigned)getpid());
     kill(getpid(), SIGPIPE); /* ignored */
     assert_int_equal(process_events_wait(events, NSEC_MS), 0);
 }

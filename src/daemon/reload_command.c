@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* It sends SIGHUP and waits for the answer (reload.c), which the proxy gives to whoever has sent
+ * that. */
+#include "daemon/reload_command.h"
+
+#include "base/nsec.h"
+#include "base/str.h"
+#include "daemon/reload.h"
+#include "os/file.h"
+#include "os/notify.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum exit_status { RELOAD_DONE = 0, RELOAD_FAILED = 1, RELOAD_UNKNOWN = 2 };
+
+enum { PID_FILE_MAX = 64 };
+
+#define ANSWER_WAIT (30 * NSEC_S)
+
+static const char HELP[] =
+    "Usage: sumcache reload --pid PID | --pid-file FILE\n"
+    "\n"
+    "Makes a running sumcache read its settings anew, with all clients and requests as they are,\n"
+    "and says what came of it: settings that need a restart keep their values, and are named; a\n"
+    "file that is wrong changes nothing. Exit status: 0 done, 1 the settings are wrong, 2 the\n"
+    "process cannot be asked.\n"
+    "\n"
+    "  --pid PID        the process\n"
+    "  --pid-file FILE  a file with its number\n"
+    "  --help           this text\n";
+
+__attribute__((format(printf, 2, 3))) static int fail(FILE *err, const char *what, ...)
+{
+    va_list ap;
+    fputs("sumcache reload: ", err);
+    va_start(ap, what);
+    vfprintf(err, what, ap);
+    va_end(ap);
+    fputc('\n', err);
+    return RELOAD_UNKNOWN;
+}
+
+/* 0: it is no process. */
+static unsigned read_pid(struct str text)
+{
+    int64_t pid;
+    while (text.len > 0 && (text.p[text.len - 1] == '\n' || text.p[text.len - 1] == ' '))
+        text.len--;
+    return str_to_i64(text, &pid) == 0 && pid > 1 && pid <= INT32_MAX ? (unsigned)pid : 0;
+}
+
+static int read_file(const char *path, unsigned *ret_pid, FILE *err)
+{
+    char *bytes CLEANUP(freep) = NULL;
+    size_t len = 0;
+    int failed = file_read(path, PID_FILE_MAX, &bytes, &len);
+    if (failed)
+        return fail(err, "cannot read %s: %s", path, strerror(-failed));
+    *ret_pid = read_pid((struct str){bytes, len});
+    return *ret_pid > 0 ? 0 : fail(err, "%s: expected the number of a process", path);
+}
+
+static int tell(const char *answer, FILE *out, FILE *err)
+{
+    struct str a = str_of(answer), rest = {a.p + 1, a.len > 0 ? a.len - 1 : 0};
+    if (a.len > 0 && a.p[0] == RELOAD_ANSWER_FAILED) {
+        fail(err, "nothing has changed: %s", rest.p);
+        return RELOAD_FAILED;
+    }
+    if (a.len == 0 || a.p[0] != RELOAD_ANSWER_DONE)
+        return fail(err, "the process is no sumcache that this one understands");
+    fputs("sumcache: the settings are in force\n", out);
+    if (rest.len > 0)
+        fprintf(out, "sumcache: but for these, which need a restart: %s\n", rest.p);
+    return RELOAD_DONE;
+}
+
+static int reload(unsigned pid, FILE *out, FILE *err)
+{
+    char answer[RELOAD_ANSWER_MAX];
+    int handle = notify_open();
+    if (handle < 0)
+        return fail(err, "cannot wait for an answer: %s", strerror(-handle));
+    int failed = process_hang_up((int)pid);
+    if (failed) {
+        notify_close(handle);
+        return fail(err, "cannot signal process %u: %s", pid, strerror(-failed));
+    }
+    failed = notify_await(handle, pid, ANSWER_WAIT, answer, sizeof(answer));
+    notify_close(handle);
+    if (failed)
+        return fail(err, "process %u has the signal, but gives no answer: %s; see its log", pid,
+                    strerror(-failed));
+    return tell(answer, out, err);
+}
+
+int reload_command(int argc, char **argv, FILE *out, FILE *err)
+{
+    unsigned pid = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        bool is_pid = strcmp(argv[i], "--pid") == 0;
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(HELP, out);
+            return RELOAD_DONE;
+        }
+        if (!is_pid && strcmp(argv[i], "--pid-file") != 0)
+            return fail(err, "unknown argument %s (see sumcache reload --help)", argv[i]);
+        if (!value)
+            return fail(err, "%s needs a value", argv[i]);
+        i++;
+        if (!is_pid && read_file(value, &pid, err) != 0)
+            return RELOAD_UNKNOWN;
+        if (is_pid)
+            pid = read_pid(str_of(value));
+        if (pid == 0)
+            return fail(err, "--pid: expected the number of a process");
+    }
+    if (pid == 0)
+        return fail(err, "which process? (--pid PID or --pid-file FILE)");
+    return reload(pid, out, err);
+}
