@@ -67,7 +67,7 @@ def escaped(text):
 
 def page(rows):
     lines = []
-    for name, default, allowed, meaning in rows:
+    for name, default, allowed, meaning, _ in rows:
         default = "none" if default in ("[]", "{}") else default
         lines += [f".It Cm {name}", escaped(meaning) + ".", escaped(f"Allowed: {allowed}; default: {default}.")]
     return HEAD + "\n".join(lines) + "\n" + TAIL
