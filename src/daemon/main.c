@@ -7,6 +7,7 @@
 #include "daemon/nodes_command.h"
 #include "daemon/options.h"
 #include "daemon/ring_command.h"
+#include "daemon/top_command.h"
 #include "daemon/unlink_command.h"
 #include "os/file.h"
 
@@ -78,6 +79,8 @@ int main(int argc, char **argv)
         return nodes_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "advise") == 0)
         return advise_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "top") == 0)
+        return top_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "unlink") == 0)
         return unlink_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "import") == 0)
