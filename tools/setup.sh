@@ -41,6 +41,7 @@ need_run() {
     need pkg-config has_program pkg-config
     need libxxhash-dev has_library libxxhash
     need libyaml-dev has_library yaml-0.1
+    need libjansson-dev has_library jansson
     need libc-ares-dev has_library libcares
     need libssl-dev has_library libssl
     need libjs-chart.js has_file /usr/share/javascript/chart.js/chart.min.js

@@ -8,6 +8,7 @@
 #include "daemon/options.h"
 #include "daemon/reload_command.h"
 #include "daemon/ring_command.h"
+#include "daemon/top_command.h"
 #include "daemon/unlink_command.h"
 
 #include <errno.h>
@@ -55,6 +56,8 @@ int main(int argc, char **argv)
         return nodes_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "advise") == 0)
         return advise_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "top") == 0)
+        return top_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "unlink") == 0)
         return unlink_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "reload") == 0)

@@ -154,6 +154,7 @@ void options_print_help(FILE *out)
             "       sumcache ring --nodes HOST:PORT,... (see sumcache ring --help)\n"
             "       sumcache nodes [--connect HOST:PORT] (see sumcache nodes --help)\n"
             "       sumcache advise --config FILE (see sumcache advise --help)\n"
+            "       sumcache top [ADDRESS] (see sumcache top --help)\n"
             "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n"
             "       sumcache reload --pid PID (see sumcache reload --help)\n"
             "       sumcache import FILE (see sumcache import --help)\n\n"
