@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of the checker that judges replies: is this one a right answer to that command? */
+/* The part of the checker that judges replies: is this one a right answer to that command?
+ * Long: one judge per kind of answer, and what excuses an error is shared by most of them. */
 #include "base/must.h"
 #include "base/nsec.h"
 #include "checker.h"
@@ -249,6 +250,57 @@ static void judge_error_of_all(const struct judgement *j)
         wrong(j, "an error that nothing explains");
 }
 
+/* ---- transactions ---- */
+
+static bool is_exec(const struct check_command *c)
+{
+    return c->kind == CHECK_EXEC_GET || c->kind == CHECK_EXEC_SET;
+}
+
+/* Of this EXEC: it was refused, so what came behind it was not queued. */
+static bool multi_failed(const struct check_command *exec)
+{
+    return exec[-1 - (int64_t)exec->part_count].failed;
+}
+
+/* One of the commands of this EXEC was refused. */
+static bool queued_failed(const struct check_command *exec)
+{
+    for (int64_t i = 1; i <= exec->part_count; i++) {
+        if (exec[-i].failed)
+            return true;
+    }
+    return false;
+}
+
+/* Behind a MULTI that was refused it is a command like others, for the key that EXEC has it for. */
+static bool is_right_alone(const struct judgement *j)
+{
+    const struct check_command *exec = j->c;
+    while (!is_exec(exec))
+        exec++;
+    if (!multi_failed(exec))
+        return false;
+    const struct answer_item *top = &j->a->top;
+    const struct check_part *p = &exec->parts[exec->part_count - (uint32_t)(exec - j->c)];
+    bool known = j->k->options->proxy.hash_tags;
+    if (exec->kind == CHECK_EXEC_SET)
+        return text_is(top, "OK") && (!known || p->outcome == OUTCOME_OK);
+    if (top->null || top->type != '$')
+        return top->null && (!known || p->outcome == OUTCOME_NIL);
+    return !known || (p->outcome == OUTCOME_BULK && p->len == top->len &&
+                      p->value == check_digest(top->text, top->len));
+}
+
+/* Its keys had another owner when it began, or one of its commands was refused. */
+static void judge_abort(const struct judgement *j)
+{
+    bool may_abort = j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
+    j->c->failed = true;
+    if (!is_exec(j->c) || (!may_abort && !queued_failed(j->c)))
+        wrong(j, "nothing has aborted it");
+}
+
 static void judge_error(const struct judgement *j)
 {
     const struct answer_item *top = &j->a->top;
@@ -266,12 +318,11 @@ static void judge_error(const struct judgement *j)
         return;
     }
     if (starts_with(top, "EXECABORT ")) {
-        /* Its keys had another owner when it began, or one of its commands was refused. */
+        judge_abort(j);
+        return;
+    }
+    if (starts_with(top, "ERR EXEC without MULTI") && is_exec(j->c) && multi_failed(j->c)) {
         j->c->failed = true;
-        bool may_abort = j->c->part_count > j->k->options->proxy.transaction_commands_max ||
-                         j->k->view_count > 1 || j->k->options->tight || j->k->options->starved;
-        if (!may_abort || (kind != CHECK_EXEC_GET && kind != CHECK_EXEC_SET))
-            wrong(j, "nothing has aborted it");
         return;
     }
     if (starts_with(top, "ERR sumcache: ")) {
@@ -420,6 +471,10 @@ static void judge_exec(const struct judgement *j)
         wrong(j, "not an array of as many elements as commands");
         return;
     }
+    if (multi_failed(j->c) || queued_failed(j->c)) {
+        wrong(j, "done, though a part of it was refused");
+        return;
+    }
     for (uint32_t i = 0; i < a->item_count && !j->k->failed; i++) {
         const struct check_part *p = &j->c->parts[i];
         const struct answer_item *item = &a->items[i];
@@ -496,6 +551,7 @@ static void judge_local(const struct judgement *j)
     snprintf(text, sizeof(text), "echo-%u-%" PRId64, j->client, j->c->argument);
     bool right = false;
     bool short_of_memory = j->k->options->tight || j->k->options->starved;
+    j->c->failed = top->type == '-';
     if (short_of_memory && top->type == '-' &&
         starts_with(top, "ERR sumcache: out of buffer memory"))
         return;
@@ -519,7 +575,8 @@ static void judge_local(const struct judgement *j)
         right = (top->type == '+' && text_is(top, "QUEUED")) ||
                 (j->k->options->proxy.transaction_commands_max < SIM_TRANSACTION_MAX &&
                  starts_with(top, "ERR sumcache: limits.transaction_commands")) ||
-                (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT "));
+                (j->k->view_count > 1 && top->type == '-' && starts_with(top, "CROSSSLOT ")) ||
+                (top->type == '-' && is_too_long(j, top)) || is_right_alone(j);
         break;
     case CHECK_CLIENT_ID:
         right = top->type == ':' && top->number > 0;
