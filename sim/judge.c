@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of the checker that judges replies: is this one a right answer to that command? */
+/* The part of the checker that judges replies: is this one a right answer to that command?
+ * Long: one judge per kind of answer, and what excuses an error is shared by most of them. */
 #include "base/must.h"
 #include "base/nsec.h"
 #include "checker.h"
