@@ -3,6 +3,8 @@
  * Each source has its records, sorted by name. An answer becomes a list of finds, sorted too, and
  * is merged into them (adopt()); everything that needs memory is done before anything is changed.
  * The members are made anew from all records after each change (collect()).
+ *
+ * Long: sources, answers and members turn on one list of records.
  */
 #include "cluster/discovery.h"
 
