@@ -37,7 +37,8 @@ def compiled_files(build):
     files = {}
     for entry in entries:
         path = os.path.normpath(os.path.join(entry["directory"], entry["file"]))
-        if path.startswith(ROOT + "/") and path.endswith(".c"):
+        # What the build itself has written is no source.
+        if path.startswith(ROOT + "/") and path.endswith(".c") and not path.startswith(os.path.abspath(build) + "/"):
             files[path] = entry["command"]
     return files
 

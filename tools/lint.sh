@@ -43,11 +43,12 @@ check_format() {
 
 check_cppcheck() {
     need_build || return 1
-    # Tests run under the sanitizers, which know what cppcheck guesses. Suppressed: system headers are
+    # Tests run under the sanitizers, which know what cppcheck guesses; what the build has written is no
+    # source. Suppressed: system headers are
     # not read, nor need they be; leaks, since it does not know CLEANUP(…); the old check for
     # uninitialised variables, which takes an array handed on to be filled for one that is read; and
     # must(x && "what it means").
-    cppcheck --project="$build/compile_commands.json" --quiet -j "$jobs" -itests --template=gcc \
+    cppcheck --project="$build/compile_commands.json" --quiet -j "$jobs" -itests "-i$build" --template=gcc \
         --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
         --suppress=missingIncludeSystem --suppress=unmatchedSuppression --suppress=memleak \
         --suppress=legacyUninitvar --suppress=incorrectStringBooleanError
