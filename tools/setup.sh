@@ -48,11 +48,6 @@ need_run() {
     need redis-server has_program redis-server
 }
 
-# Renders the manifests of Kubernetes; what stands in when neither is there is built with Go.
-need_kustomize() {
-    has_program kubectl || has_program kustomize || need golang-go has_program go
-}
-
 need_test() {
     need_run
     need clang has_program clang
@@ -92,7 +87,6 @@ need_deploy() {
     need dpkg-dev has_program dpkg-shlibdeps
     need file has_program file
     need python3-yaml has_python yaml
-    need_kustomize
 }
 
 need_chroot() {

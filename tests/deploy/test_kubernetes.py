@@ -136,6 +136,17 @@ def test_pods_may_do_little(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_is_run_in_the_image_that_it_does_not_have(overlay):
+    """It has sumcache alone: hooks and probes cannot start a shell, nor `sleep`."""
+    for pod in (one["spec"]["template"]["spec"] for one in of_kind(overlay, "Deployment")):
+        for container in (one for one in containers(pod) if one["name"] == "sumcache"):
+            hooks = list(container.get("lifecycle", {}).values())
+            probes = [container[name] for name in container if name.endswith("Probe")]
+            assert [one["exec"] for one in hooks + probes if "exec" in one] == []
+            assert "command" not in container
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_proxies_take_their_configuration(overlay, tmp_path):
     config = next(one for one in of_kind(overlay, "ConfigMap") if "sumcache.yaml" in one["data"])
     path = tmp_path / "sumcache.yaml"
@@ -149,7 +160,7 @@ def test_the_proxies_take_their_configuration(overlay, tmp_path):
     # YAML 1.1 takes `off` for false.
     assert ("auth" in settings) != (sidecar or settings.get("protected_mode") is False)
     pod = of_kind(overlay, "Deployment")[0]["spec"]["template"]["spec"]
-    pause = 0 if sidecar else int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+    pause = 0 if sidecar else pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert drain + pause < pod.get("terminationGracePeriodSeconds", 30)
 
 
