@@ -39,7 +39,7 @@ char *advice_print_size(uint64_t bytes, char to[ADVICE_SIZE_MAX])
 
 static struct str cut(struct str *text, char end)
 {
-    const char *at = text->len > 0 ? memchr(text->p, end, text->len) : NULL;
+    const char *at = text->p && text->len > 0 ? memchr(text->p, end, text->len) : NULL;
     struct str first = {text->p, at ? (size_t)(at - text->p) : text->len};
     size_t used = first.len + (at != NULL);
     *text = (struct str){text->p + used, text->len - used};

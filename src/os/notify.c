@@ -110,7 +110,10 @@ static ssize_t receive(int handle, unsigned pid, char *to, size_t size)
     struct ucred who = {0};
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
         memcpy(&who, CMSG_DATA(c), sizeof(who));
-    return (unsigned)who.pid == pid ? n : -EAGAIN;
+    if ((unsigned)who.pid != pid)
+        return -EAGAIN;
+    to[n] = '\0';
+    return n;
 }
 
 int notify_await(int handle, unsigned pid, uint64_t timeout_ns, char *to, size_t size)
@@ -122,7 +125,6 @@ int notify_await(int handle, unsigned pid, uint64_t timeout_ns, char *to, size_t
             continue;
         ssize_t n = receive(handle, pid, to, size);
         if (n >= 0) {
-            to[n] = '\0';
             return 0;
         }
         if (n != -EAGAIN)
