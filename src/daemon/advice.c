@@ -39,7 +39,7 @@ char *advice_print_size(uint64_t bytes, char to[ADVICE_SIZE_MAX])
 
 static struct str cut(struct str *text, char end)
 {
-    const char *at = text->p && text->len > 0 ? memchr(text->p, end, text->len) : NULL;
+    const char *at = text->len > 0 ? memchr(text->p, end, text->len) : NULL;
     struct str first = {text->p, at ? (size_t)(at - text->p) : text->len};
     size_t used = first.len + (at != NULL);
     *text = (struct str){text->p + used, text->len - used};
@@ -333,6 +333,8 @@ static void check_access(const struct advice_facts *f, struct advice *a)
         "a firewall or NetworkPolicy lets only proxies in";
     struct str bind = advice_setting(f, STR("bind"));
     bool has_bind = bind.p && bind.len > 0;
+    if (!has_bind)
+        bind.len = 0; /* not told, or none */
     /* Before 7.0 an address in `bind` was enough to switch protected mode off. */
     bool guards = number_of(advice_info(f, STR("redis_version"))) >= 7 || !has_bind;
     if (f->setting_count == 0 || !setting_is(f, STR("requirepass"), STR("")))

@@ -124,9 +124,8 @@ int notify_await(int handle, unsigned pid, uint64_t timeout_ns, char *to, size_t
         if (poll(&fd, 1, (int)((until - now) / NSEC_MS) + 1) <= 0)
             continue;
         ssize_t n = receive(handle, pid, to, size);
-        if (n >= 0) {
+        if (n >= 0)
             return 0;
-        }
         if (n != -EAGAIN)
             return (int)n;
     }
