@@ -82,12 +82,12 @@ def test_metrics_are_what_info_says(watched):
     proxy, admin = watched(workers=2)
     with proxy.connect() as client:
         for i in range(100):
-            client.ask("SET", f"k{i}", "v")
+            client.ask("SET", f"outcome-{i}", "v")
         for i in range(150):
-            client.ask("GET", f"k{i}")
-        client.ask("LPUSH", "list", "x")
-        client.ask("GET", "list")
-        client.ask("MGET", "k1", "k2")
+            client.ask("GET", f"outcome-{i}")
+        client.ask("LPUSH", "outcome-list", "x")
+        client.ask("GET", "outcome-list")
+        client.ask("MGET", "outcome-1", "outcome-2")
     counters, metrics = proxy.counters(), admin.metrics()
     for name in ("clients_accepted", "bytes_to_nodes", "upstreams_opened", "views", "nodes_in_ring"):
         found = metrics.get(f"sumcache_{name}_total", metrics.get(f"sumcache_{name}"))
