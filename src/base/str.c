@@ -21,6 +21,24 @@ char *str_fill(char *to, size_t size, struct str s)
     return to;
 }
 
+struct str str_cut(struct str *text, char end)
+{
+    const char *at = text->len > 0 ? memchr(text->p, end, text->len) : NULL;
+    struct str first = {text->p, at ? (size_t)(at - text->p) : text->len};
+    size_t used = first.len + (at != NULL);
+    if (used > 0)
+        *text = (struct str){text->p + used, text->len - used};
+    return first;
+}
+
+struct str str_cut_line(struct str *text)
+{
+    struct str line = str_cut(text, '\n');
+    if (line.len > 0 && line.p[line.len - 1] == '\r')
+        line.len--;
+    return line;
+}
+
 bool str_eq_nocase(struct str a, struct str b)
 {
     if (a.len != b.len)

@@ -28,6 +28,17 @@ static inline bool str_eq(struct str a, struct str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
+static inline bool str_begins(struct str s, struct str with)
+{
+    return s.len >= with.len && (with.len == 0 || memcmp(s.p, with.p, with.len) == 0);
+}
+
+/* Takes what comes before `end` off the front of *text, and `end` itself; all of it, if there is no
+ * `end`. */
+struct str str_cut(struct str *text, char end);
+/* The same of a line, without its LF or CR LF. */
+struct str str_cut_line(struct str *text);
+
 /* Copies it, cut to size - 1 bytes, and a NUL behind it. Returns `to`. */
 char *str_fill(char *to, size_t size, struct str s);
 

@@ -157,17 +157,11 @@ static void take_info(struct probe_call *call, const struct probe_reply *r)
     p->run_id[len] = '\0';
 }
 
-static bool begins_with(struct str text, struct str word)
-{
-    return text.len >= word.len && memcmp(text.p, word.p, word.len) == 0;
-}
-
 /* By its ACL, or because it has no such command, or by another name. */
 static bool is_forbidden(const struct probe_reply *r)
 {
     return r && r->type == '-' &&
-           (begins_with(r->text, STR("NOPERM")) ||
-            begins_with(r->text, STR("ERR unknown command")));
+           (str_begins(r->text, STR("NOPERM")) || str_begins(r->text, STR("ERR unknown command")));
 }
 
 static void take_unlink(struct probe_call *call, const struct probe_reply *r)
@@ -324,7 +318,7 @@ static void take_reply(struct probe *p, struct str bytes)
 bool probe_lacks_database(const struct probe_call *call, const struct probe_reply *r)
 {
     return call->refused && r->type == '-' && call->database != 0 &&
-           begins_with(r->text, STR("ERR DB index is out of range"));
+           str_begins(r->text, STR("ERR DB index is out of range"));
 }
 
 static bool take_whole(struct probe *p, const char *tail, size_t len)

@@ -37,20 +37,6 @@ char *advice_print_size(uint64_t bytes, char to[ADVICE_SIZE_MAX])
 
 /* ---- reading ---- */
 
-static struct str cut(struct str *text, char end)
-{
-    const char *at = text->len > 0 ? memchr(text->p, end, text->len) : NULL;
-    struct str first = {text->p, at ? (size_t)(at - text->p) : text->len};
-    size_t used = first.len + (at != NULL);
-    *text = (struct str){text->p + used, text->len - used};
-    return first;
-}
-
-static bool has_prefix(struct str s, struct str prefix)
-{
-    return s.len >= prefix.len && memcmp(s.p, prefix.p, prefix.len) == 0;
-}
-
 /* What its digits say, up to the first other byte ("7" of "7.0.15"). */
 static uint64_t number_of(struct str s)
 {
@@ -64,21 +50,12 @@ static uint64_t number_of(struct str s)
     return value;
 }
 
-/* The next line of INFO, without its end. */
-static struct str next_line(struct str *text)
-{
-    struct str line = cut(text, '\n');
-    if (line.len > 0 && line.p[line.len - 1] == '\r')
-        line.len--;
-    return line;
-}
-
 struct str advice_info(const struct advice_facts *f, struct str name)
 {
     struct str text = f->info;
     while (text.len > 0) {
-        struct str value = next_line(&text);
-        struct str found = cut(&value, ':');
+        struct str value = str_cut_line(&text);
+        struct str found = str_cut(&value, ':');
         if (str_eq(found, name))
             return value;
     }
@@ -189,14 +166,14 @@ static struct keyspace keyspace_of(const struct advice_facts *f)
     struct keyspace k = {0};
     struct str text = f->info;
     while (text.len > 0) {
-        struct str value = next_line(&text);
-        struct str name = cut(&value, ':');
+        struct str value = str_cut_line(&text);
+        struct str name = str_cut(&value, ':');
         uint64_t keys = 0, expires = 0;
-        if (!has_prefix(name, STR("db")) || name.len < 3 || name.p[2] < '0' || name.p[2] > '9')
+        if (!str_begins(name, STR("db")) || name.len < 3 || name.p[2] < '0' || name.p[2] > '9')
             continue;
         while (value.len > 0) {
-            struct str number = cut(&value, ',');
-            struct str what = cut(&number, '=');
+            struct str number = str_cut(&value, ',');
+            struct str what = str_cut(&number, '=');
             if (str_eq(what, STR("keys")))
                 keys = number_of(number);
             else if (str_eq(what, STR("expires")))
@@ -235,12 +212,12 @@ static void check_eviction(const struct advice_facts *f, const struct keyspace *
     if (str_eq(policy, STR("noeviction")))
         say(a, ADVICE_WRONG, "maxmemory-policy", TODO,
             "noeviction: when it is full, every write fails (-OOM)");
-    else if (has_prefix(policy, STR("volatile-")) && k->lasting > 0)
+    else if (str_begins(policy, STR("volatile-")) && k->lasting > 0)
         say(a, ADVICE_WRONG, "maxmemory-policy", TODO,
             "%.*s, and %" PRIu64 " of %" PRIu64
             " keys have no TTL: they are never evicted, and when they fill it, every write fails",
             TEXT(policy), k->lasting, k->keys);
-    else if (has_prefix(policy, STR("volatile-")))
+    else if (str_begins(policy, STR("volatile-")))
         say(a, ADVICE_BETTER, "maxmemory-policy", TODO,
             "%.*s: a key without a TTL would never be evicted", TEXT(policy));
     else if (str_eq(policy, STR("allkeys-random")))
@@ -274,7 +251,7 @@ static void check_waste(const struct advice_facts *f, struct advice *a)
     bool on_expire = !setting_is(f, STR("lazyfree-lazy-expire"), STR("no"));
     uint64_t whole = number_of(ratio);
     struct str rest = ratio;
-    (void)cut(&rest, '.');
+    (void)str_cut(&rest, '.');
     bool is_high = whole >= 2 || (whole == 1 && rest.len > 0 && rest.p[0] >= '5');
     if (is_high && advice_info_number(f, STR("used_memory")) > 100 * MB &&
         setting_is(f, STR("activedefrag"), STR("no")))
@@ -309,9 +286,9 @@ static void check_huge_pages(const struct advice_facts *f, struct advice *a)
 
 static bool is_loopback(struct str address)
 {
-    if (has_prefix(address, STR("-"))) /* one that may be missing */
+    if (str_begins(address, STR("-"))) /* one that may be missing */
         address = (struct str){address.p + 1, address.len - 1};
-    return has_prefix(address, STR("127.")) || str_eq(address, STR("::1")) ||
+    return str_begins(address, STR("127.")) || str_eq(address, STR("::1")) ||
            str_eq(address, STR("localhost"));
 }
 
@@ -320,7 +297,7 @@ static bool is_reachable(struct str bind)
 {
     bool any = bind.len == 0; /* none given: all */
     while (bind.len > 0) {
-        struct str address = cut(&bind, ' ');
+        struct str address = str_cut(&bind, ' ');
         any = any || (address.len > 0 && !is_loopback(address));
     }
     return any;
@@ -356,9 +333,9 @@ static void check_output_limit(const struct advice_facts *f, struct advice *a)
     struct str text = advice_setting(f, STR("client-output-buffer-limit"));
     char hard_text[ADVICE_SIZE_MAX], soft_text[ADVICE_SIZE_MAX];
     while (text.len > 0) {
-        struct str class = cut(&text, ' ');
-        uint64_t hard = number_of(cut(&text, ' ')), soft = number_of(cut(&text, ' '));
-        (void)cut(&text, ' ');
+        struct str class = str_cut(&text, ' ');
+        uint64_t hard = number_of(str_cut(&text, ' ')), soft = number_of(str_cut(&text, ' '));
+        (void)str_cut(&text, ' ');
         if (str_eq(class, STR("normal")) && (hard > 0 || soft > 0))
             say(a, ADVICE_WRONG, "client-output-buffer-limit",
                 "client-output-buffer-limit normal 0 0 0",

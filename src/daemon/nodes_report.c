@@ -10,21 +10,6 @@
 
 /* ---- reading ---- */
 
-/* Takes what comes before `end` off the front of *text; all of it, if there is no `end`. */
-static struct str cut(struct str *text, char end)
-{
-    const char *at = text->len > 0 ? memchr(text->p, end, text->len) : NULL;
-    struct str first = {text->p, at ? (size_t)(at - text->p) : text->len};
-    size_t used = first.len + (at != NULL);
-    *text = (struct str){text->p + used, text->len - used};
-    return first;
-}
-
-static bool has_prefix(struct str s, struct str prefix)
-{
-    return s.len >= prefix.len && memcmp(s.p, prefix.p, prefix.len) == 0;
-}
-
 /* 0 if it is no number of 64 bits. */
 static uint64_t number_of(struct str s)
 {
@@ -67,8 +52,8 @@ static bool read_node(struct str line, struct nodes_report_node *n)
     };
     memset(n, 0, sizeof(*n));
     while (line.len > 0) {
-        struct str value = cut(&line, ',');
-        struct str name = cut(&value, '=');
+        struct str value = str_cut(&line, ',');
+        struct str name = str_cut(&value, '=');
         set_field(fields, sizeof(fields) / sizeof(fields[0]), name, value);
     }
     return n->name.len > 0;
@@ -77,7 +62,7 @@ static bool read_node(struct str line, struct nodes_report_node *n)
 /* "node7", as the lines of nodes begin. */
 static bool is_node(struct str name)
 {
-    if (!has_prefix(name, STR("node")) || name.len == 4)
+    if (!str_begins(name, STR("node")) || name.len == 4)
         return false;
     for (size_t i = 4; i < name.len; i++)
         if (name.p[i] < '0' || name.p[i] > '9')
@@ -118,15 +103,13 @@ int nodes_report_read(struct str info, struct nodes_report *ret)
     };
     bool inside = false, seen = false;
     while (info.len > 0) {
-        struct str line = cut(&info, '\n');
-        if (line.len > 0 && line.p[line.len - 1] == '\r')
-            line.len--;
-        if (has_prefix(line, STR("# "))) {
+        struct str line = str_cut_line(&info);
+        if (str_begins(line, STR("# "))) {
             inside = str_eq(line, STR("# Sumcache"));
             seen = seen || inside;
             continue;
         }
-        struct str name = inside ? cut(&line, ':') : (struct str){0};
+        struct str name = inside ? str_cut(&line, ':') : (struct str){0};
         int err = is_node(name) ? add_node(&r, line) : 0;
         if (err) {
             free(r.nodes);

@@ -24,19 +24,6 @@ fail(char error[SECRETS_ERROR_MAX], const char *text, ...)
     return -EINVAL;
 }
 
-static struct str take_line(struct str *text)
-{
-    if (!text->p || text->len == 0)
-        return STR("");
-    const char *eol = memchr(text->p, '\n', text->len);
-    struct str line = {text->p, eol ? (size_t)(eol - text->p) : text->len};
-    size_t used = line.len + (eol ? 1 : 0);
-    *text = (struct str){text->p + used, text->len - used};
-    if (line.len > 0 && line.p[line.len - 1] == '\r')
-        line.len--;
-    return line;
-}
-
 /* The whole of one source: a block that the caller wipes and frees. */
 static int read_source(const char *setting, const char *file, const char *reference,
                        char **ret_bytes, size_t *ret_len, char error[SECRETS_ERROR_MAX])
@@ -67,7 +54,7 @@ int secrets_read(const char *setting, const char *file, const char *reference, c
     int err = read_source(setting, file, reference, &bytes, &len, error);
     if (err)
         return err;
-    struct str rest = {bytes, len}, line = take_line(&rest);
+    struct str rest = {bytes, len}, line = str_cut_line(&rest);
     if (line.len == 0)
         err =
             fail(error, "%s%s%s: its first line is empty", setting, file[0] ? "_file " : "", file);
@@ -114,7 +101,7 @@ static int read_passwords(struct access_user *u, const char *file, const char *r
         return err;
     struct str rest = {bytes, len};
     while (rest.len > 0 && !err) {
-        struct str line = take_line(&rest);
+        struct str line = str_cut_line(&rest);
         if (line.len == 0)
             continue;
         if (u->hash_count == ACCESS_PASSWORDS_MAX) {

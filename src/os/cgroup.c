@@ -12,15 +12,6 @@ enum {
     FILE_MAX = 64 * 1024, /* of /proc/self/cgroup; the others hold a line */
 };
 
-static struct str cut(struct str *text, char end)
-{
-    const char *at = text->len > 0 ? memchr(text->p, end, text->len) : NULL;
-    struct str first = {text->p, at ? (size_t)(at - text->p) : text->len};
-    size_t used = first.len + (at != NULL);
-    *text = (struct str){text->p + used, text->len - used};
-    return first;
-}
-
 /* Thousandths of a CPU; 0: no quota ("max", -1), or nothing that makes sense. */
 static uint64_t share(struct str quota, struct str period)
 {
@@ -41,7 +32,7 @@ static bool read_line(const char *dir, const char *name, char **ret_bytes, struc
     if (n < 0 || (size_t)n >= sizeof(path) || file_read(path, FILE_MAX, ret_bytes, &len) != 0)
         return false;
     struct str text = {*ret_bytes, len};
-    *ret_line = cut(&text, '\n');
+    *ret_line = str_cut(&text, '\n');
     return true;
 }
 
@@ -51,7 +42,7 @@ static uint64_t quota_of_v2(const char *dir)
     struct str period;
     if (!read_line(dir, "cpu.max", &bytes, &period))
         return 0;
-    struct str quota = cut(&period, ' ');
+    struct str quota = str_cut(&period, ' ');
     return share(quota, period);
 }
 
@@ -93,7 +84,7 @@ static uint64_t least(const char *root, const char *top, struct str path,
 static bool lists(struct str list, struct str word)
 {
     while (list.len > 0)
-        if (str_eq(cut(&list, ','), word))
+        if (str_eq(str_cut(&list, ','), word))
             return true;
     return false;
 }
@@ -107,9 +98,9 @@ uint64_t cgroup_cpu_quota(const char *self, const char *root)
         return 0;
     struct str text = {bytes, len};
     while (text.len > 0) { /* "0::/system.slice/x" or "4:cpu,cpuacct:/docker/…" */
-        struct str path = cut(&text, '\n');
-        struct str number = cut(&path, ':');
-        struct str controllers = cut(&path, ':');
+        struct str path = str_cut(&text, '\n');
+        struct str number = str_cut(&path, ':');
+        struct str controllers = str_cut(&path, ':');
         uint64_t quota = 0;
         if (str_eq(number, STR("0")) && controllers.len == 0) {
             quota = least(root, "", path, quota_of_v2);

@@ -25,14 +25,9 @@ enum outcome_class outcome_class_of(const struct command *c)
                                       : OUTCOME_OTHERS;
 }
 
-static bool begins(struct str s, struct str with)
-{
-    return s.len >= with.len && memcmp(s.p, with.p, with.len) == 0;
-}
-
 static bool is_nil(struct str s)
 {
-    return begins(s, STR("$-1\r")) || begins(s, STR("_\r")) || begins(s, STR("*-1\r"));
+    return str_begins(s, STR("$-1\r")) || str_begins(s, STR("_\r")) || str_begins(s, STR("*-1\r"));
 }
 
 /* An aggregate of any kind without elements. */
@@ -56,13 +51,13 @@ enum outcome outcome_of_reply(const struct command *c, struct str reply)
         miss = is_nil(reply);
         break;
     case MISS_ZERO:
-        miss = begins(reply, STR(":0\r"));
+        miss = str_begins(reply, STR(":0\r"));
         break;
     case MISS_MINUS_TWO:
-        miss = begins(reply, STR(":-2\r"));
+        miss = str_begins(reply, STR(":-2\r"));
         break;
     case MISS_EMPTY:
-        miss = begins(reply, STR("$0\r"));
+        miss = str_begins(reply, STR("$0\r"));
         break;
     case MISS_ARRAY:
     case MISS_SET:
@@ -70,7 +65,7 @@ enum outcome outcome_of_reply(const struct command *c, struct str reply)
         miss = is_empty(reply);
         break;
     case MISS_NONE_TYPE:
-        miss = begins(reply, STR("+none\r"));
+        miss = str_begins(reply, STR("+none\r"));
         break;
     case MISS_NIL_EACH:
     case MISS_NILS_EACH:

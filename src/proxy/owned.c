@@ -31,7 +31,7 @@ static bool owns(const struct view *v, uint32_t node, uint64_t hash)
 bool owned_has(const struct owned *o, struct str key)
 {
     const struct worker *w = o->worker;
-    if (key.len >= OURS.len && memcmp(key.p, OURS.p, OURS.len) == 0)
+    if (str_begins(key, OURS))
         return false;
     uint64_t hash = layout_hash(w->settings->layout, key, w->settings->hash_tags);
     if (o->node_now == UINT32_MAX || !owns(o->asked, o->node, hash))

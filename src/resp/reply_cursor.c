@@ -53,7 +53,7 @@ int reply_cursor_text(struct reply_cursor *at, struct str *ret)
     int err = reply_cursor_header(at, &type, &len);
     if (err || !is_one_of(type, "$=") || read_body(at, len, &text) != 0)
         return -EBADMSG;
-    if (type == '=' && text.len >= KIND.len && memcmp(text.p, KIND.p, KIND.len) == 0)
+    if (type == '=' && str_begins(text, KIND))
         text = (struct str){text.p + KIND.len, text.len - KIND.len};
     *ret = text;
     return 0;

@@ -30,6 +30,50 @@ static void drop(struct str s)
     free((void *)(uintptr_t)s.p);
 }
 
+static void test_begins(void **state)
+{
+    (void)state;
+    assert_true(str_begins(STR("node1"), STR("node")));
+    assert_true(str_begins(STR("node"), STR("node")));
+    assert_false(str_begins(STR("nod"), STR("node")));
+    assert_false(str_begins(STR("nude1"), STR("node")));
+    assert_true(str_begins(STR("x"), (struct str){0}));
+    assert_true(str_begins((struct str){0}, (struct str){0}));
+    assert_false(str_begins((struct str){0}, STR("x")));
+}
+
+static void assert_cut(struct str got, const char *want)
+{
+    assert_true(str_eq(got, str_of(want)));
+}
+
+static void test_cut(void **state)
+{
+    (void)state;
+    struct str whole = exact(STR("a,,bc")), text = whole;
+    assert_cut(str_cut(&text, ','), "a");
+    assert_cut(str_cut(&text, ','), "");
+    assert_cut(str_cut(&text, ','), "bc");
+    assert_cut(text, "");
+    assert_cut(str_cut(&text, ','), "");
+    drop(whole);
+    text = (struct str){0};
+    assert_cut(str_cut(&text, ','), "");
+    assert_cut(str_cut_line(&text), "");
+}
+
+static void test_cut_line(void **state)
+{
+    (void)state;
+    struct str whole = exact(STR("a\r\n\nb\rc\nd\r")), text = whole;
+    assert_cut(str_cut_line(&text), "a");
+    assert_cut(str_cut_line(&text), "");
+    assert_cut(str_cut_line(&text), "b\rc");
+    assert_cut(str_cut_line(&text), "d");
+    assert_cut(text, "");
+    drop(whole);
+}
+
 static void test_eq(void **state)
 {
     (void)state;
@@ -289,10 +333,17 @@ static void test_unit_round_trip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_eq),        cmocka_unit_test(test_eq_nocase_all_bytes),
-        cmocka_unit_test(test_i64),       cmocka_unit_test(test_i64_round_trip),
-        cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_print),     cmocka_unit_test(test_unit_round_trip),
+        cmocka_unit_test(test_begins),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut_line),
+        cmocka_unit_test(test_eq),
+        cmocka_unit_test(test_eq_nocase_all_bytes),
+        cmocka_unit_test(test_i64),
+        cmocka_unit_test(test_i64_round_trip),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_unit_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
