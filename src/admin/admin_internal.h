@@ -6,7 +6,7 @@
 #include "admin/history.h"
 #include "admin/http_request.h"
 #include "admin/keys.h"
-#include "admin/text.h"
+#include "base/text.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/listener.h"

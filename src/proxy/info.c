@@ -2,55 +2,13 @@
 #include "proxy/info.h"
 
 #include "base/nsec.h"
+#include "base/text.h"
 #include "cluster/control_metrics.h"
 #include "proxy/node_sums.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* All sections together come to about 4 KB, and 100 to 700 bytes for each node. */
-struct text {
-    char *bytes; /* owned */
-    size_t len, room;
-    bool failed; /* out of memory */
-};
-
-static bool make_room(struct text *t, size_t more)
-{
-    if (t->room - t->len > more)
-        return true;
-    size_t room = t->room > 0 ? 2 * t->room : 8192;
-    while (room - t->len <= more)
-        room *= 2;
-    char *bytes = realloc(t->bytes, room);
-    if (!bytes) {
-        t->failed = true;
-        return false;
-    }
-    t->bytes = bytes;
-    t->room = room;
-    return true;
-}
-
-static void add(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void add(struct text *t, const char *format, ...)
-{
-    char line[1024]; /* longer than any; the longest is a node's */
-    va_list ap;
-    va_start(ap, format);
-    int n = vsnprintf(line, sizeof(line), format, ap);
-    va_end(ap);
-    if (n <= 0 || (size_t)n >= sizeof(line) || !make_room(t, (size_t)n))
-        return;
-    memcpy(t->bytes + t->len, line, (size_t)n);
-    t->len += (size_t)n;
-}
 
 static uint64_t sum(const struct worker *w, uint32_t offset)
 {
@@ -67,20 +25,20 @@ static uint64_t sum(const struct worker *w, uint32_t offset)
 static void add_server(struct text *t, struct worker *w)
 {
     char version[FIGURES_VERSION_MAX];
-    add(t,
-        "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\n"
-        "multiplexing_api:epoll\r\nsumcache_version:%s\r\nuptime_in_seconds:%" PRIu64
-        "\r\nuptime_in_days:%" PRIu64 "\r\n",
-        node_sums_version(w, version), SUMCACHE_VERSION, (worker_now(w) - w->started) / NSEC_S,
-        (worker_now(w) - w->started) / (86400 * NSEC_S));
+    text_add(t,
+             "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\n"
+             "multiplexing_api:epoll\r\nsumcache_version:%s\r\nuptime_in_seconds:%" PRIu64
+             "\r\nuptime_in_days:%" PRIu64 "\r\n",
+             node_sums_version(w, version), SUMCACHE_VERSION, (worker_now(w) - w->started) / NSEC_S,
+             (worker_now(w) - w->started) / (86400 * NSEC_S));
 }
 
 static void add_clients(struct text *t, struct worker *w)
 {
-    add(t,
-        "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%u\r\nblocked_clients:%" PRIu64
-        "\r\n",
-        SUM(w, clients), w->settings->clients_max, SUM(w, clients_blocked));
+    text_add(t,
+             "# Clients\r\nconnected_clients:%" PRIu64
+             "\r\nmaxclients:%u\r\nblocked_clients:%" PRIu64 "\r\n",
+             SUM(w, clients), w->settings->clients_max, SUM(w, clients_blocked));
 }
 
 /* "1.50M", as redis-server writes it: text for people. */
@@ -91,7 +49,8 @@ static void add_human(struct text *t, const char *name, uint64_t bytes)
     unsigned unit = 0;
     for (; shown >= 1024 && unit < sizeof(UNITS) - 2; unit++)
         shown /= 1024;
-    add(t, unit == 0 ? "%s_human:%.0f%c\r\n" : "%s_human:%.2f%c\r\n", name, shown, UNITS[unit]);
+    text_add(t, unit == 0 ? "%s_human:%.0f%c\r\n" : "%s_human:%.2f%c\r\n", name, shown,
+             UNITS[unit]);
 }
 
 /* Of the nodes; what the proxy itself takes is `buffer_bytes`. */
@@ -108,58 +67,59 @@ static void add_memory(struct text *t, struct worker *w)
         {"used_memory_peak", FIGURE_USED_MEMORY_PEAK},
         {"maxmemory", FIGURE_MAXMEMORY},
     };
-    add(t, "# Memory\r\n");
+    text_add(t, "# Memory\r\n");
     for (size_t i = 0; i < sizeof(LINES) / sizeof(LINES[0]); i++) {
-        add(t, "%s:%" PRIu64 "\r\n", LINES[i].name, s.of[LINES[i].figure]);
+        text_add(t, "%s:%" PRIu64 "\r\n", LINES[i].name, s.of[LINES[i].figure]);
         add_human(t, LINES[i].name, s.of[LINES[i].figure]);
     }
     if (policy)
-        add(t, "maxmemory_policy:%s\r\n", policy);
+        text_add(t, "maxmemory_policy:%s\r\n", policy);
 }
 
 static void add_persistence(struct text *t, struct worker *w)
 {
     (void)w;
-    add(t, "# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\n"
-           "aof_enabled:0\r\n");
+    text_add(t, "# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\n"
+                "aof_enabled:0\r\n");
 }
 
 /* Of connections and bytes: ours. Of keys and commands: the nodes'. */
 static void add_stats(struct text *t, struct worker *w)
 {
     struct node_sums s = node_sums_of(w);
-    add(t,
-        "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
-        "\r\ninstantaneous_ops_per_sec:%" PRIu64 "\r\ntotal_net_input_bytes:%" PRIu64
-        "\r\ntotal_net_output_bytes:%" PRIu64 "\r\nrejected_connections:%" PRIu64 "\r\n",
-        SUM(w, clients_accepted), s.of[FIGURE_COMMANDS], s.of[FIGURE_OPS],
-        SUM(w, bytes_from_clients), SUM(w, bytes_to_clients), SUM(w, clients_refused));
-    add(t,
-        "expired_keys:%" PRIu64 "\r\nevicted_keys:%" PRIu64 "\r\nkeyspace_hits:%" PRIu64
-        "\r\nkeyspace_misses:%" PRIu64 "\r\n",
-        s.of[FIGURE_EXPIRED], s.of[FIGURE_EVICTED], s.of[FIGURE_HITS], s.of[FIGURE_MISSES]);
+    text_add(t,
+             "# Stats\r\ntotal_connections_received:%" PRIu64
+             "\r\ntotal_commands_processed:%" PRIu64 "\r\ninstantaneous_ops_per_sec:%" PRIu64
+             "\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64
+             "\r\nrejected_connections:%" PRIu64 "\r\n",
+             SUM(w, clients_accepted), s.of[FIGURE_COMMANDS], s.of[FIGURE_OPS],
+             SUM(w, bytes_from_clients), SUM(w, bytes_to_clients), SUM(w, clients_refused));
+    text_add(t,
+             "expired_keys:%" PRIu64 "\r\nevicted_keys:%" PRIu64 "\r\nkeyspace_hits:%" PRIu64
+             "\r\nkeyspace_misses:%" PRIu64 "\r\n",
+             s.of[FIGURE_EXPIRED], s.of[FIGURE_EVICTED], s.of[FIGURE_HITS], s.of[FIGURE_MISSES]);
 }
 
 static void add_replication(struct text *t, struct worker *w)
 {
     (void)w;
-    add(t, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n");
+    text_add(t, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n");
 }
 
 static void add_cluster(struct text *t, struct worker *w)
 {
     (void)w;
-    add(t, "# Cluster\r\ncluster_enabled:0\r\n");
+    text_add(t, "# Cluster\r\ncluster_enabled:0\r\n");
 }
 
 static void add_keyspace(struct text *t, struct worker *w)
 {
     struct node_sums s = node_sums_of(w);
-    add(t, "# Keyspace\r\n");
+    text_add(t, "# Keyspace\r\n");
     for (unsigned i = 0; i < w->settings->databases; i++)
         if (s.of[figure_keys(i)] > 0)
-            add(t, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", i,
-                s.of[figure_keys(i)], s.of[figure_expires(i)]);
+            text_add(t, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", i,
+                     s.of[figure_keys(i)], s.of[figure_expires(i)]);
 }
 
 /* What a node said may hold anything. */
@@ -181,14 +141,15 @@ static void add_figures(struct text *t, const struct worker *w, const struct fig
     uint64_t keys = 0;
     for (unsigned i = 0; i < w->settings->databases; i++)
         keys += metric_get(&f->of[figure_keys(i)]);
-    add(t,
-        "version=%s,keys=%" PRIu64 ",used_memory=%" PRIu64 ",maxmemory=%" PRIu64 ",ops=%" PRIu64
-        ",hits=%" PRIu64 ",misses=%" PRIu64 ",evicted=%" PRIu64 ",age_ms=%" PRIu64 ",",
-        figures_print_version(metric_get(&f->of[FIGURE_VERSION]), version), keys,
-        metric_get(&f->of[FIGURE_USED_MEMORY]), metric_get(&f->of[FIGURE_MAXMEMORY]),
-        metric_get(&f->of[FIGURE_OPS]), metric_get(&f->of[FIGURE_HITS]),
-        metric_get(&f->of[FIGURE_MISSES]), metric_get(&f->of[FIGURE_EVICTED]),
-        (now > at ? now - at : 0) / NSEC_MS);
+    text_add(t,
+             "version=%s,keys=%" PRIu64 ",used_memory=%" PRIu64 ",maxmemory=%" PRIu64
+             ",ops=%" PRIu64 ",hits=%" PRIu64 ",misses=%" PRIu64 ",evicted=%" PRIu64
+             ",age_ms=%" PRIu64 ",",
+             figures_print_version(metric_get(&f->of[FIGURE_VERSION]), version), keys,
+             metric_get(&f->of[FIGURE_USED_MEMORY]), metric_get(&f->of[FIGURE_MAXMEMORY]),
+             metric_get(&f->of[FIGURE_OPS]), metric_get(&f->of[FIGURE_HITS]),
+             metric_get(&f->of[FIGURE_MISSES]), metric_get(&f->of[FIGURE_EVICTED]),
+             (now > at ? now - at : 0) / NSEC_MS);
 }
 
 /* `upstream` is as this worker sees it. */
@@ -202,15 +163,15 @@ static void add_node(struct text *t, const struct worker *w, uint32_t i)
     clean_text(v->why, why, sizeof(why));
     uint64_t now = worker_now(w), since = now > v->since ? now - v->since : 0;
     uint64_t check = p ? atomic_load_explicit(&p->check_ns, memory_order_relaxed) : 0;
-    add(t,
-        "node%u:name=%s,state=%s,since_ms=%" PRIu64 ",slots=%u,in_flight=%" PRIu64
-        ",check_us=%" PRIu64 ",upstream=%s,",
-        i, n->name, view_state_name((enum view_state)v->state), since / NSEC_MS, v->slots,
-        p ? pulse_in_flight(p) : n->requests, check / NSEC_US,
-        u ? upstream_state_name(u->state) : "idle");
+    text_add(t,
+             "node%u:name=%s,state=%s,since_ms=%" PRIu64 ",slots=%u,in_flight=%" PRIu64
+             ",check_us=%" PRIu64 ",upstream=%s,",
+             i, n->name, view_state_name((enum view_state)v->state), since / NSEC_MS, v->slots,
+             p ? pulse_in_flight(p) : n->requests, check / NSEC_US,
+             u ? upstream_state_name(u->state) : "idle");
     if (p)
         add_figures(t, w, &p->figures);
-    add(t, "reason=%s\r\n", why); /* last: it is for people, and may grow */
+    text_add(t, "reason=%s\r\n", why); /* last: it is for people, and may grow */
 }
 
 static void add_metrics(struct text *t, const void *metrics, const struct metric_info *info,
@@ -218,19 +179,19 @@ static void add_metrics(struct text *t, const void *metrics, const struct metric
 {
     for (unsigned i = 0; i < count; i++) {
         const char *at = (const char *)metrics + info[i].offset;
-        add(t, "%s:%" PRIu64 "\r\n", info[i].name,
-            metric_get((const atomic_uint_least64_t *)(const void *)at));
+        text_add(t, "%s:%" PRIu64 "\r\n", info[i].name,
+                 metric_get((const atomic_uint_least64_t *)(const void *)at));
     }
 }
 
 static void add_sumcache(struct text *t, struct worker *w)
 {
     struct node_sums s = node_sums_of(w);
-    add(t, "# Sumcache\r\nworkers:%u\r\nview_version:%" PRIu64 "\r\nnodes:%u\r\n", w->all_count,
-        w->view ? w->view->version : 0, w->upstreams.count);
-    add(t, "nodes_summed:%u\r\nnodes_summed_age_ms:%" PRIu64 "\r\n", s.nodes, s.age / NSEC_MS);
+    text_add(t, "# Sumcache\r\nworkers:%u\r\nview_version:%" PRIu64 "\r\nnodes:%u\r\n",
+             w->all_count, w->view ? w->view->version : 0, w->upstreams.count);
+    text_add(t, "nodes_summed:%u\r\nnodes_summed_age_ms:%" PRIu64 "\r\n", s.nodes, s.age / NSEC_MS);
     for (unsigned i = 0; i < METRIC_COUNT; i++)
-        add(t, "%s:%" PRIu64 "\r\n", METRIC_INFO[i].name, sum(w, METRIC_INFO[i].offset));
+        text_add(t, "%s:%" PRIu64 "\r\n", METRIC_INFO[i].name, sum(w, METRIC_INFO[i].offset));
     if (w->control)
         add_metrics(t, control_metrics(w->control), CONTROL_METRIC_INFO, CONTROL_METRIC_COUNT);
     for (uint32_t i = 0; w->view && i < w->upstreams.count; i++)
@@ -272,12 +233,12 @@ void info_write(struct client *c, struct reply_out *o)
         if (!is_wanted(w, SECTIONS[i].name))
             continue;
         if (t.len > 0)
-            add(&t, "\r\n");
+            text_add(&t, "\r\n");
         SECTIONS[i].add(&t, w);
     }
     if (t.failed)
         o->err = -ENOMEM;
     else
         reply_verbatim_txt(o, (struct str){t.bytes, t.len});
-    free(t.bytes);
+    text_fini(&t);
 }
