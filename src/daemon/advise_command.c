@@ -10,6 +10,7 @@
 #include "daemon/advise_node.h"
 #include "daemon/advise_sources.h"
 #include "daemon/config.h"
+#include "daemon/print_json.h"
 #include "daemon/secrets.h"
 #include "os/file.h"
 
@@ -196,19 +197,6 @@ static void print_node(const struct advise_node *n, const struct advice *a, FILE
 
 /* ---- JSON ---- */
 
-static void print_string(struct str s, FILE *out)
-{
-    fputc('"', out);
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.p[i];
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else /* a byte that is no ASCII has no meaning here */
-            fputc(c >= ' ' && c <= '~' ? c : '?', out);
-    }
-    fputc('"', out);
-}
-
 static void print_findings_json(const struct advice *a, FILE *out)
 {
     fputs("\"findings\":[", out);
@@ -216,9 +204,9 @@ static void print_findings_json(const struct advice *a, FILE *out)
         const struct advice_finding *f = &a->findings[i];
         fprintf(out, "%s{\"level\":\"%s\",\"id\":\"%s\",\"what\":", i > 0 ? "," : "",
                 advice_level_name(f->level), f->id);
-        print_string(str_of(f->what), out);
+        print_json_string(str_of(f->what), out);
         fputs(",\"todo\":", out);
-        print_string(str_of(f->todo), out);
+        print_json_string(str_of(f->todo), out);
         fputc('}', out);
     }
     fputc(']', out);
@@ -228,11 +216,11 @@ static void print_node_json(const struct advise_node *n, const struct advice *a,
 {
     const struct advice_facts *f = &n->facts;
     fputs("{\"name\":", out);
-    print_string(f->name, out);
+    print_json_string(f->name, out);
     fprintf(out, ",\"asked\":%s,\"error\":", n->error[0] ? "false" : "true");
-    print_string(str_of(n->error), out);
+    print_json_string(str_of(n->error), out);
     fputs(",\"version\":", out);
-    print_string(advice_info(f, STR("redis_version")), out);
+    print_json_string(advice_info(f, STR("redis_version")), out);
     fprintf(out,
             ",\"used_memory\":%" PRIu64 ",\"maxmemory\":%" PRIu64 ",\"sampled_keys\":%" PRIu32 ",",
             advice_info_number(f, STR("used_memory")), advice_info_number(f, STR("maxmemory")),

@@ -2,7 +2,7 @@
 #include "daemon/advise_sources.h"
 
 #include "base/nsec.h"
-#include "cluster/discovery.h"
+#include "daemon/config_sources.h"
 #include "net/resolver_ares.h"
 #include "os/io_epoll.h"
 
@@ -41,32 +41,13 @@ static int begin(struct finder *f, const struct config *c, struct node_login *co
     struct resolver_ares_config ares = {
         .servers = dns->servers, .server_count = dns->server_count, .timeout = dns->timeout};
     struct discovery_source *sources CLEANUP(freep) =
-        calloc(c->node_count + c->node_names.count + c->node_services.count + 1, sizeof(*sources));
-    uint32_t count = 0;
+        calloc(config_sources_count(c) + 1, sizeof(*sources));
     if (!sources)
         return -ENOMEM;
-    for (uint32_t i = 0; i < c->node_count; i++)
-        sources[count++] =
-            (struct discovery_source){DISCOVERY_STATIC, c->nodes[i].name, c->nodes[i].weight, NULL};
-    for (uint32_t i = 0; i < c->node_names.count; i++)
-        sources[count++] =
-            (struct discovery_source){DISCOVERY_DNS, c->node_names.names[i], 0, NULL};
-    for (uint32_t i = 0; i < c->node_services.count; i++)
-        sources[count++] =
-            (struct discovery_source){DISCOVERY_SRV, c->node_services.names[i], 0, NULL};
-    for (uint32_t i = 0; i < count; i++) {
-        const struct config_login *l = config_login_of(c, sources[i].name);
-        sources[i].login = l ? logins[l - c->logins] : NULL;
-    }
     struct discovery_config config = {
         .sources = sources,
-        .source_count = count,
-        .lookup = {.family = (enum lookup_family)c->node_family,
-                   .refresh_min = c->dns.min_refresh,
-                   .refresh_max = c->dns.max_refresh,
-                   .refresh = c->dns.refresh,
-                   .retry_min = c->dns.retry_min,
-                   .retry_max = c->dns.retry_max},
+        .source_count = config_sources(c, logins, NULL, 0, sources),
+        .lookup = config_lookup(c),
     };
     int err = resolver_ares_new(&ares, &f->loop, &f->ares);
     if (err)

@@ -4,7 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "cluster/control_metrics.h"
-#include "cluster/discovery.h"
+#include "daemon/config_sources.h"
 #include "net/resolver_ares.h"
 #include "os/io_epoll.h"
 #include "os/process.h"
@@ -105,46 +105,19 @@ struct control *control_thread_control(struct control_thread *t)
     return t->control;
 }
 
-/* In the order in which they count, should two name the same node. */
-static uint32_t list_sources(const struct control_thread *t, struct discovery_source *sources)
-{
-    const struct config *c = &t->generation->config;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < c->node_count; i++)
-        sources[count++] =
-            (struct discovery_source){DISCOVERY_STATIC, c->nodes[i].name, c->nodes[i].weight, NULL};
-    for (uint32_t i = 0; i < t->local_count; i++)
-        sources[count++] = (struct discovery_source){DISCOVERY_STATIC, t->local_names[i], 1, NULL};
-    for (uint32_t i = 0; i < c->node_names.count; i++)
-        sources[count++] =
-            (struct discovery_source){DISCOVERY_DNS, c->node_names.names[i], 0, NULL};
-    for (uint32_t i = 0; i < c->node_services.count; i++)
-        sources[count++] =
-            (struct discovery_source){DISCOVERY_SRV, c->node_services.names[i], 0, NULL};
-    for (uint32_t i = 0; i < count; i++) {
-        const struct config_login *l = config_login_of(c, sources[i].name);
-        sources[i].login = l ? t->generation->logins[l - c->logins] : NULL;
-    }
-    return count;
-}
-
 /* Begins to discover, or goes on with what the present settings say. */
 static int discover(struct control_thread *t)
 {
     const struct config *c = &t->generation->config;
-    uint32_t most = c->node_count + t->local_count + c->node_names.count + c->node_services.count;
-    struct discovery_source *sources CLEANUP(freep) = calloc(most + 1, sizeof(*sources));
+    struct discovery_source *sources CLEANUP(freep) =
+        calloc(config_sources_count(c) + t->local_count + 1, sizeof(*sources));
     if (!sources)
         return -ENOMEM;
     struct discovery_config config = {
         .sources = sources,
-        .source_count = list_sources(t, sources),
-        .lookup = {.family = (enum lookup_family)c->node_family,
-                   .refresh_min = c->dns.min_refresh,
-                   .refresh_max = c->dns.max_refresh,
-                   .refresh = c->dns.refresh,
-                   .retry_min = c->dns.retry_min,
-                   .retry_max = c->dns.retry_max},
+        .source_count =
+            config_sources(c, t->generation->logins, t->local_names, t->local_count, sources),
+        .lookup = config_lookup(c),
     };
     if (t->discovery)
         return discovery_set_sources(t->discovery, &config);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/nodes_report.h"
 
+#include "daemon/print_json.h"
 #include "ring/maglev.h"
 
 #include <errno.h>
@@ -229,34 +230,19 @@ void nodes_report_print(const struct nodes_report *r, FILE *out)
 
 /* ---- JSON ---- */
 
-static void print_string(struct str s, FILE *out)
-{
-    fputc('"', out);
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.p[i];
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else if (c >= ' ' && c <= '~')
-            fputc(c, out);
-        else /* a byte that is no ASCII has no meaning here */
-            fputc('?', out);
-    }
-    fputc('"', out);
-}
-
 static void print_node_json(const struct nodes_report_node *n, FILE *out)
 {
     fputs("{\"name\":", out);
-    print_string(n->name, out);
+    print_json_string(n->name, out);
     fputs(",\"state\":", out);
-    print_string(n->state, out);
+    print_json_string(n->state, out);
     fprintf(out,
             ",\"since_ms\":%" PRIu64 ",\"slots\":%" PRIu64 ",\"share_percent\":%.3f,"
             "\"in_flight\":%" PRIu64 ",\"check_us\":%" PRIu64 ",\"upstream\":",
             n->since_ms, n->slots, share_of(n), n->in_flight, n->check_us);
-    print_string(n->upstream, out);
+    print_json_string(n->upstream, out);
     fputs(",\"reason\":", out);
-    print_string(n->reason, out);
+    print_json_string(n->reason, out);
     fputc('}', out);
 }
 
