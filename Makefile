@@ -90,7 +90,7 @@ imagetest: ## builds the image from a fresh Debian 12, runs it (root, mmdebstrap
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test
-	@tools/test.sh build lint analysis
+	@tools/test.sh lint analysis
 
 fmt: ## format the C files in place
 	@tools/setup.sh test

@@ -32,7 +32,8 @@ check_tidy() {
 }
 
 check_rules() {
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/test_tidy.py bench/test_bench.py \
+    need_build || return 1
+    BENCH_TOOLS=${BENCH_TOOLS:-$PWD/$build/bench} /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/test_tidy.py bench/test_bench.py \
         bench/test_failover.py
 }
 
