@@ -6,9 +6,9 @@
 #include "admin/history.h"
 #include "admin/http_request.h"
 #include "admin/keys.h"
-#include "base/text.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/text.h"
 #include "net/listener.h"
 #include "proxy/outcomes.h"
 
