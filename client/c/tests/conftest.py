@@ -4,7 +4,6 @@
     SUMCACHE_BUILD           the build directory; build unless given
     SUMCACHE_TEST_SLOWNESS   widens margins of time, for sanitizer builds
 """
-import importlib.util
 import itertools
 import json
 import os
@@ -19,13 +18,8 @@ BUILD = pathlib.Path(os.environ.get("SUMCACHE_BUILD", ROOT / "build")).resolve()
 SLOWNESS = float(os.environ.get("SUMCACHE_TEST_SLOWNESS", "1"))
 os.environ.setdefault("SUMCACHE_BIN", str(BUILD / "sumcache"))
 
-INTEGRATION = ROOT / "tests" / "integration"
-sys.path.insert(0, str(INTEGRATION))
-_spec = importlib.util.spec_from_file_location("integration_conftest", INTEGRATION / "conftest.py")
-_module = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = _module
-_spec.loader.exec_module(_module)
-globals().update({name: value for name, value in vars(_module).items() if not name.startswith("_")})
+sys.path.insert(0, str(ROOT / "tests"))
+from integration_fixtures import *  # noqa: E402,F401,F403
 
 _names = itertools.count()
 
