@@ -6,10 +6,12 @@ most LIMIT. It is worse when the whole interval lies above LIMIT. Between them m
 figures in, text out.
 """
 
+import itertools
+
 from peers import AGAINST, SUBJECT
 from report import short_of, table
 from stats import Estimate, paired_ratios
-from workloads import FIELD_WORDS, MIXED, OPEN, WORKLOADS
+from workloads import FIELD_WORDS, MIXED, WORKLOADS
 
 LIMIT = 1.05
 
@@ -25,10 +27,15 @@ CPU_FIELDS = ("cpu", "all")
 LATENCY_FIELDS = ("p50", "p99")
 
 
-def fields_of(workload):
-    if workload.kind in MIXED:
+TURNS = "results"
+ABREAST = "abreast"
+
+
+def fields_of(workload, part_key):
+    """What is judged of the rounds in turns, and of those in which both binaries ran at once."""
+    if part_key == ABREAST:
         return LATENCY_FIELDS
-    return CPU_FIELDS + (LATENCY_FIELDS if workload.kind == OPEN else ())
+    return () if workload.kind in MIXED else CPU_FIELDS
 
 
 def verdict(ratios, limit=LIMIT):
@@ -47,12 +54,12 @@ def bad_of(cells):
 def judged(part):
     """One dict per figure of a layout: workload, field, ratios, verdict."""
     found = []
-    for workload in WORKLOADS:
-        rows = part["results"].get(workload.name)
+    for workload, key in itertools.product(WORKLOADS, (TURNS, ABREAST)):
+        rows = part[key].get(workload.name)
         if rows is None:
             continue
         new, old = rows.get(SUBJECT, []), rows.get(AGAINST, [])
-        for field in fields_of(workload):
+        for field in fields_of(workload, key):
             ratios = paired_ratios(new, old, field)
             words = verdict(ratios)
             if bad_of(new) > bad_of(old):

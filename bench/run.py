@@ -3,6 +3,7 @@
 """Compares sumcache with its peers, interleaved in one run. README.md explains the figures."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -20,7 +21,7 @@ import workloads
 from harness import BenchError
 from peers import available_peers
 from stats import ROUNDS_MIN
-from workloads import BESIDE, EXTRA_PARTS, MIXED, OPEN, WORKLOADS
+from workloads import BESIDE, CLOSED, EXTRA_PARTS, MIXED, OPEN, WORKLOADS
 
 FOREIGN_LIMIT = 0.15  # more CPU than this share of the machine used by others spoils a figure
 
@@ -37,6 +38,7 @@ class Bench:
         self.notes = []
         self.bad = {}  # (peer name, workload) → what went wrong, one line per round
         self.results = {}  # workload name → peer name → one dict per round, None if it failed
+        self.abreast = {}  # the same, of a guard's rounds in which both run at once
         self.nodes = harness.Nodes(harness.find_program("redis-server"), self.places["nodes"],
                                    directory)
 
@@ -136,11 +138,22 @@ class Bench:
 
     def run_workload(self, workload, peers):
         peers = [peer for peer in peers if peer.name not in workload.without]
-        rows = self.results[workload.name] = {peer.name: [] for peer in peers}
-        running = []
+        rounds = self.options.rounds
+        if workload.long:
+            rounds = max(1, rounds // 3)
         for load in workload.loads:
             harness.fill_nodes(self.load_binary, self.nodes, self.places["load"], load,
                                self.options.keys)
+        with self.started(peers, workload) as running:
+            if not (self.options.against and workload.kind in MIXED):
+                self.run_in_turns(workload, peers, running, rounds)
+            if self.options.against and workload.kind != CLOSED:
+                self.run_abreast(workload.half(), peers, running, rounds)
+
+    @contextlib.contextmanager
+    def started(self, peers, workload):
+        """Those of the peers that could be started."""
+        running = []
         try:
             for peer in peers:
                 running.append(peer)
@@ -151,19 +164,31 @@ class Bench:
                     self.note(str(error))
                     running.remove(peer)
                     peer.stop()
-            rounds = self.options.rounds
-            if workload.long:
-                rounds = max(1, rounds // 3)
-            for number in range(rounds):
-                # Who comes first changes, so that nobody always runs behind the same neighbour.
-                shift = number % len(running) if running else 0
-                for peer in running[shift:] + running[:shift]:
-                    rows[peer.name].append(self.run_cell(peer, workload, number, rounds))
+            yield running
         finally:
             for peer in running:
                 peer.stop()
 
-    def run_cell(self, peer, workload, number, rounds):
+    def run_in_turns(self, workload, peers, running, rounds):
+        rows = self.results[workload.name] = {peer.name: [] for peer in peers}
+        for number in range(rounds):
+            # Who comes first changes, so that nobody always runs behind the same neighbour.
+            shift = number % len(running) if running else 0
+            for peer in running[shift:] + running[:shift]:
+                rows[peer.name].append(self.run_cell(peer, workload, number, rounds))
+
+    def run_abreast(self, workload, peers, running, rounds):
+        """All at once, each with its part of the load: what delays one delays the other. Latency of
+        windows in turns says more of the machine than of the program."""
+        rows = self.abreast[workload.name] = {peer.name: [] for peer in peers}
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(running))) as pool:
+            for number in range(rounds):
+                cells = [pool.submit(self.run_cell, peer, workload, number, rounds, False)
+                         for peer in running]
+                for peer, cell in zip(running, cells):
+                    rows[peer.name].append(cell.result())
+
+    def run_cell(self, peer, workload, number, rounds, is_alone=True):
         try:
             if not peer.is_alive():
                 raise BenchError(f"it ended: {peer.process.log_tail()}")
@@ -185,7 +210,7 @@ class Bench:
             bad.append(f"round {number + 1}: {cell['bad_words'].strip()}")
         if workload.kind == OPEN and cell["rps"] < 0.98 * workload.load.rate:
             self.note(f"{peer.name}, {workload.short}: not all of it was asked and answered")
-        if cell["foreign"] > FOREIGN_LIMIT:
+        if cell["foreign"] > FOREIGN_LIMIT and is_alone:
             self.note(f"other programs used more than {100 * FOREIGN_LIMIT:.0f} % of the machine "
                       "in some rounds: trust ratios only, and those little")
         return cell
@@ -208,7 +233,7 @@ def read_options():
     parser.add_argument("--only", metavar="W,…", help="only these: " + ", ".join(
         [*(w.name for w in WORKLOADS), *EXTRA_PARTS]))
     parser.add_argument("--against", metavar="OLD_BINARY",
-                        help="only sumcache and this other sumcache, in turns (15 rounds): exit "
+                        help="only sumcache and this other sumcache, (100 short rounds): exit "
                              "status 1 unless every figure is shown to be no worse")
     parser.add_argument("--verify", action="store_true", help="compare every byte of every value")
     parser.add_argument("--json", metavar="FILE", help="every round's figures, for other tools")
@@ -230,7 +255,10 @@ def read_options():
 
 def choose_lengths(options):
     if options.against:
-        options.rounds = options.rounds or (ROUNDS_MIN if options.quick else 15)
+        # Many and short: the machine's speed drifts, and what lies close together drifts alike.
+        options.rounds = options.rounds or (ROUNDS_MIN if options.quick else 100)
+        options.seconds = options.seconds or 0.15
+        options.warmup = 0.1 if options.warmup is None else options.warmup
     options.rounds = options.rounds or (2 if options.quick else 9)
     options.seconds = options.seconds or (0.2 if options.quick else 1.0)
     if options.warmup is None:
@@ -286,7 +314,7 @@ def run_layout(options, layout, chosen, network):
                  + (", every byte verified" if options.verify else "") + ". Medians.")
     return {"part": layout, "command": harness.shown_command(), "facts": facts,
             "notes": bench.notes, "proxies": [p.name for p in peers if p.is_proxy],
-            "peers": [p.name for p in peers], "results": bench.results}
+            "peers": [p.name for p in peers], "results": bench.results, "abreast": bench.abreast}
 
 
 def keep(options, name, text, raw):

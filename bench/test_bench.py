@@ -206,6 +206,8 @@ def guarded(scale, bad=0):
     part = part_of("S", {workload.name: {
         "sumcache": [{**whole_cell(scale), "bad": bad} for _ in range(9)],
         "old": [whole_cell(1) for _ in range(9)]} for workload in workloads.WORKLOADS})
+    part["abreast"] = {workload.name: part["results"][workload.name] for workload in workloads.WORKLOADS
+                       if workload.kind != workloads.CLOSED}
     return part
 
 
@@ -217,6 +219,23 @@ def test_the_guard_sees_what_got_worse():
     figures = guard.judged(guarded(1.06))
     assert {f["verdict"] for f in figures if f["field"] == "cpu"} == {guard.WORSE}
     assert "0 of " in guard.page(guarded(1.06))
+
+
+def test_the_guard_judges_latency_only_where_both_ran_at_once():
+    part = guarded(1.0)
+    part["results"] = {name: {"sumcache": [whole_cell(2.0)] * 9, "old": [whole_cell(1)] * 9}
+                       for name in part["results"]}
+    figures = guard.judged(part)
+    assert {f["verdict"] for f in figures if f["field"] in ("p50", "p99")} == {guard.NO_WORSE}
+    assert {f["verdict"] for f in figures if f["field"] in ("cpu", "all")} == {guard.WORSE}
+
+
+def test_half_of_a_load():
+    half = {workload.name: workload.half() for workload in workloads.WORKLOADS}
+    assert half["open15k"].load.rate == 7500 and half["open15k"].load.clients == 50
+    assert half["beside"].load.clients == 4 and half["beside"].beside["large"].rate == 20
+    assert half["slow"].beside["slow"].clients == 6
+    assert {workload.name: workload.load.rate for workload in workloads.WORKLOADS}["open15k"] == 15000
 
 
 # ---------------------------------------------------------------------- peers

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured, and what is aimed at. README.md explains both."""
 
+import copy
+
 KIB = 1024
 MIB = 1024 * 1024
 MB = 1000 * 1000
@@ -34,6 +36,15 @@ class Load:
             arguments += ["-R", self.read_rate]
         return arguments
 
+    def half(self):
+        """For two peers at once: half the requests by the clock, or half the clients."""
+        some = copy.copy(self)
+        if self.rate:
+            some.rate = self.rate / 2
+        else:
+            some.clients = max(1, self.clients // 2)
+        return some
+
 
 class Workload:
     def __init__(self, name, title, load, *, short=None, kind=CLOSED, layouts="BSA", without=(),
@@ -52,6 +63,12 @@ class Workload:
     @property
     def loads(self):
         return [self.load, *self.beside.values()]
+
+    def half(self):
+        some = copy.copy(self)
+        some.load = self.load.half()
+        some.beside = {word: load.half() for word, load in self.beside.items()}
+        return some
 
 
 ONE = ("direct3", "nogather")
