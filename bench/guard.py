@@ -7,6 +7,7 @@ figures in, text out.
 """
 
 import itertools
+import math
 
 from peers import AGAINST, SUBJECT
 from report import short_of, table
@@ -47,8 +48,20 @@ def verdict(ratios, limit=LIMIT):
     return WORSE if estimate.low > limit else UNDECIDED
 
 
-def bad_of(cells):
-    return sum(cell["bad"] for cell in cells if cell)
+def is_bad(new, old):
+    """Whether the new one did worse than be slow. What is wrong or lost counts one by one. A miss is a
+    deadline that passed, and a machine that stands still for a moment makes some with either: they count
+    when too many rounds have more of them with the new one than with the old (a sign test, 95 %)."""
+    if wrong_of(new) > wrong_of(old):
+        return True
+    pairs = [(n["misses"], o["misses"]) for n, o in zip(new, old) if n and o]
+    more, fewer = sum(n > o for n, o in pairs), sum(n < o for n, o in pairs)
+    chance = sum(math.comb(more + fewer, i) for i in range(more, more + fewer + 1)) / 2 ** (more + fewer)
+    return more > fewer and chance < 0.05
+
+
+def wrong_of(cells):
+    return sum(cell["bad"] - cell["misses"] for cell in cells if cell)
 
 
 def judged(part):
@@ -62,7 +75,7 @@ def judged(part):
         for field in fields_of(workload, key):
             ratios = paired_ratios(new, old, field)
             words = verdict(ratios)
-            if bad_of(new) > bad_of(old):
+            if is_bad(new, old):
                 words = BAD
             found.append({"workload": workload.name, "field": field, "ratios": ratios,
                           "verdict": words})

@@ -93,6 +93,7 @@ class Bench:
             "foreign": max(0.0, told["machine_cpu_ns"] - all_ns) / capacity
                        / len(os.sched_getaffinity(0)),
             "bad": harness.bad_of(told), "bad_words": harness.bad_words(told),
+            "misses": told["misses"],
         }
         if workload.kind not in MIXED:
             each = told["requests"] * 1000
@@ -117,6 +118,7 @@ class Bench:
                 cell[f"{word}_p99"] = told["p99_us"]
                 bad = harness.bad_of(told, workload.beside[word].read_rate is not None)
                 cell["bad"] += bad
+                cell["misses"] += told["misses"]
                 if bad > 0:
                     cell["bad_words"] += f" {word}: {harness.bad_words(told)}"
         finally:
@@ -126,6 +128,7 @@ class Bench:
             cell["alone_p50"] = alone["p50"]
             cell["alone_p99"] = alone["p99"]
             cell["bad"] += alone["bad"]
+            cell["misses"] += alone["misses"]
             cell["bad_words"] += alone["bad_words"]
             cell["p99_ratio"] = cell["p99"] / alone["p99"]
         return cell

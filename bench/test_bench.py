@@ -143,7 +143,7 @@ def test_every_target_names_a_workload_that_its_layouts_run():
 def whole_cell(scale):
     return {"rps": 1000.0, "p50": 100.0 * scale, "p99": 300.0 * scale, "p999": 900.0 * scale,
             "cpu": 5.0 * scale, "nodes_cpu": 4.0, "load_cpu": 3.0, "all": 12.0 * scale,
-            "busy": 0.5, "cores": 1.5, "rss": 2048, "foreign": 0.0, "bad": 0,
+            "busy": 0.5, "cores": 1.5, "rss": 2048, "foreign": 0.0, "bad": 0, "misses": 0,
             "alone_p50": 90.0, "alone_p99": 200.0, "p99_ratio": 1.5 * scale,
             "large_rate": 40.0, "large_p50": 4000.0, "large_p99": 9000.0, "slow_rate": 7.0}
 
@@ -228,6 +228,19 @@ def test_the_guard_judges_latency_only_where_both_ran_at_once():
     figures = guard.judged(part)
     assert {f["verdict"] for f in figures if f["field"] in ("p50", "p99")} == {guard.NO_WORSE}
     assert {f["verdict"] for f in figures if f["field"] in ("cpu", "all")} == {guard.WORSE}
+
+
+@pytest.mark.parametrize("new,old,bad", [
+    ([1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], False),
+    ([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0], True),
+    ([9, 1, 1, 1, 1, 0], [0, 0, 0, 0, 3, 2], False),
+    ([0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1], False),
+])
+def test_the_guard_knows_a_stall_of_the_machine_from_lost_answers(new, old, bad):
+    def cells(misses, wrong=0):
+        return [{"bad": n + wrong, "misses": n} for n in misses]
+    assert guard.is_bad(cells(new), cells(old)) == bad
+    assert guard.is_bad(cells(new, 1), cells(old))
 
 
 def test_half_of_a_load():

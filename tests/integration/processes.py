@@ -2,7 +2,8 @@
 """Starts and ends the processes that the tests talk to: real redis-servers and the daemon.
 
 Each process is ended by its own id, whatever happened to the test. Ports are drawn below the range
-that the kernel uses for outgoing connections, so that nobody takes one between the look and the use.
+that the kernel uses for outgoing connections, so that nobody takes one between the look and the use;
+each worker of pytest-xdist draws from a range of its own.
 """
 import json
 import os
@@ -30,10 +31,14 @@ STAND_IN = os.environ.get("SUMCACHE_STAND_IN") == "redis"
 HOST = "127.0.0.1"
 _random = random.Random(os.getpid() ^ time.time_ns())
 
+# xdist names its workers gw0, gw1, …
+PORTS = 2750
+FIRST_PORT = 10000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 * PORTS
+
 
 def free_port():
     for _ in range(1000):
-        port = _random.randrange(10000, 32000)
+        port = _random.randrange(FIRST_PORT, FIRST_PORT + PORTS)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
