@@ -172,7 +172,7 @@ static uint64_t send_unlinks(struct control_node *n)
             if (!wants_unlink(n, i, e))
                 continue;
             e->clean = (uint16_t)n->number; /* taken back if it goes wrong */
-            e->elsewhere = false;
+            e->elsewhere = e->again = false;
             unlink_add(&b, e->database, (struct str){e->key, e->len});
             sent++;
         }
@@ -234,13 +234,14 @@ static void go_to(struct control_node *n, enum join_step step)
     join_step(n);
 }
 
-/* It holds no copy of what it was made to forget: of all, if it was flushed. */
+/* It holds no copy of what it was made to forget, and did not get again: of all, if it was flushed.
+ */
 static void forget_at(struct control_node *n, bool all)
 {
     struct control *c = n->control;
     for (uint32_t i = 0; i < MAGLEV_SLOTS && c->journal.count > 0; i++)
         for (struct journal_entry *e = journal_slot(&c->journal, i); e; e = e->next)
-            if (all || e->clean == n->number)
+            if (all || (e->clean == n->number && !e->again))
                 journal_entry_forget(e, (uint16_t)n->number);
 }
 

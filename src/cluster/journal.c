@@ -105,6 +105,7 @@ int journal_note(struct journal *j, uint32_t slot, uint8_t database, struct str 
     if (dirty)
         e->clean = JOURNAL_NO_NODE;
     e->elsewhere |= node != JOURNAL_NO_NODE && node != e->clean;
+    e->again |= node != JOURNAL_NO_NODE && node == e->clean;
     return add_holder(e, node);
 }
 

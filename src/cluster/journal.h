@@ -24,9 +24,10 @@ struct journal_entry {
     struct journal_entry *next;        /* of the same slot */
     uint64_t hash;                     /* of the whole key and its database */
     uint16_t holders[JOURNAL_HOLDERS]; /* node numbers; JOURNAL_NO_NODE: none */
-    uint16_t clean; /* the node at which it was UNLINKed, and that was not written by us since */
+    uint16_t clean; /* the node at which it was UNLINKed, and that holds nothing old of it since */
     uint8_t database;
     bool elsewhere; /* it was written away from home, and not there, since it was UNLINKed there */
+    bool again;     /* it was, or may have been, written there since it was UNLINKed there */
     uint32_t len;
     char key[];
 };

@@ -485,6 +485,42 @@ static void test_two_nodes_come_back_in_either_order(void **state)
     two_nodes(1, 0);
 }
 
+static void bounce(struct story *t, unsigned node)
+{
+    cut_off(t, node, 50 * NSEC_MS);
+    wait_for(t, node, VIEW_UP);
+    wait_for_move(t);
+    story_run(t, 10 * NSEC_MS);
+}
+
+/* It was made to forget the key, and written to since: what it holds is new, but not at home. */
+static void test_who_stands_in_and_is_out_twice_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.nodes = 2;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    cut_off(&t, 0, 60 * NSEC_S);
+    wait_for_move(&t);
+    set(&t, a, key, 1);
+    bounce(&t, 1);
+    miss(&t, a, key);
+    set(&t, a, key, 2);
+    bounce(&t, 1);
+    get(&t, a, key, 2); /* nobody else had the slot meanwhile */
+    redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world), false, 0);
+    wait_for_rest(&t);
+    assert_false(holds(&t, 1, key));
+    set(&t, a, key, 3);
+    cut_off(&t, 0, 300 * NSEC_MS);
+    wait_for_move(&t);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
 static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
 {
     (void)state;
@@ -920,6 +956,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_was_out_when_all_was_flushed_comes_back_empty),
         cmocka_unit_test(test_a_flush_waits_for_all_workers),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
+        cmocka_unit_test(test_who_stands_in_and_is_out_twice_leaves_nothing_behind),
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
         cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),

@@ -83,6 +83,9 @@ static void a_dirty_note_takes_back_that_it_is_clean(void **state)
     e->clean = 5;
     assert_int_equal(journal_note(&j, 1, 0, STR("k"), 3, false), 0);
     assert_int_equal(e->clean, 5);
+    assert_false(e->again);
+    assert_int_equal(journal_note(&j, 1, 0, STR("k"), 5, false), 0);
+    assert_true(e->again);
     assert_int_equal(journal_note(&j, 1, 0, STR("k"), 3, true), 0);
     assert_int_equal(e->clean, JOURNAL_NO_NODE);
     journal_fini(&j);
