@@ -273,6 +273,23 @@ static bool queued_failed(const struct check_command *exec)
     return false;
 }
 
+/* It stands behind a WATCH: its own, or one whose EXEC was none, since MULTI had been refused. That
+ * WATCH holds on, as Redis has it, even if it was refused itself: better a nil too much. */
+static bool is_behind_watch(const struct judgement *j)
+{
+    if (j->c->watched)
+        return true;
+    const struct check_command *c = j->c;
+    for (uint32_t seq = j->seq; seq-- > 0;) {
+        c--;
+        if (c->session != j->c->session || (is_exec(c) && !multi_failed(c)))
+            return false;
+        if (is_exec(c) && c->watched)
+            return true;
+    }
+    return false;
+}
+
 /* Behind a MULTI that was refused it is a command like others, for the key that EXEC has it for. */
 static bool is_right_alone(const struct judgement *j)
 {
@@ -461,7 +478,7 @@ static void judge_ok(const struct judgement *j)
 static void judge_exec(const struct judgement *j)
 {
     const struct answer *a = j->a;
-    if (a->top.null && j->c->watched && a->top.type == (j->c->proto == 3 ? '_' : '*')) {
+    if (a->top.null && is_behind_watch(j) && a->top.type == (j->c->proto == 3 ? '_' : '*')) {
         j->c->failed = true;
         if (j->k->options->proxy.hash_tags && !all_outcomes_are(j->c, OUTCOME_NONE))
             wrong(j, "nil, but some of it was done");
