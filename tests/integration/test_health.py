@@ -325,7 +325,7 @@ def test_an_application_that_starts_before_its_nodes(start):
             firsts.append(time.monotonic() - began)
     assert min(firsts) < 0.005 * SLOWNESS and max(firsts) < 0.005 + MARGIN, firsts
     for port, name in zip(ports, names):
-        assert proxy.state_of(name) == "out"
+        eventually(lambda name=name: proxy.state_of(name) == "out")
         start.node(port=port)
     wait_for_rest(proxy)
     put_all(proxy, {f"k{i}": i for i in range(50)})
