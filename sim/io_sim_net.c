@@ -664,5 +664,6 @@ const struct io_ops IO_SIM_OPS = {
     .watch = sim_watch,
     .wait = sim_wait,
     .wake = sim_wake,
+    .finish = sim_close,
     .rest = sim_rest,
 };

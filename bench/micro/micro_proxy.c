@@ -238,6 +238,7 @@ static const struct io_ops WORLD = {
     .read = world_read,
     .writev = world_writev,
     .close = world_close,
+    .finish = world_close,
     .watch = world_watch,
     .wait = world_wait,
     .wake = world_wake,

@@ -32,16 +32,26 @@ int conn_open(struct conn *c, int handle)
     return 0;
 }
 
-void conn_close(struct conn *c)
+static void end(struct conn *c, void (*close)(void *ctx, int handle))
 {
     if (c->tls)
         tls_close(c);
     if (conn_is_open(c))
-        c->loop->io->ops->close(c->loop->io->ctx, c->handle);
+        close(c->loop->io->ctx, c->handle);
     c->handle = CONN_CLOSED;
     buf_clear(&c->out, c->chunks);
     list_remove(&c->dirty);
     list_remove(&c->source.again);
+}
+
+void conn_close(struct conn *c)
+{
+    end(c, c->loop->io->ops->close);
+}
+
+void conn_finish(struct conn *c)
+{
+    end(c, c->loop->io->ops->finish);
 }
 
 void conn_mark_dirty(struct conn *c, struct list *list)

@@ -32,6 +32,8 @@ void conn_init(struct conn *c, struct loop *loop, struct chunk_pool *chunks,
 int conn_open(struct conn *c, int handle) MUST_CHECK;
 /* Closes the handle and drops what is unsent. Fine if it is closed. */
 void conn_close(struct conn *c);
+/* The same; but what it has sent gets to the other side, even if that still sends. */
+void conn_finish(struct conn *c);
 
 static inline bool conn_is_open(const struct conn *c)
 {

@@ -59,6 +59,9 @@ struct io_ops {
     ssize_t (*read)(void *ctx, int handle, void *to, size_t size); /* 0: the peer's end */
     ssize_t (*writev)(void *ctx, int handle, const struct iovec *iov, int count);
     void (*close)(void *ctx, int handle);
+    /* Closes it for whoever holds it. What was written goes on its way to the peer, even if that
+     * still sends, for at most a second. */
+    void (*finish)(void *ctx, int handle);
 
     int (*watch)(void *ctx, int handle, void *tag); /* for IO_IN, IO_OUT and IO_HUP, until close */
     /* Waits until something happens, at most timeout_ns (NSEC_NEVER: for ever; 0: not at all).

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "os/linger.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,6 +28,7 @@ struct io_epoll {
     int wake_fd;  /* eventfd; its tag is the io_epoll itself */
     bool only_ms; /* the kernel has no epoll_pwait2() */
     bool precise; /* rest() was called: the thread that serves this is woken in time */
+    struct linger_list linger;
     struct epoll_event events[WAIT_MAX];
 };
 
@@ -234,6 +236,13 @@ static void epoll_close_handle(void *ctx, int handle)
     close(handle);
 }
 
+static void epoll_finish(void *ctx, int handle)
+{
+    struct io_epoll *e = ctx;
+    (void)epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, handle, NULL); /* it may not be watched */
+    linger_take(&e->linger, handle, epoll_now_ns(e));
+}
+
 static int epoll_watch(void *ctx, int handle, void *tag)
 {
     struct io_epoll *e = ctx;
@@ -258,11 +267,22 @@ static int wait_kernel(struct io_epoll *e, int max, uint64_t timeout_ns)
     return epoll_wait(e->epoll_fd, e->events, max, ms > 60000 ? 60000 : (int)ms);
 }
 
+/* Looks after those that linger. How long the wait may then be. */
+static uint64_t linger_after(struct io_epoll *e, uint64_t timeout_ns)
+{
+    uint64_t now = epoll_now_ns(e);
+    linger_step(&e->linger, now);
+    uint64_t due = linger_due(&e->linger, now);
+    return due == NSEC_NEVER ? timeout_ns : nsec_min(timeout_ns, due - now);
+}
+
 static int epoll_wait_events(void *ctx, struct io_event *events, int max, uint64_t timeout_ns)
 {
     struct io_epoll *e = ctx;
     if (max > WAIT_MAX)
         max = WAIT_MAX;
+    if (e->linger.count > 0)
+        timeout_ns = linger_after(e, timeout_ns);
     int n = wait_kernel(e, max, timeout_ns);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
@@ -316,6 +336,7 @@ static const struct io_ops EPOLL_OPS = {
     .read = epoll_read,
     .writev = epoll_writev,
     .close = epoll_close_handle,
+    .finish = epoll_finish,
     .watch = epoll_watch,
     .wait = epoll_wait_events,
     .wake = epoll_wake,
@@ -346,6 +367,11 @@ void io_epoll_free(struct io *io)
     struct io_epoll *e = io->ctx;
     if (!e)
         return;
+    while (e->linger.count > 0) {
+        epoll_rest(e, NSEC_MS);
+        linger_step(&e->linger, epoll_now_ns(e));
+    }
+    linger_fini(&e->linger);
     if (e->wake_fd >= 0)
         close(e->wake_fd);
     if (e->epoll_fd >= 0)

@@ -68,6 +68,8 @@ void client_wake(struct client *c)
         loop_again(&c->worker->loop, &c->conn.source);
 }
 
+static void leave(struct client *c, void (*end)(struct conn *));
+
 /* Nothing is under way and nothing can come: then it ends. */
 static void end_if_over(struct client *c)
 {
@@ -75,7 +77,7 @@ static void end_if_over(struct client *c)
         return;
     bool all_taken = c->in.len == c->in_fed;
     if (c->closing || c->worker->draining || (c->eof && all_taken))
-        client_close(c);
+        leave(c, conn_finish);
 }
 
 void client_drain(struct client *c)
@@ -748,7 +750,7 @@ static void drop_parts(struct client *c)
         upstream_resume(c->paused);
 }
 
-void client_close(struct client *c)
+static void leave(struct client *c, void (*end)(struct conn *))
 {
     struct worker *w = c->worker;
     if (c->conn.source.dead)
@@ -760,7 +762,7 @@ void client_close(struct client *c)
     drop_parts(c);
     subscriber_free(c);
     buf_clear(&c->in, &w->chunks);
-    conn_close(&c->conn);
+    end(&c->conn);
     free(take_ptr(c->name));
     free(take_ptr(c->lib_name));
     free(take_ptr(c->lib_ver));
@@ -771,4 +773,9 @@ void client_close(struct client *c)
     list_remove(&c->blocked_link);
     metric_set(&w->metrics.clients, metric_get(&w->metrics.clients) - 1);
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+}
+
+void client_close(struct client *c)
+{
+    leave(c, conn_close);
 }

@@ -263,6 +263,31 @@ def test_drain_under_load(start, nodes, key):
     assert proxy.wait(7 * SLOWNESS) == 0
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_client_that_still_sends_reads_all_that_was_answered_before_the_end(start, nodes, key, kind, tmp_path):
+    """A connection that is closed with bytes unread is reset, and what its socket still had to send is lost."""
+    path = str(tmp_path / "s")
+    port = free_port()
+    proxy = start.proxy(nodes, {"listen": [f"{HOST}:{port}", f'"unix:{path}"'], "timeouts": {"request": "10s"}}, port=port)
+    with proxy.connect() as client:
+        client.ask("SET", key(0), "x" * 200_000)
+    one = b"$200000\r\n" + b"x" * 200_000 + b"\r\n"
+    with socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(path if kind == "unix" else (HOST, port))
+        raw.sendall(encode("GET", key(0)) * 4)
+        time.sleep(0.2)  # its socket takes no more, and the rest waits in the proxy
+        proxy.signal(signal.SIGTERM)
+        eventually(lambda: not is_open(port))
+        for _ in range(50):  # what comes now is not executed any more
+            raw.sendall(encode("GET", key(0)))
+        got = bytearray()
+        while piece := raw.recv(65536):
+            got += piece
+    assert len(got) % len(one) == 0 and got == one * (len(got) // len(one)) and len(got) >= 4 * len(one)
+    assert proxy.wait(7 * SLOWNESS) == 0
+
+
 def test_second_signal_ends_at_once(start):
     fake = FakeNode(lambda connection, args: None)
     try:
@@ -385,14 +410,18 @@ def test_descriptors_do_not_leak(start, nodes, key):
     def count():
         return len(os.listdir(f"/proc/{proxy.pid}/fd"))
 
-    proxy.ask("MSET", *[x for i in range(50) for x in (key(i), i)])
-    eventually(lambda: proxy.counter("clients") == 1)
+    def come_and_go(times):
+        for i in range(times):
+            client = proxy.connect()
+            client.send([b"", b"PING\r\n", b"*1\r\nx\r\n", encode("GET", key(1)), b"QUIT\r\n", b"*3\r\n$3"][i % 6])
+            client.reset() if i % 2 else client.close()
+        eventually(lambda: proxy.counter("clients") == 1)
+
+    for _ in range(2 * len(nodes)):  # each worker opens its upstreams when it needs them
+        proxy.ask("MSET", *[x for i in range(50) for x in (key(i), i)])
+    come_and_go(60)
     before = count()
-    for i in range(300):
-        client = proxy.connect()
-        client.send([b"", b"PING\r\n", b"*1\r\nx\r\n", encode("GET", key(1)), b"QUIT\r\n", b"*3\r\n$3"][i % 6])
-        client.reset() if i % 2 else client.close()
-    eventually(lambda: proxy.counter("clients") == 1)
+    come_and_go(300)
     eventually(lambda: count() <= before, what="all descriptors are closed")
 
 
