@@ -128,6 +128,11 @@ static int sim_watch(void *ctx, int handle, void *tag)
     return 0;
 }
 
+static void sim_unwatch(void *ctx, int handle)
+{
+    own_socket(ctx, handle)->watched = false;
+}
+
 static int add_spurious(struct io_sim *w, struct sim_host *h, struct io_event *events, int count)
 {
     uint32_t open = w->socket_count - w->first_open;
@@ -662,6 +667,7 @@ const struct io_ops IO_SIM_OPS = {
     .writev = sim_writev,
     .close = sim_close,
     .watch = sim_watch,
+    .unwatch = sim_unwatch,
     .wait = sim_wait,
     .wake = sim_wake,
     .finish = sim_close,

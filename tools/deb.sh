@@ -35,6 +35,7 @@ compress() { # compress SOURCE TARGET: without name and time
 put 755 "$binary" usr/bin/sumcache
 strip --remove-section=.comment --remove-section=.note "$root/usr/bin/sumcache"
 put 644 deploy/systemd/sumcache.service lib/systemd/system/sumcache.service
+put 644 deploy/systemd/sumcache.socket lib/systemd/system/sumcache.socket
 put 644 deploy/systemd/sumcache-node@.service lib/systemd/system/sumcache-node@.service
 put 644 deploy/systemd/sumcache.yaml etc/sumcache/sumcache.yaml
 put 644 deploy/redis/redis.conf etc/sumcache/redis.conf

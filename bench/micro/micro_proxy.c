@@ -240,6 +240,7 @@ static const struct io_ops WORLD = {
     .close = world_close,
     .finish = world_close,
     .watch = world_watch,
+    .unwatch = world_close,
     .wait = world_wait,
     .wake = world_wake,
     .rest = world_rest,
@@ -321,7 +322,7 @@ static void *proxy_make(const struct micro_case *c)
         .settings = &s->settings, .log = &s->log, .count = 1, .control = s->control};
     must(worker_new(&config, &s->io, &s->worker) == 0);
     worker_meet(s->worker, &s->worker, 1);
-    must(worker_listen(s->worker, &at) == 0);
+    must(worker_listen(s->worker, &at, false) == 0);
     post_view(s);
     for (unsigned i = 0; i < TURNS; i++)
         must(worker_turn(s->worker, 0));

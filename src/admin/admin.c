@@ -5,6 +5,7 @@
 #include "admin/assets.h"
 #include "base/must.h"
 #include "base/nsec.h"
+#include "cluster/control.h"
 #include "net/conn.h"
 #include "proxy/worker.h"
 
@@ -347,7 +348,11 @@ int admin_new(const struct admin_config *config, struct admin **ret)
     }
     err = timer_make(&a->collect, &config->loop->timers, on_collect_time);
     if (!err) {
-        err = listener_open(&a->listener, config->loop, &config->listen, &options, &EVENTS, a);
+        if (config->handle >= 0)
+            err = listener_adopt(&a->listener, config->loop, config->handle, &config->listen,
+                                 &options, &EVENTS, a);
+        else
+            err = listener_open(&a->listener, config->loop, &config->listen, &options, &EVENTS, a);
         if (err)
             timer_unmake(&a->collect);
     }
@@ -392,4 +397,34 @@ void admin_say_draining(struct admin *a)
 {
     if (a)
         atomic_store(&a->draining, true);
+}
+
+struct leave_message {
+    struct message message;
+    struct admin *admin;
+};
+
+static void deliver_leave(struct message *m, void *receiver)
+{
+    struct leave_message *l = container_of(m, struct leave_message, message);
+    (void)receiver;
+    listener_close(&l->admin->listener);
+    free(l);
+}
+
+int admin_post_leave(struct admin *a)
+{
+    struct leave_message *l = a ? malloc(sizeof(*l)) : NULL;
+    if (a && !l)
+        return -ENOMEM;
+    if (!a)
+        return 0;
+    *l = (struct leave_message){{.deliver = deliver_leave}, a};
+    control_post(a->config.control, &l->message);
+    return 0;
+}
+
+int admin_listener(const struct admin *a)
+{
+    return a->listener.handle;
 }

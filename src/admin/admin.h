@@ -25,6 +25,7 @@ enum { ADMIN_TOKEN_MIN = 16 }; /* bytes: nobody slows down who tries them all */
 
 struct admin_config {
     struct addr listen;
+    int handle;               /* listens there already, and is taken over; -1: it is opened */
     bool remote;              /* asked by any name; else only by a number or as localhost */
     struct str token;         /* loan, during admin_new(); empty: nobody is asked for one */
     uint32_t connections_max; /* more are closed at once */
@@ -54,3 +55,8 @@ struct admin *admin_free(struct admin *a);
 void admin_see_view(struct admin *a, struct view *v);
 /* From any thread: from now on it is not ready. NULL is fine. */
 void admin_say_draining(struct admin *a);
+/* From any thread: another process accepts in its place. Those who are being answered are answered.
+ * NULL is fine. 0 or -ENOMEM. */
+int admin_post_leave(struct admin *a) MUST_CHECK;
+/* Its listening socket, a loan until it leaves. */
+int admin_listener(const struct admin *a);

@@ -9,6 +9,7 @@
 
 #define CONTROL_METRICS(METRIC)                                                                    \
     METRIC(nodes_in_ring, GAUGE, "nodes that keys are spread over")                                \
+    METRIC(nodes_up, GAUGE, "of those, nodes that have answered a check")                          \
     METRIC(nodes_out, GAUGE, "members that are ejected or coming back")                            \
     METRIC(ring_hash, GAUGE, "equal for proxies that spread keys alike")                           \
     METRIC(slots_away, GAUGE, "slots that are not at home, of 65537")                              \
@@ -43,6 +44,8 @@
     METRIC(scripts_failed, COUNTER, "of those, refused by a node that lacked them")                \
     METRIC(reloads, COUNTER, "times that other settings came into force")                          \
     METRIC(reloads_failed, COUNTER, "times that they were wrong, and nothing has changed")         \
+    METRIC(upgrades_failed, COUNTER,                                                               \
+           "times that no new process came to serve in this one's place")                          \
     METRIC(dns_queries, COUNTER, "questions to DNS")                                               \
     METRIC(dns_failures, COUNTER, "questions to DNS without a useful answer")                      \
     METRIC(dns_failing, GAUGE, "sources of nodes whose last answer was none")

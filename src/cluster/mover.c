@@ -144,16 +144,18 @@ static int make_view(const struct control *c, struct view **ret_view)
 static void count_slots(struct control *c, const struct view *v)
 {
     const struct mover *m = &c->mover;
-    uint64_t away = 0, in_ring = 0, out = 0;
+    uint64_t away = 0, in_ring = 0, up = 0, out = 0;
     for (uint32_t i = 0; i < MAGLEV_SLOTS; i++)
         away += m->owner[i] != m->home[i];
     for (uint32_t i = 0; i < v->node_count; i++) {
         in_ring += v->nodes[i].slots > 0;
+        up += v->nodes[i].slots > 0 && v->nodes[i].state == VIEW_UP;
         out += v->nodes[i].out;
     }
     metric_set(&c->metrics.slots_away, away);
     metric_set(&c->metrics.slots_fenced, m->fenced_count);
     metric_set(&c->metrics.nodes_in_ring, in_ring);
+    metric_set(&c->metrics.nodes_up, up);
     metric_set(&c->metrics.nodes_out, out);
     metric_set(&c->metrics.ring_hash, v->ring_hash);
 }

@@ -161,7 +161,7 @@ struct settings_message {
     struct message message;
     struct control_thread *thread;
     const struct generation *generation; /* NULL: they stay */
-    bool failed;                         /* for the counter */
+    enum control_thread_failure failed;  /* for the counter */
     void (*done)(void *owner);           /* NULL: nobody wants to know */
     void *owner;
 };
@@ -172,7 +172,8 @@ static void deliver_settings(struct message *m, void *receiver)
     struct control_thread *t = s->thread;
     struct control_metrics *metrics = control_own_metrics(t->control);
     (void)receiver;
-    metric_add(&metrics->reloads_failed, s->failed);
+    metric_add(&metrics->reloads_failed, s->failed == CONTROL_THREAD_RELOAD_FAILED);
+    metric_add(&metrics->upgrades_failed, s->failed == CONTROL_THREAD_UPGRADE_FAILED);
     if (s->generation && t->discovery) { /* else it ends */
         t->generation = s->generation;
         control_set_settings(t->control, &s->generation->control);
@@ -186,8 +187,8 @@ static void deliver_settings(struct message *m, void *receiver)
     free(s);
 }
 
-static int post(struct control_thread *t, const struct generation *g, bool failed,
-                void (*done)(void *owner), void *owner)
+static int post(struct control_thread *t, const struct generation *g,
+                enum control_thread_failure failed, void (*done)(void *owner), void *owner)
 {
     struct settings_message *s = malloc(sizeof(*s));
     if (!s)
@@ -200,12 +201,12 @@ static int post(struct control_thread *t, const struct generation *g, bool faile
 int control_thread_post(struct control_thread *t, const struct generation *g,
                         void (*done)(void *owner), void *owner)
 {
-    return post(t, g, false, done, owner);
+    return post(t, g, CONTROL_THREAD_WELL, done, owner);
 }
 
-void control_thread_count_failed_reload(struct control_thread *t)
+void control_thread_count_failure(struct control_thread *t, enum control_thread_failure what)
 {
-    (void)!post(t, NULL, true, NULL, NULL);
+    (void)!post(t, NULL, what, NULL, NULL);
 }
 
 static void run(void *owner)

@@ -32,8 +32,13 @@ int control_thread_start(struct control_thread *t) MUST_CHECK; /* the thread; -e
  * all stays as it is, and `done` tells that it turns. 0 or -ENOMEM. */
 int control_thread_post(struct control_thread *t, const struct generation *g,
                         void (*done)(void *owner), void *owner) MUST_CHECK;
-/* A reload failed: for its counter, which is lost if there is no memory. */
-void control_thread_count_failed_reload(struct control_thread *t);
+enum control_thread_failure {
+    CONTROL_THREAD_WELL,
+    CONTROL_THREAD_RELOAD_FAILED,
+    CONTROL_THREAD_UPGRADE_FAILED,
+};
+/* For its counter, which is lost if there is no memory. */
+void control_thread_count_failure(struct control_thread *t, enum control_thread_failure what);
 /* Ends the thread. Workers may still tell things; nobody listens. Fine if it was not started. */
 void control_thread_stop(struct control_thread *t);
 /* Workers must be gone. NULL is fine; always returns NULL. */

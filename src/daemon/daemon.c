@@ -19,9 +19,10 @@
 #include "daemon/local_nodes.h"
 #include "daemon/reload.h"
 #include "daemon/secrets.h"
+#include "daemon/sockets.h"
+#include "daemon/upgrade.h"
 #include "daemon/watchdog.h"
 #include "os/cgroup.h"
-#include "os/host.h"
 #include "os/io_epoll.h"
 #include "os/notify.h"
 #include "os/process.h"
@@ -36,13 +37,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where `--local` looks for a port when 6379 is taken. */
-enum { LOCAL_PORT_FIRST = 6380, LOCAL_PORT_LAST = 6399 };
-/* Where it shows the page, if admin.listen does not say. */
-enum { LOCAL_ADMIN_FIRST = 9379, LOCAL_ADMIN_LAST = 9399 };
-
 #define LOCAL_WAIT      (2 * NSEC_S) /* for local nodes to answer; then we start without */
 #define LOCAL_WAIT_STEP (10 * NSEC_MS)
+#define NODES_WAIT      (5 * NSEC_S)
+#define NODES_WAIT_STEP NSEC_MS
 #define RELOAD_STEP     (100 * NSEC_MS) /* whom there was no memory to tell is tried again */
 #define DRAIN_GRACE     NSEC_S /* over timeouts.drain, for workers to see that it is over */
 
@@ -66,12 +64,10 @@ struct daemon {
     struct lasting lasting;
     struct peers *peers; /* owned; what workers count by address */
     struct process_events *events;
-    struct addr listen[CONFIG_LISTEN_MAX];
-    uint32_t listen_count;
-    bool unix_opened[CONFIG_LISTEN_MAX]; /* the path is ours, to be removed */
+    struct sockets sockets;
+    struct upgrade upgrade;
     struct local_nodes *local;
     struct control_thread *control;
-    struct addr admin_at;
     char admin_token[CONFIG_PASSWORD_MAX]; /* wiped when it is known to the listener */
     struct admin *admin;                   /* owned; NULL: there is none */
     unsigned worker_count;
@@ -161,81 +157,13 @@ static int raise_file_limit(struct daemon *d)
     return err ? fail(d, "%s", error) : 0;
 }
 
-static const char *listen_text(const struct daemon *d, uint32_t index,
-                               char to[CONFIG_SOCKET_MAX + 8])
+static int choose_sockets(struct daemon *d)
 {
-    if (d->listen[index].family != ADDR_UNIX)
-        return addr_print(&d->listen[index], to);
-    snprintf(to, CONFIG_SOCKET_MAX + 8, "unix:%s", config_of(d)->sockets[index].path);
-    return to;
-}
-
-static int cannot_listen(struct daemon *d, uint32_t index, int err)
-{
-    char text[CONFIG_SOCKET_MAX + 8];
-    return fail(d, "cannot listen on %s: %s", listen_text(d, index, text), strerror(-err));
-}
-
-/* `--local` without an address of its own is somebody trying it out: any port will do. */
-static int choose_local_port(struct daemon *d)
-{
-    struct addr at = d->listen[0];
-    char was[ADDR_TEXT_MAX], is[ADDR_TEXT_MAX];
-    for (int port = LOCAL_PORT_FIRST; port <= LOCAL_PORT_LAST; port++) {
-        at.port = (uint16_t)port;
-        if (host_can_listen(&at) != 0)
-            continue;
-        fprintf(d->out, "%s is taken, so sumcache listens on %s instead\n",
-                addr_print(&d->listen[0], was), addr_print(&at, is));
-        d->listen[0] = at;
-        return 0;
-    }
-    return fail(d, "cannot listen on %s nor on ports %d to %d: all are taken",
-                addr_print(&d->listen[0], was), LOCAL_PORT_FIRST, LOCAL_PORT_LAST);
-}
-
-static int cannot_admin(struct daemon *d, int err)
-{
-    char text[ADDR_TEXT_MAX];
-    return fail(d, "cannot listen on %s (admin.listen): %s", addr_print(&d->admin_at, text),
-                strerror(-err));
-}
-
-/* Somebody who tries it out is shown the page too; with no port free, there is none. */
-static void choose_local_admin(struct daemon *d)
-{
-    uint16_t port;
-    if (config_of(d)->local_nodes > 0 && !config_is_given(config_of(d), "admin.listen") &&
-        host_free_port(LOCAL_ADMIN_FIRST, LOCAL_ADMIN_LAST, &port) == 0)
-        d->admin_at = (struct addr){ADDR_V4, port, {127, 0, 0, 1}};
-}
-
-static int choose_admin(struct daemon *d)
-{
-    int err = config_admin_addr(config_of(d), &d->admin_at);
-    if (!err && d->admin_at.family == ADDR_NONE)
-        choose_local_admin(d);
-    if (!err && d->admin_at.family != ADDR_NONE)
-        err = host_can_listen(&d->admin_at);
-    if (d->admin_at.family == ADDR_NONE) { /* nobody would look at what workers collect */
+    if (sockets_choose(&d->sockets, config_of(d), d->out) != 0)
+        return fail(d, "%s", d->sockets.error);
+    if (d->sockets.admin_at.family == ADDR_NONE) { /* nobody would look at what workers collect */
         d->lasting.unwatched = true;
         generation_last(d->reload.now, &d->lasting);
-    }
-    return err ? cannot_admin(d, err) : 0;
-}
-
-static int choose_listen(struct daemon *d)
-{
-    d->listen_count = config_of(d)->listen_count;
-    memcpy(d->listen, config_of(d)->listen, d->listen_count * sizeof(d->listen[0]));
-    for (uint32_t i = 0; i < d->listen_count; i++) {
-        bool is_unix = d->listen[i].family == ADDR_UNIX; /* tried when it is opened */
-        int err = is_unix ? 0 : host_can_listen(&d->listen[i]);
-        if (err == -EADDRINUSE && config_of(d)->local_nodes > 0 &&
-            !config_is_given(config_of(d), "listen"))
-            return choose_local_port(d);
-        if (err)
-            return cannot_listen(d, i, err);
     }
     return 0;
 }
@@ -249,23 +177,6 @@ static int start_local_nodes(struct daemon *d)
                           error) != 0)
         return fail(d, "%s", error);
     return 0;
-}
-
-static int listen_unix(struct daemon *d, uint32_t index)
-{
-    const struct config_socket *s = &config_of(d)->sockets[index];
-    int handle = host_listen_unix(s->path, s->mode);
-    if (handle < 0)
-        return handle;
-    d->unix_opened[index] = true;
-    return worker_adopt_listener(d->workers[0].worker, handle, &d->listen[index]);
-}
-
-static void remove_sockets(struct daemon *d)
-{
-    for (uint32_t i = 0; i < d->listen_count; i++)
-        if (d->unix_opened[i])
-            host_remove_unix(config_of(d)->sockets[i].path);
 }
 
 static int new_worker(struct daemon *d, unsigned index)
@@ -286,16 +197,8 @@ static int new_worker(struct daemon *d, unsigned index)
     if (err)
         return fail(d, "cannot start worker %u: %s", index, strerror(-err));
     d->all[index] = w->worker;
-    for (uint32_t i = 0; i < d->listen_count; i++) {
-        if (config_of(d)->listen_tls[i])
-            err = worker_listen_tls(w->worker, &d->listen[i]);
-        else if (d->listen[i].family != ADDR_UNIX)
-            err = worker_listen(w->worker, &d->listen[i]);
-        else if (index == 0) /* it has no port that workers could share: the first one deals out */
-            err = listen_unix(d, i);
-        if (err)
-            return cannot_listen(d, i, err);
-    }
+    if (sockets_listen(&d->sockets, config_of(d), w->worker, index, d->worker_count) != 0)
+        return fail(d, "%s", d->sockets.error);
     return 0;
 }
 
@@ -374,8 +277,8 @@ static int new_admin(struct daemon *d)
     struct control *control = control_thread_control(d->control);
     const struct config *c = config_of(d);
     const struct proxy_settings *proxy = &d->reload.now->proxy;
-    const struct admin_config config = {
-        .listen = d->admin_at,
+    struct admin_config config = {
+        .listen = d->sockets.admin_at,
         .remote = c->admin_remote,
         .token = str_of(d->admin_token),
         .connections_max = c->admin_connections,
@@ -394,17 +297,45 @@ static int new_admin(struct daemon *d)
         .log_losses = &d->log_losses,
         .log = &d->log,
     };
-    if (d->admin_at.family == ADDR_NONE)
+    if (config.listen.family == ADDR_NONE)
         return 0;
+    config.handle = sockets_take_admin(&d->sockets);
     int err = admin_new(&config, &d->admin);
     secret_wipe(d->admin_token, sizeof(d->admin_token));
-    return err ? cannot_admin(d, err) : 0;
+    if (err) {
+        (void)sockets_refuse_admin(&d->sockets, err);
+        return fail(d, "%s", d->sockets.error);
+    }
+    return 0;
 }
 
 static int begin_control(struct daemon *d)
 {
     int err = control_thread_begin(d->control, d->local);
-    return err ? fail(d, "cannot build the ring: %s", strerror(-err)) : 0;
+    if (err)
+        return fail(d, "cannot build the ring: %s", strerror(-err));
+    err = control_thread_start(d->control);
+    return err ? fail(d, "cannot start a thread: %s", strerror(-err)) : 0;
+}
+
+static bool has_nodes(const struct daemon *d)
+{
+    const struct control_metrics *m = control_metrics(control_thread_control(d->control));
+    uint64_t up = metric_get(&m->nodes_up);
+    return up > 0 && up == metric_get(&m->nodes_in_ring);
+}
+
+/* Whose place it takes serves, so it can wait until it knows nodes, and that they are well. True: a
+ * signal said stop meanwhile. */
+static bool wait_for_nodes(struct daemon *d)
+{
+    uint64_t until = process_now_ns() + NODES_WAIT;
+    if (!d->sockets.inherited.by_a_process)
+        return false;
+    while (!has_nodes(d) && process_now_ns() < until)
+        if (process_events_wait(d->events, NODES_WAIT_STEP) & PROCESS_STOP)
+            return true;
+    return false;
 }
 
 static void run_worker(void *owner)
@@ -428,18 +359,17 @@ static int start_threads(struct daemon *d)
             return fail(d, "cannot start a thread: %s", strerror(-err));
         }
     }
-    int err = control_thread_start(d->control);
-    return err ? fail(d, "cannot start a thread: %s", strerror(-err)) : 0;
+    return 0;
 }
 
 /* What somebody who tries it out wants to know. */
 static void greet(struct daemon *d)
 {
-    const struct addr *at = &d->listen[0];
-    char address[CONFIG_SOCKET_MAX + 8], memory[24], host[ADDR_TEXT_MAX] = "", look[ADDR_TEXT_MAX];
+    const struct addr *at = &d->sockets.listen[0];
+    char address[SOCKETS_TEXT_MAX], memory[24], host[ADDR_TEXT_MAX] = "", look[ADDR_TEXT_MAX];
     const struct addr any = {.family = at->family, .port = at->port};
     const struct addr loopback = {ADDR_V4, at->port, {127, 0, 0, 1}};
-    listen_text(d, 0, address);
+    sockets_text(&d->sockets, config_of(d), 0, address);
     if (at->family != ADDR_UNIX && !addr_eq(at, &loopback) &&
         !(at->family == ADDR_V4 && addr_eq(at, &any))) {
         bool v6 = at->family == ADDR_V6;
@@ -461,20 +391,21 @@ static void greet(struct daemon *d)
     else
         fprintf(d->out, "  connect  redis-cli%s -p %u\n", host, (unsigned)at->port);
     if (d->admin)
-        fprintf(d->out, "  look     http://%s/\n", addr_print(&d->admin_at, look));
+        fprintf(d->out, "  look     http://%s/\n", addr_print(&d->sockets.admin_at, look));
     fprintf(d->out, "  stop     Ctrl-C stops everything\n\n");
     fflush(d->out);
 }
 
 static void announce(struct daemon *d)
 {
-    char text[CONFIG_SOCKET_MAX + 8];
-    for (uint32_t i = 0; i < d->listen_count; i++)
-        log_event(&d->log, LOG_INFO, "listening", "address=%s tls=%s", listen_text(d, i, text),
-                  config_of(d)->listen_tls[i] ? "on" : "off");
+    const struct config *c = config_of(d);
+    char text[SOCKETS_TEXT_MAX];
+    for (uint32_t i = 0; i < d->sockets.listen_count; i++)
+        log_event(&d->log, LOG_INFO, "listening", "address=%s tls=%s",
+                  sockets_text(&d->sockets, c, i, text), c->listen_tls[i] ? "on" : "off");
     if (d->admin)
         log_event(&d->log, LOG_INFO, "listening-admin", "address=%s",
-                  addr_print(&d->admin_at, text));
+                  addr_print(&d->sockets.admin_at, text));
     log_event(&d->log, LOG_INFO, "ready", "workers=%u nodes=%" PRIu32, d->worker_count,
               node_count(d));
     if (d->local)
@@ -488,25 +419,41 @@ static int start(struct daemon *d)
     if (err)
         return fail(d, "cannot catch signals: %s", strerror(-err));
     /* Free ports first: what fails most often fails before anything has been started. */
-    if ((err = read_admin_token(d)) || (err = raise_file_limit(d)) || (err = choose_listen(d)) ||
-        (err = choose_admin(d)) || (err = start_local_nodes(d)) || (err = new_control(d)) ||
-        (err = new_workers(d)) || (err = new_admin(d)))
+    if ((err = read_admin_token(d)) || (err = raise_file_limit(d)) || (err = choose_sockets(d)) ||
+        (err = start_local_nodes(d)) || (err = new_control(d)) || (err = new_workers(d)) ||
+        (err = new_admin(d)))
         return err;
+    if (sockets_settle(&d->sockets) != 0)
+        return fail(d, "%s", d->sockets.error);
     if (wait_for_local_nodes(d))
         return -EINTR;
-    if ((err = begin_control(d)) || (err = start_threads(d)))
+    if ((err = begin_control(d)))
+        return err;
+    if (wait_for_nodes(d))
+        return -EINTR;
+    if ((err = start_threads(d)))
         return err;
     d->reload.events = d->events;
     d->reload.workers = d->all;
     d->reload.worker_count = d->worker_count;
     d->reload.control = d->control;
+    d->upgrade.log = &d->log;
+    d->upgrade.events = d->events;
+    d->upgrade.workers = d->all;
+    d->upgrade.worker_count = d->worker_count;
+    d->upgrade.control = d->control;
+    d->upgrade.admin = d->admin ? admin_listener(d->admin) : -1;
+    d->upgrade.has_children = d->local != NULL;
+    d->upgrade.activated = d->sockets.inherited.activated;
     watchdog_begin(&d->watchdog, d->events, d->all, d->worker_count, d->control);
     announce(d);
     (void)notify_manager("READY=1");
+    handover_say_ready(&d->sockets.inherited);
     return 0;
 }
 
-static void wait_for_stop(struct daemon *d)
+/* True: a successor serves. */
+static bool wait_for_stop(struct daemon *d)
 {
     for (;;) {
         uint64_t next = d->local ? local_nodes_step(d->local) : NSEC_NEVER;
@@ -515,13 +462,19 @@ static void wait_for_stop(struct daemon *d)
         uint64_t timeout = next == NSEC_NEVER ? NSEC_NEVER : next > now ? next - now : 0;
         if (reload_is_under_way(&d->reload))
             timeout = nsec_min(timeout, RELOAD_STEP);
+        if (upgrade_is_under_way(&d->upgrade))
+            timeout = nsec_min(timeout, UPGRADE_STEP);
         unsigned seen = process_events_wait(d->events, timeout);
         if (seen & PROCESS_STOP)
-            return;
+            return false;
         if (seen & PROCESS_RELOAD)
             reload_ask(&d->reload);
         while (reload_step(&d->reload))
             ;
+        if (seen & PROCESS_UPGRADE)
+            upgrade_ask(&d->upgrade);
+        if (!reload_is_under_way(&d->reload) && upgrade_step(&d->upgrade))
+            return true;
     }
 }
 
@@ -533,19 +486,32 @@ static void stop_at_once(struct daemon *d)
     process_exit_now(DAEMON_FAILED);
 }
 
-/* Lets workers finish what is under way. False: some did not in time. */
-static bool drain(struct daemon *d)
+static void tell_workers(struct daemon *d, int (*post)(struct worker *w))
 {
-    uint64_t until = process_now_ns() + config_of(d)->proxy.drain_timeout + DRAIN_GRACE;
     for (unsigned i = 0; i < d->worker_count && d->workers; i++)
-        if (d->workers[i].thread && worker_post_drain(d->workers[i].worker) != 0)
+        if (d->workers[i].thread && post(d->workers[i].worker) != 0)
             log_event(&d->log, LOG_ERROR, "drain-failed", "worker=%u reason=\"out of memory\"", i);
+}
+
+/* Lets workers finish what is under way, and with a successor first whom they serve. False: some
+ * did not in time. */
+static bool drain(struct daemon *d, bool has_successor)
+{
+    uint64_t each = config_of(d)->proxy.drain_timeout;
+    uint64_t until = process_now_ns() + each + DRAIN_GRACE + (has_successor ? each : 0);
+    bool retires = has_successor;
+    tell_workers(d, retires ? worker_post_retire : worker_post_drain);
     while (atomic_load(&d->running) > 0) {
         uint64_t now = process_now_ns();
         if (now >= until)
             return false;
-        if (process_events_wait(d->events, until - now) & PROCESS_STOP)
+        if (!(process_events_wait(d->events, until - now) & PROCESS_STOP))
+            continue;
+        if (!retires)
             stop_at_once(d);
+        retires = false;
+        tell_workers(d, worker_post_drain);
+        until = process_now_ns() + each + DRAIN_GRACE;
     }
     for (unsigned i = 0; i < d->worker_count && d->workers; i++) {
         struct daemon_worker *w = &d->workers[i];
@@ -633,6 +599,7 @@ static void end(struct daemon *d)
     layout_free(d->lasting.layout);
     peers_free(d->peers);
     process_events_free(d->events);
+    sockets_fini(&d->sockets);
     thread_lock_fini(&d->log_lock);
 }
 
@@ -640,26 +607,38 @@ enum daemon_status daemon_run(struct config *config, const struct options *optio
                               FILE *err)
 {
     struct daemon d = {.out = out, .err = err};
+    bool received = sockets_receive(&d.sockets) == 0;
+    upgrade_init(&d.upgrade);
     process_give_back_memory_from(CHUNK_BYTES);
     thread_lock_init(&d.log_lock);
     d.log.sink = log_sink;
     d.log.owner = &d;
+    if (!received) {
+        (void)fail(&d, "%s", d.sockets.error);
+        config_fini(config);
+        end(&d);
+        return DAEMON_FAILED;
+    }
     if (begin_with(&d, config, options) != 0) {
         end(&d);
         return DAEMON_FAILED;
     }
 
     int failed = start(&d);
+    bool has_successor = !failed && wait_for_stop(&d);
     if (!failed)
-        wait_for_stop(&d);
-    if (!failed)
-        log_event(&d.log, LOG_INFO, "stopping", "drain_ms=%" PRIu64,
+        log_event(&d.log, LOG_INFO, has_successor ? "retiring" : "stopping", "drain_ms=%" PRIu64,
                   config_of(&d)->proxy.drain_timeout / NSEC_MS);
-    admin_say_draining(d.admin);
-    (void)notify_manager("STOPPING=1");
-    remove_sockets(&d);
+    if (has_successor) {
+        while (admin_post_leave(d.admin) != 0)
+            process_sleep_ns(NSEC_MS);
+    } else {
+        admin_say_draining(d.admin);
+        (void)notify_manager("STOPPING=1");
+        sockets_remove(&d.sockets, config_of(&d));
+    }
     enum daemon_status status = !failed || failed == -EINTR ? DAEMON_OK : DAEMON_FAILED;
-    if (!drain(&d)) {
+    if (!drain(&d, has_successor)) {
         /* Their memory is still in use, so nothing is freed. */
         log_event(&d.log, LOG_WARN, "drain-unfinished", "workers=%u", atomic_load(&d.running));
         local_nodes_stop(d.local, false);

@@ -62,6 +62,8 @@ int main(int argc, char **argv)
         return unlink_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "reload") == 0)
         return reload_command(argc - 1, argv + 1, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "upgrade") == 0)
+        return upgrade_command(argc - 1, argv + 1, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "import") == 0)
         return import_command(argc - 1, argv + 1, stdout, stderr);
     struct options options;

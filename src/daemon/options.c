@@ -157,6 +157,7 @@ void options_print_help(FILE *out)
             "       sumcache top [ADDRESS] (see sumcache top --help)\n"
             "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n"
             "       sumcache reload --pid PID (see sumcache reload --help)\n"
+            "       sumcache upgrade --pid PID (see sumcache upgrade --help)\n"
             "       sumcache import FILE (see sumcache import --help)\n\n"
             "options (they win over the file):\n");
     for (int i = 0; i < FLAG_COUNT; i++) {

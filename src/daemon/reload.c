@@ -114,7 +114,7 @@ static bool begin(struct reload *r)
     r->asker = process_events_reloader(r->events);
     r->why[0] = '\0';
     if (read_next(r, &next, &certificates, kept) != 0) {
-        control_thread_count_failed_reload(r->control);
+        control_thread_count_failure(r->control, CONTROL_THREAD_RELOAD_FAILED);
         return has_ended(r, true);
     }
     certificates_renew(&r->lasting->certificates, &certificates);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* It sends SIGHUP and waits for the answer (reload.c), which the proxy gives to whoever has sent
- * that. */
+/* `sumcache reload` and `sumcache upgrade`: they send a signal and wait for the answer (reload.c,
+ * upgrade.c), which the proxy gives to whoever has sent that. */
 #include "daemon/reload_command.h"
 
 #include "base/nsec.h"
 #include "base/str.h"
 #include "daemon/reload.h"
+#include "daemon/upgrade.h"
 #include "os/file.h"
 #include "os/notify.h"
 
@@ -19,9 +20,20 @@ enum exit_status { RELOAD_DONE = 0, RELOAD_FAILED = 1, RELOAD_UNKNOWN = 2 };
 
 enum { PID_FILE_MAX = 64 };
 
-#define ANSWER_WAIT (30 * NSEC_S)
+_Static_assert((int)UPGRADE_ANSWER_DONE == (int)RELOAD_ANSWER_DONE &&
+                   (int)UPGRADE_ANSWER_FAILED == (int)RELOAD_ANSWER_FAILED &&
+                   (int)UPGRADE_ANSWER_MAX <= (int)RELOAD_ANSWER_MAX,
+               "answers are read alike");
 
-static const char HELP[] =
+/* What may be asked of a process. */
+struct errand {
+    const char *name, *help;
+    int (*send)(int pid);
+    void (*say_done)(FILE *out, const char *rest);
+    uint64_t wait; /* ns, for an answer */
+};
+
+static const char RELOAD_HELP[] =
     "Usage: sumcache reload --pid PID | --pid-file FILE\n"
     "\n"
     "Makes a running sumcache read its settings anew, with all clients and requests as they are,\n"
@@ -33,10 +45,25 @@ static const char HELP[] =
     "  --pid-file FILE  a file with its number\n"
     "  --help           this text\n";
 
-__attribute__((format(printf, 2, 3))) static int fail(FILE *err, const char *what, ...)
+static const char UPGRADE_HELP[] =
+    "Usage: sumcache upgrade --pid PID | --pid-file FILE\n"
+    "\n"
+    "Has a running sumcache start the program that is there now in its place, with its listening\n"
+    "sockets, so that no connection is refused; when that serves, the old process goes on with "
+    "the\n"
+    "clients it has until they leave, at most twice timeouts.drain. Says the new process's "
+    "number.\n"
+    "Exit status: 0 done, 1 nothing has changed, 2 the process cannot be asked.\n"
+    "\n"
+    "  --pid PID        the process\n"
+    "  --pid-file FILE  a file with its number\n"
+    "  --help           this text\n";
+
+__attribute__((format(printf, 3, 4))) static int fail(const struct errand *e, FILE *err,
+                                                      const char *what, ...)
 {
     va_list ap;
-    fputs("sumcache reload: ", err);
+    fprintf(err, "sumcache %s: ", e->name);
     va_start(ap, what);
     vfprintf(err, what, ap);
     va_end(ap);
@@ -53,74 +80,99 @@ static unsigned read_pid(struct str text)
     return str_to_i64(text, &pid) == 0 && pid > 1 && pid <= INT32_MAX ? (unsigned)pid : 0;
 }
 
-static int read_file(const char *path, unsigned *ret_pid, FILE *err)
+static int read_file(const struct errand *e, const char *path, unsigned *ret_pid, FILE *err)
 {
     char *bytes CLEANUP(freep) = NULL;
     size_t len = 0;
     int failed = file_read(path, PID_FILE_MAX, &bytes, &len);
     if (failed)
-        return fail(err, "cannot read %s: %s", path, strerror(-failed));
+        return fail(e, err, "cannot read %s: %s", path, strerror(-failed));
     *ret_pid = read_pid((struct str){bytes, len});
-    return *ret_pid > 0 ? 0 : fail(err, "%s: expected the number of a process", path);
+    return *ret_pid > 0 ? 0 : fail(e, err, "%s: expected the number of a process", path);
 }
 
-static int tell(const char *answer, FILE *out, FILE *err)
+static int tell(const struct errand *e, const char *answer, FILE *out, FILE *err)
 {
     struct str a = str_of(answer), rest = {a.p + 1, a.len > 0 ? a.len - 1 : 0};
     if (a.len > 0 && a.p[0] == RELOAD_ANSWER_FAILED) {
-        fail(err, "nothing has changed: %s", rest.p);
+        fail(e, err, "nothing has changed: %s", rest.p);
         return RELOAD_FAILED;
     }
     if (a.len == 0 || a.p[0] != RELOAD_ANSWER_DONE)
-        return fail(err, "the process is no sumcache that this one understands");
-    fputs("sumcache: the settings are in force\n", out);
-    if (rest.len > 0)
-        fprintf(out, "sumcache: but for these, which need a restart: %s\n", rest.p);
+        return fail(e, err, "the process is no sumcache that this one understands");
+    e->say_done(out, rest.p);
     return RELOAD_DONE;
 }
 
-static int reload(unsigned pid, FILE *out, FILE *err)
+static void say_reloaded(FILE *out, const char *rest)
+{
+    fputs("sumcache: the settings are in force\n", out);
+    if (rest[0])
+        fprintf(out, "sumcache: but for these, which need a restart: %s\n", rest);
+}
+
+static void say_upgraded(FILE *out, const char *rest)
+{
+    fprintf(out, "sumcache: process %s serves; the old one ends when its clients have left\n",
+            rest);
+}
+
+static int run_errand(const struct errand *e, unsigned pid, FILE *out, FILE *err)
 {
     char answer[RELOAD_ANSWER_MAX];
     int handle = notify_open();
     if (handle < 0)
-        return fail(err, "cannot wait for an answer: %s", strerror(-handle));
-    int failed = process_hang_up((int)pid);
+        return fail(e, err, "cannot wait for an answer: %s", strerror(-handle));
+    int failed = e->send((int)pid);
     if (failed) {
         notify_close(handle);
-        return fail(err, "cannot signal process %u: %s", pid, strerror(-failed));
+        return fail(e, err, "cannot signal process %u: %s", pid, strerror(-failed));
     }
-    failed = notify_await(handle, pid, ANSWER_WAIT, answer, sizeof(answer));
+    failed = notify_await(handle, pid, e->wait, answer, sizeof(answer));
     notify_close(handle);
     if (failed)
-        return fail(err, "process %u has the signal, but gives no answer: %s; see its log", pid,
+        return fail(e, err, "process %u has the signal, but gives no answer: %s; see its log", pid,
                     strerror(-failed));
-    return tell(answer, out, err);
+    return tell(e, answer, out, err);
 }
 
-int reload_command(int argc, char **argv, FILE *out, FILE *err)
+static int command(const struct errand *e, int argc, char **argv, FILE *out, FILE *err)
 {
     unsigned pid = 0;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool is_pid = strcmp(argv[i], "--pid") == 0;
         if (strcmp(argv[i], "--help") == 0) {
-            fputs(HELP, out);
+            fputs(e->help, out);
             return RELOAD_DONE;
         }
         if (!is_pid && strcmp(argv[i], "--pid-file") != 0)
-            return fail(err, "unknown argument %s (see sumcache reload --help)", argv[i]);
+            return fail(e, err, "unknown argument %s (see sumcache %s --help)", argv[i], e->name);
         if (!value)
-            return fail(err, "%s needs a value", argv[i]);
+            return fail(e, err, "%s needs a value", argv[i]);
         i++;
-        if (!is_pid && read_file(value, &pid, err) != 0)
+        if (!is_pid && read_file(e, value, &pid, err) != 0)
             return RELOAD_UNKNOWN;
         if (is_pid)
             pid = read_pid(str_of(value));
         if (pid == 0)
-            return fail(err, "--pid: expected the number of a process");
+            return fail(e, err, "--pid: expected the number of a process");
     }
     if (pid == 0)
-        return fail(err, "which process? (--pid PID or --pid-file FILE)");
-    return reload(pid, out, err);
+        return fail(e, err, "which process? (--pid PID or --pid-file FILE)");
+    return run_errand(e, pid, out, err);
+}
+
+int reload_command(int argc, char **argv, FILE *out, FILE *err)
+{
+    static const struct errand RELOAD = {"reload", RELOAD_HELP, process_hang_up, say_reloaded,
+                                         30 * NSEC_S};
+    return command(&RELOAD, argc, argv, out, err);
+}
+
+int upgrade_command(int argc, char **argv, FILE *out, FILE *err)
+{
+    static const struct errand UPGRADE = {"upgrade", UPGRADE_HELP, process_upgrade, say_upgraded,
+                                          60 * NSEC_S};
+    return command(&UPGRADE, argc, argv, out, err);
 }

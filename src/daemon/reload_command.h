@@ -5,3 +5,5 @@
 
 /* argv[0] is "reload". What came of it goes to `out`, complaints to `err`. → the exit status. */
 int reload_command(int argc, char **argv, FILE *out, FILE *err);
+/* The same for `sumcache upgrade`. */
+int upgrade_command(int argc, char **argv, FILE *out, FILE *err);

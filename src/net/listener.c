@@ -87,7 +87,9 @@ void listener_close(struct listener *l)
 {
     if (l->handle < 0)
         return;
-    l->loop->io->ops->close(l->loop->io->ctx, l->handle);
+    struct io *io = l->loop->io;
+    io->ops->unwatch(io->ctx, l->handle);
+    io->ops->close(io->ctx, l->handle);
     l->handle = -1;
     list_remove(&l->source.again);
     timer_unmake(&l->resume);

@@ -64,6 +64,8 @@ struct io_ops {
     void (*finish)(void *ctx, int handle);
 
     int (*watch)(void *ctx, int handle, void *tag); /* for IO_IN, IO_OUT and IO_HUP, until close */
+    /* No more events of it: what close() alone would not end if another process has it too. */
+    void (*unwatch)(void *ctx, int handle);
     /* Waits until something happens, at most timeout_ns (NSEC_NEVER: for ever; 0: not at all).
      * → number of events, 0 on time-out or wake(). */
     int (*wait)(void *ctx, struct io_event *events, int max, uint64_t timeout_ns);

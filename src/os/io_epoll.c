@@ -236,10 +236,16 @@ static void epoll_close_handle(void *ctx, int handle)
     close(handle);
 }
 
-static void epoll_finish(void *ctx, int handle)
+static void epoll_unwatch(void *ctx, int handle)
 {
     struct io_epoll *e = ctx;
     (void)epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, handle, NULL); /* it may not be watched */
+}
+
+static void epoll_finish(void *ctx, int handle)
+{
+    struct io_epoll *e = ctx;
+    epoll_unwatch(e, handle);
     linger_take(&e->linger, handle, epoll_now_ns(e));
 }
 
@@ -338,6 +344,7 @@ static const struct io_ops EPOLL_OPS = {
     .close = epoll_close_handle,
     .finish = epoll_finish,
     .watch = epoll_watch,
+    .unwatch = epoll_unwatch,
     .wait = epoll_wait_events,
     .wake = epoll_wake,
     .rest = epoll_rest,

@@ -24,7 +24,7 @@
 
 struct process_events {
     int signal_fd, poke_fd;
-    unsigned reloader;
+    unsigned reloader, upgrader;
 };
 
 static int take_standard_descriptors(void)
@@ -50,6 +50,7 @@ static int catch_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     sigaddset(&set, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, &set, NULL))
         return -errno;
@@ -65,7 +66,7 @@ int process_events_new(struct process_events **ret_events)
     struct process_events *e = malloc(sizeof(*e));
     if (!e)
         return -ENOMEM;
-    *e = (struct process_events){-1, -1, 0};
+    *e = (struct process_events){-1, -1, 0, 0};
     e->signal_fd = catch_signals();
     e->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->signal_fd < 0 || e->poke_fd < 0) {
@@ -96,6 +97,8 @@ static unsigned event_of(uint32_t signal)
         return PROCESS_CHILD;
     case SIGHUP:
         return PROCESS_RELOAD;
+    case SIGUSR2:
+        return PROCESS_UPGRADE;
     default:
         return PROCESS_STOP;
     }
@@ -109,6 +112,8 @@ static unsigned read_signals(struct process_events *e)
         seen |= event_of(info.ssi_signo);
         if (info.ssi_signo == SIGHUP)
             e->reloader = info.ssi_pid;
+        if (info.ssi_signo == SIGUSR2)
+            e->upgrader = info.ssi_pid;
     }
     return seen;
 }
@@ -137,6 +142,11 @@ void process_events_poke(struct process_events *e)
 unsigned process_events_reloader(const struct process_events *e)
 {
     return e->reloader;
+}
+
+unsigned process_events_upgrader(const struct process_events *e)
+{
+    return e->upgrader;
 }
 
 unsigned process_id(void)
@@ -326,6 +336,12 @@ int process_hang_up(int pid)
 {
     must(pid > 0);
     return kill(pid, SIGHUP) ? -errno : 0;
+}
+
+int process_upgrade(int pid)
+{
+    must(pid > 0);
+    return kill(pid, SIGUSR2) ? -errno : 0;
 }
 
 void process_terminate(int pid)

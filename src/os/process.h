@@ -13,19 +13,20 @@
 
 /* What the main thread waits for. */
 enum {
-    PROCESS_STOP = 1,   /* SIGTERM or SIGINT; several that came together count as one, here and
-                           below */
-    PROCESS_CHILD = 2,  /* a child may have ended: ask process_has_ended() */
-    PROCESS_POKE = 4,   /* process_events_poke() was called */
-    PROCESS_RELOAD = 8, /* SIGHUP */
+    PROCESS_STOP = 1,     /* SIGTERM or SIGINT; several that came together count as one, here and
+                             below */
+    PROCESS_CHILD = 2,    /* a child may have ended: ask process_has_ended() */
+    PROCESS_POKE = 4,     /* process_events_poke() was called */
+    PROCESS_RELOAD = 8,   /* SIGHUP */
+    PROCESS_UPGRADE = 16, /* SIGUSR2 */
 };
 
 struct process_events; /* opaque */
 
 /*
- * Turns signals into events: from now on SIGTERM, SIGINT, SIGHUP and SIGCHLD are blocked in this
- * thread and in those it starts, and SIGPIPE is ignored. Call it once, before the first thread.
- * Also makes sure that descriptors 0 to 2 are taken, so that no socket can land on them.
+ * Turns signals into events: from now on SIGTERM, SIGINT, SIGHUP, SIGUSR2 and SIGCHLD are blocked
+ * in this thread and in those it starts, and SIGPIPE is ignored. Call it once, before the first
+ * thread. Also makes sure that descriptors 0 to 2 are taken, so that no socket can land on them.
  */
 int process_events_new(struct process_events **ret_events) MUST_CHECK;
 /* Signals stay blocked. NULL is fine; always returns NULL. */
@@ -35,8 +36,9 @@ struct process_events *process_events_free(struct process_events *e);
  * thread only. */
 unsigned process_events_wait(struct process_events *e, uint64_t timeout_ns);
 void process_events_poke(struct process_events *e); /* from any thread */
-/* Who sent the last SIGHUP; 0: nobody whom we could know. */
+/* Who sent the last SIGHUP, the last SIGUSR2; 0: nobody whom we could know. */
 unsigned process_events_reloader(const struct process_events *e);
+unsigned process_events_upgrader(const struct process_events *e);
 
 unsigned process_id(void);
 uint64_t process_now_ns(void); /* monotonic */
@@ -96,6 +98,7 @@ struct process_end {
 /* Has the child ended? Then its pid must not be used any more. `ret` may be NULL. Never waits. */
 bool process_has_ended(int pid, struct process_end *ret);
 int process_hang_up(int pid) MUST_CHECK; /* SIGHUP, to whatever process; 0 or -errno */
+int process_upgrade(int pid) MUST_CHECK; /* SIGUSR2, the same */
 void process_terminate(int pid);         /* SIGTERM */
 void process_kill(int pid);              /* SIGKILL */
 

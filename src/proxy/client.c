@@ -68,8 +68,6 @@ void client_wake(struct client *c)
         loop_again(&c->worker->loop, &c->conn.source);
 }
 
-static void leave(struct client *c, void (*end)(struct conn *));
-
 /* Nothing is under way and nothing can come: then it ends. */
 static void end_if_over(struct client *c)
 {
@@ -77,7 +75,14 @@ static void end_if_over(struct client *c)
         return;
     bool all_taken = c->in.len == c->in_fed;
     if (c->closing || c->worker->draining || (c->eof && all_taken))
-        leave(c, conn_finish);
+        client_finish(c);
+}
+
+bool client_is_at_rest(const struct client *c)
+{
+    return !c->conn.source.dead && c->pending == 0 && c->in.len == 0 &&
+           !conn_has_unsent(&c->conn) && !c->session && !c->subscriber && !c->upload &&
+           !c->readable && !c->header_due && !c->tls_due;
 }
 
 void client_drain(struct client *c)
@@ -778,4 +783,9 @@ static void leave(struct client *c, void (*end)(struct conn *))
 void client_close(struct client *c)
 {
     leave(c, conn_close);
+}
+
+void client_finish(struct client *c)
+{
+    leave(c, conn_finish);
 }

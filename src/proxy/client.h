@@ -92,6 +92,10 @@ static inline size_t client_bytes(void)
 struct client *client_new(struct worker *w, int handle, const struct addr *peer, bool tls);
 /* Closes it at once and buries it at the end of the turn. */
 void client_close(struct client *c);
+/* The same; but what it was sent gets to it, even if it still sends. */
+void client_finish(struct client *c);
+/* It is in the middle of nothing: no request, no reply, no transaction, no subscription. */
+bool client_is_at_rest(const struct client *c);
 
 /* Its address is known, or has turned out to be this one: counts it. It may be one too many, and
  * closed then. */

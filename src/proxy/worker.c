@@ -8,6 +8,7 @@
 #include "proxy/client_tls.h"
 #include "proxy/lanes.h"
 #include "proxy/new_settings.h"
+#include "proxy/retire.h"
 #include "proxy/retry.h"
 #include "proxy/session.h"
 #include "proxy/upload.h"
@@ -125,37 +126,42 @@ static void on_pause(void *owner, int err)
 static const struct listener_events LISTENER_EVENTS = {.on_accept = on_accept,
                                                        .on_pause = on_pause};
 
-int worker_listen(struct worker *w, const struct addr *at)
+int worker_listen(struct worker *w, const struct addr *at, bool tls)
 {
+    must(!tls || w->settings->client_tls);
     if (w->listener_count == WORKER_LISTENERS_MAX)
         return -E2BIG;
-    int err = listener_open(&w->listeners[w->listener_count], &w->loop, at, &w->client_options,
-                            &LISTENER_EVENTS, w);
-    if (!err)
-        w->listener_count++;
-    return err;
+    struct listener *l = &w->listeners[w->listener_count];
+    int err = listener_open(l, &w->loop, at, &w->client_options, &LISTENER_EVENTS, w);
+    if (err)
+        return err;
+    l->tls = tls;
+    w->listener_count++;
+    return 0;
 }
 
-int worker_listen_tls(struct worker *w, const struct addr *at)
+int worker_adopt_listener(struct worker *w, int handle, const struct addr *at, bool tls)
 {
-    must(w->settings->client_tls);
-    int err = worker_listen(w, at);
-    if (!err)
-        w->listeners[w->listener_count - 1].tls = true;
-    return err;
-}
-
-int worker_adopt_listener(struct worker *w, int handle, const struct addr *at)
-{
+    must(!tls || w->settings->client_tls);
     if (w->listener_count == WORKER_LISTENERS_MAX) {
         w->loop.io->ops->close(w->loop.io->ctx, handle);
         return -E2BIG;
     }
-    int err = listener_adopt(&w->listeners[w->listener_count], &w->loop, handle, at,
-                             &w->client_options, &LISTENER_EVENTS, w);
-    if (!err)
-        w->listener_count++;
-    return err;
+    struct listener *l = &w->listeners[w->listener_count];
+    int err = listener_adopt(l, &w->loop, handle, at, &w->client_options, &LISTENER_EVENTS, w);
+    if (err)
+        return err;
+    l->tls = tls;
+    w->listener_count++;
+    return 0;
+}
+
+unsigned worker_listeners(const struct worker *w, int *to, unsigned max)
+{
+    unsigned count = w->listener_count < max ? w->listener_count : max;
+    for (unsigned i = 0; i < count; i++)
+        to[i] = w->listeners[i].handle;
+    return count;
 }
 
 /* ---- messages ---- */
@@ -216,17 +222,6 @@ int worker_post_view(struct worker *w, struct view *v)
     return 0;
 }
 
-static void on_drain_time(struct timer *t)
-{
-    struct worker *w = container_of(t, struct worker, drain_timer);
-    w->ended = true;
-    if (!list_empty(&w->clients))
-        log_event(w->log, LOG_WARN, "drain-over", "worker=%u clients=%" PRIu64, w->index,
-                  metric_get(&w->metrics.clients));
-    list_for_each_safe (link, &w->clients)
-        client_close(list_item(link, struct client, link));
-}
-
 static void on_blocked_time(struct timer *t)
 {
     client_wake_blocked(container_of(t, struct worker, blocked_timer));
@@ -263,30 +258,6 @@ static void on_trim_time(struct timer *t)
         timer_set(t, worker_now(w) + TRIM_MS * NSEC_MS);
     else /* the last time, until there is traffic again */
         process_give_back_memory();
-}
-
-static void deliver_drain(struct message *m, void *receiver)
-{
-    struct worker *w = receiver;
-    free(m);
-    if (w->draining)
-        return;
-    w->draining = true;
-    for (unsigned i = 0; i < w->listener_count; i++)
-        listener_close(&w->listeners[i]);
-    timer_set(&w->drain_timer, worker_now(w) + w->settings->drain_timeout);
-    list_for_each_safe (link, &w->clients)
-        client_drain(list_item(link, struct client, link));
-}
-
-int worker_post_drain(struct worker *w)
-{
-    struct message *m = malloc(sizeof(*m));
-    if (!m)
-        return -ENOMEM;
-    *m = (struct message){.deliver = deliver_drain};
-    mailbox_post(&w->mailbox, m);
-    return 0;
 }
 
 struct settings_message {
@@ -526,8 +497,7 @@ int worker_new(const struct worker_config *config, struct io *io, struct worker 
     w->client_scratch = malloc(CLIENT_READ_BYTES);
     w->upstream_scratch = malloc(UPSTREAM_READ_BYTES);
     loop_init(&w->loop, io);
-    if (!w->client_scratch || !w->upstream_scratch ||
-        timer_make(&w->drain_timer, &w->loop.timers, on_drain_time) != 0 ||
+    if (!w->client_scratch || !w->upstream_scratch || retire_init(w) != 0 ||
         timer_make(&w->trim_timer, &w->loop.timers, on_trim_time) != 0 ||
         timer_make(&w->blocked_timer, &w->loop.timers, on_blocked_time) != 0 ||
         timer_make(&w->pause_timer, &w->loop.timers, on_pause_time) != 0 ||
@@ -592,7 +562,7 @@ struct worker *worker_free(struct worker *w)
     written_free(w->written);
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_close(&w->listeners[i]);
-    timer_unmake(&w->drain_timer);
+    retire_fini(w);
     timer_unmake(&w->trim_timer);
     timer_unmake(&w->blocked_timer);
     timer_unmake(&w->pause_timer);

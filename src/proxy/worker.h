@@ -40,15 +40,17 @@ int worker_new(const struct worker_config *config, struct io *io,
 /* Closes what is open. No other thread may still use it. NULL is fine; always returns NULL. */
 struct worker *worker_free(struct worker *w);
 
-/* Opens a listening socket of this worker's own. 0, or -errno of listen. Before the first turn. */
-int worker_listen(struct worker *w, const struct addr *at) MUST_CHECK;
+/* Opens a listening socket of this worker's own; `tls`: TLS is spoken there, by
+ * settings.client_tls. 0, or -errno of listen. Before the first turn. */
+int worker_listen(struct worker *w, const struct addr *at, bool tls) MUST_CHECK;
 
-/* The same of one where TLS is spoken, by settings.client_tls. */
-int worker_listen_tls(struct worker *w, const struct addr *at) MUST_CHECK;
+/* Takes a socket that listens already: one that workers cannot share by its port, as a Unix socket,
+ * or one of another process. What it accepts goes to the worker with the fewest clients. 0, or
+ * -errno and it is closed: -E2BIG, it has too many. Before the first turn. */
+int worker_adopt_listener(struct worker *w, int handle, const struct addr *at, bool tls) MUST_CHECK;
 
-/* Takes a socket that listens already: one that workers cannot share by its port, as a Unix socket.
- * What it accepts goes to the worker with the fewest clients. 0, or -errno and it is closed. */
-int worker_adopt_listener(struct worker *w, int handle, const struct addr *at) MUST_CHECK;
+/* Its listening sockets: loans, until it drains or retires. Returns how many, at most `max`. */
+unsigned worker_listeners(const struct worker *w, int *to, unsigned max);
 
 /* Tells a worker of all workers (itself included): an accepted socket may be handed to another,
  * INFO sums the counters of all. `all` is a loan that outlives them. Before the first turn. */
@@ -68,6 +70,10 @@ int worker_post_settings(struct worker *w, const struct proxy_settings *settings
                          void (*done)(void *owner), void *owner) MUST_CHECK;
 /* From any thread. Stop accepting, finish what is in flight, at most for drain_timeout. */
 int worker_post_drain(struct worker *w) MUST_CHECK; /* 0 or -ENOMEM */
+/* From any thread. Another process accepts in its place: it stops, and goes on to serve the clients
+ * that it has. In the second half of drain_timeout those with nothing under way are closed, some at
+ * a time; then it drains. */
+int worker_post_retire(struct worker *w) MUST_CHECK; /* 0 or -ENOMEM */
 
 /* Any thread may read; each counter is exact, the set is not of one instant. */
 const struct metrics *worker_metrics(const struct worker *w);

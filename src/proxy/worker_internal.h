@@ -28,7 +28,7 @@ enum {
     STREAM_PAUSE = 64 * 1024,
     STREAM_RESUME = 32 * 1024,
     CLIENT_OUTPUT_PAUSE = 256 * 1024, /* a client owed more than this is not read further */
-    WORKER_LISTENERS_MAX = 16,
+    WORKER_LISTENERS_MAX = 64, /* 16 addresses, and more of each from a process of more workers */
 };
 
 struct worker {
@@ -108,8 +108,10 @@ struct worker {
 
     struct timer trim_timer;    /* gives back spare memory, once a second while there is any */
     struct timer blocked_timer; /* client_wake_blocked() */
-    struct timer drain_timer;
-    struct timer pause_timer; /* client_pause_over() */
+    struct timer drain_timer;   /* of both: retire.h */
+    uint64_t retired_at;        /* ns: when it drains; 0: it does not retire */
+    uint64_t retire_clients;    /* that it had when it began to close them */
+    struct timer pause_timer;   /* client_pause_over() */
     struct client_pause pause;
     struct list roll_calls; /* of its own clients */
     uint32_t roll_call_count;

@@ -193,7 +193,7 @@ class Proxy(Process):
     commands are allowed, if `settings` say nothing of commands."""
 
     def __init__(self, directory, nodes, settings=None, workers=1, port=None, nofile=None,
-                 options=(), wait=True):
+                 options=(), wait=True, env=None):
         self.directory = pathlib.Path(directory)
         self.port = port or free_port()
         self.nodes = list(nodes)
@@ -210,7 +210,7 @@ class Proxy(Process):
             everything.update(self.settings)
             config.write_text(to_yaml(everything))
             argv = [BINARY, "--config", config, *options]
-        super().__init__(argv, log, nofile=nofile)
+        super().__init__(argv, log, env=env, nofile=nofile)
         if wait:
             resp.eventually(lambda: self.popen.poll() is not None or is_open(self.port),
                             within=10 * SLOWNESS, what="the proxy accepts")

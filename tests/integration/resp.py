@@ -45,13 +45,14 @@ def encode(*args):
 class Connection:
     """One blocking connection with a time limit on everything."""
 
-    def __init__(self, port, host="127.0.0.1", timeout=PATIENCE, protocol=2, rcvbuf=None):
-        self.socket = socket.socket()
+    def __init__(self, port, host="127.0.0.1", timeout=PATIENCE, protocol=2, rcvbuf=None, path=None):
+        self.socket = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
         if rcvbuf:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.socket.settimeout(timeout)
-        self.socket.connect((host, port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.connect(path or (host, port))
+        if not path:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.buffer = bytearray()
         self.at = 0

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/upgrade.h"
+
+#include "base/nsec.h"
+#include "os/notify.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SOCKETS_PER_WORKER = 64 };
+
+#define REST_WAIT  (10 * NSEC_S) /* for what the journal knows to be cleared away: mostly 1 s */
+#define READY_WAIT (30 * NSEC_S) /* for a process that is started to serve: mostly 50 ms */
+
+void upgrade_init(struct upgrade *u)
+{
+    *u = (struct upgrade){.admin = -1, .successor.ready = -1};
+    if (handover_program(u->program) != 0)
+        u->program[0] = '\0';
+}
+
+static bool __attribute__((format(printf, 2, 3))) fail(struct upgrade *u, const char *text, ...)
+{
+    char answer[UPGRADE_ANSWER_MAX] = {UPGRADE_ANSWER_FAILED};
+    va_list ap;
+    va_start(ap, text);
+    vsnprintf(answer + 1, sizeof(answer) - 1, text, ap);
+    va_end(ap);
+    u->state = UPGRADE_REST;
+    control_thread_count_failure(u->control, CONTROL_THREAD_UPGRADE_FAILED);
+    log_event(u->log, LOG_ERROR, "upgrade-failed", "reason=\"%s\"", answer + 1);
+    notify_answer(u->asker, answer);
+    return false;
+}
+
+void upgrade_ask(struct upgrade *u)
+{
+    if (upgrade_is_under_way(u)) {
+        char answer[UPGRADE_ANSWER_MAX];
+        snprintf(answer, sizeof(answer), "%canother is under way", UPGRADE_ANSWER_FAILED);
+        notify_answer(process_events_upgrader(u->events), answer);
+        return;
+    }
+    u->asker = process_events_upgrader(u->events);
+    u->until = process_now_ns() + REST_WAIT;
+    if (u->has_children)
+        (void)fail(u, "the nodes of --local are children of this process, and end with it");
+    else if (!u->program[0])
+        (void)fail(u, "/proc/self/exe does not say which program this is");
+    else
+        u->state = UPGRADE_WAITS;
+}
+
+static bool start(struct upgrade *u)
+{
+    size_t room = (size_t)u->worker_count * SOCKETS_PER_WORKER + 1;
+    int *handles CLEANUP(freep) = calloc(room, sizeof(*handles));
+    unsigned count = 0;
+    if (!handles)
+        return fail(u, "out of memory");
+    for (unsigned i = 0; i < u->worker_count; i++)
+        count += worker_listeners(u->workers[i], handles + count, SOCKETS_PER_WORKER);
+    if (u->admin >= 0)
+        handles[count++] = u->admin;
+    int err = handover_spawn(u->program, handles, count, u->activated, &u->successor);
+    if (err)
+        return fail(u, "cannot start %s: %s", u->program, strerror(-err));
+    u->state = UPGRADE_STARTED;
+    u->until = process_now_ns() + READY_WAIT;
+    log_event(u->log, LOG_INFO, "upgrade-started", "pid=%d program=%s", u->successor.pid,
+              u->program);
+    return false;
+}
+
+/* Slots that are not at home were written elsewhere, and only this process knows the keys. */
+static bool wait_for_rest(struct upgrade *u)
+{
+    const struct control_metrics *m = control_metrics(control_thread_control(u->control));
+    uint64_t keys = metric_get(&m->journal_keys), away = metric_get(&m->slots_away),
+             fenced = metric_get(&m->slots_fenced), jobs = metric_get(&m->jobs_active);
+    if (keys == 0 && away == 0 && fenced == 0 && jobs == 0)
+        return start(u);
+    if (process_now_ns() < u->until)
+        return false;
+    if (jobs > 0)
+        return fail(u, "%" PRIu64 " jobs run, and would end with this process", jobs);
+    return fail(
+        u,
+        "nodes are out, or not clean yet, and what they are to forget only this process knows "
+        "(slots_away=%" PRIu64 " slots_fenced=%" PRIu64 " journal_keys=%" PRIu64 ")",
+        away, fenced, keys);
+}
+
+/* It takes over the place that the service manager has for this process. */
+static bool hand_over(struct upgrade *u)
+{
+    char line[32], answer[UPGRADE_ANSWER_MAX];
+    snprintf(line, sizeof(line), "MAINPID=%d", u->successor.pid);
+    (void)notify_manager(line);
+    log_event(u->log, LOG_INFO, "upgraded", "pid=%d", u->successor.pid);
+    snprintf(answer, sizeof(answer), "%c%d", UPGRADE_ANSWER_DONE, u->successor.pid);
+    notify_answer(u->asker, answer);
+    handover_let_go(&u->successor);
+    u->state = UPGRADE_REST;
+    return true;
+}
+
+static bool await(struct upgrade *u)
+{
+    int ready = handover_poll(&u->successor);
+    int pid = u->successor.pid;
+    struct process_end end;
+    if (ready > 0)
+        return hand_over(u);
+    if (ready == 0 && process_now_ns() < u->until)
+        return false;
+    if (ready == 0)
+        process_kill(pid);
+    handover_let_go(&u->successor);
+    while (!process_has_ended(pid, &end)) /* it closes its descriptors as it ends */
+        process_sleep_ns(NSEC_MS);
+    if (ready == 0)
+        return fail(u, "process %d does not serve after %d s", pid, (int)(READY_WAIT / NSEC_S));
+    return fail(u, "process %d ended with %s %d; what it said is in the log", pid,
+                end.by_signal ? "signal" : "status", end.code);
+}
+
+bool upgrade_step(struct upgrade *u)
+{
+    switch (u->state) {
+    case UPGRADE_WAITS:
+        return wait_for_rest(u);
+    case UPGRADE_STARTED:
+        return await(u);
+    case UPGRADE_REST:
+        break;
+    }
+    return false;
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "os/handover.h"
+
+#include "base/must.h"
+#include "base/str.h"
+#include "os/file.h"
+#include "os/process.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    FIRST = 3, /* SD_LISTEN_FDS_START */
+    ARGUMENTS_MAX = 1024 * 1024,
+    PID_DIGITS = 10,
+};
+
+extern char **environ;
+
+/* ---- receiving ---- */
+
+/* A number of the environment; -1: it is not there, or none. */
+static int number_of(const char *name)
+{
+    const char *text = process_env(name);
+    int64_t n;
+    return text && str_to_i64(str_of(text), &n) == 0 && n >= 0 && n <= INT32_MAX ? (int)n : -1;
+}
+
+static int look_at(int fd, struct handover_socket *s)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un local;
+    } at = {0};
+    socklen_t len = sizeof(at), int_len = sizeof(int);
+    int listens = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_len) ||
+        getsockname(fd, &at.any, &len))
+        return -errno;
+    if (!listens)
+        return -EINVAL;
+    *s = (struct handover_socket){.handle = fd};
+    if (at.any.sa_family == AF_INET) {
+        s->at = (struct addr){.family = ADDR_V4, .port = ntohs(at.v4.sin_port)};
+        memcpy(s->at.ip, &at.v4.sin_addr, 4);
+    } else if (at.any.sa_family == AF_INET6) {
+        s->at = (struct addr){.family = ADDR_V6, .port = ntohs(at.v6.sin6_port)};
+        memcpy(s->at.ip, &at.v6.sin6_addr, 16);
+    } else if (at.any.sa_family == AF_UNIX) {
+        s->at.family = ADDR_UNIX;
+        str_fill(s->path, sizeof(s->path), str_of(at.local.sun_path));
+    } else {
+        return -EAFNOSUPPORT;
+    }
+    /* Those of a service manager may block, and go to every program that is started. */
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC))
+        return -errno;
+    return 0;
+}
+
+int handover_receive(struct handover *h, int *ret_bad)
+{
+    *h = (struct handover){.ready = -1};
+    int count = number_of("LISTEN_FDS"), ready = number_of("SUMCACHE_READY");
+    bool for_us = number_of("LISTEN_PID") == (int)process_id();
+    bool activated = number_of("SUMCACHE_ACTIVATED") == 1;
+    static const char *const NAMES[] = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+                                        "SUMCACHE_READY", "SUMCACHE_ACTIVATED"};
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
+        (void)unsetenv(NAMES[i]);
+    if (!for_us || count < 0 || count > HANDOVER_MAX)
+        return 0;
+    if (ready == FIRST + count && fcntl(ready, F_SETFD, FD_CLOEXEC) == 0) {
+        h->ready = ready;
+        h->by_a_process = true;
+    }
+    h->activated = count > 0 && (activated || !h->by_a_process);
+    h->sockets = calloc((size_t)count + 1, sizeof(*h->sockets));
+    if (!h->sockets)
+        return -ENOMEM;
+    for (; (int)h->count < count; h->count++) {
+        *ret_bad = FIRST + (int)h->count;
+        int err = look_at(*ret_bad, &h->sockets[h->count]);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+void handover_close_rest(struct handover *h)
+{
+    for (unsigned i = 0; i < h->count; i++)
+        if (h->sockets[i].handle >= 0)
+            close(h->sockets[i].handle);
+    free(take_ptr(h->sockets));
+    h->count = 0;
+}
+
+void handover_fini(struct handover *h)
+{
+    handover_close_rest(h);
+    if (h->ready >= 0)
+        close(h->ready);
+    *h = (struct handover){.ready = -1};
+}
+
+static bool is_at(const struct handover_socket *s, const struct addr *at, const char *path)
+{
+    if (s->handle < 0 || s->at.family != at->family)
+        return false;
+    return at->family == ADDR_UNIX ? strcmp(s->path, path) == 0 : addr_eq(&s->at, at);
+}
+
+unsigned handover_left(const struct handover *h, const struct addr *at, const char *path)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < h->count; i++)
+        left += is_at(&h->sockets[i], at, path);
+    return left;
+}
+
+int handover_take(struct handover *h, const struct addr *at, const char *path)
+{
+    for (unsigned i = 0; i < h->count; i++) {
+        if (!is_at(&h->sockets[i], at, path))
+            continue;
+        int handle = h->sockets[i].handle;
+        h->sockets[i].handle = -1;
+        return handle;
+    }
+    return -ENOENT;
+}
+
+void handover_put(struct handover *h, int handle, const struct addr *at)
+{
+    unsigned i = 0;
+    while (h->sockets[i].handle >= 0)
+        i++;
+    must(i < h->count);
+    h->sockets[i].handle = handle;
+    h->sockets[i].at = *at;
+}
+
+const char *handover_stray(const struct handover *h, char to[HANDOVER_TEXT_MAX])
+{
+    for (unsigned i = 0; i < h->count; i++) {
+        const struct handover_socket *s = &h->sockets[i];
+        char text[ADDR_TEXT_MAX];
+        if (s->handle < 0)
+            continue;
+        if (s->at.family == ADDR_UNIX)
+            snprintf(to, HANDOVER_TEXT_MAX, "unix:%s", s->path);
+        else
+            snprintf(to, HANDOVER_TEXT_MAX, "%s", addr_print(&s->at, text));
+        return to;
+    }
+    return NULL;
+}
+
+bool handover_is_shared(int handle)
+{
+    int on = 0;
+    socklen_t len = sizeof(on);
+    return getsockopt(handle, SOL_SOCKET, SO_REUSEPORT, &on, &len) == 0 && on;
+}
+
+int handover_copy(int handle)
+{
+    int copy = fcntl(handle, F_DUPFD_CLOEXEC, FIRST);
+    return copy < 0 ? -errno : copy;
+}
+
+void handover_say_ready(struct handover *h)
+{
+    if (h->ready < 0)
+        return;
+    (void)!write(h->ready, "+", 1); /* one that has gone meanwhile needs no word */
+    close(h->ready);
+    h->ready = -1;
+}
+
+/* ---- the other side ---- */
+
+int handover_program(char to[HANDOVER_PROGRAM_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", to, HANDOVER_PROGRAM_MAX - 1);
+    if (n < 0)
+        return -errno;
+    to[n] = '\0';
+    return n < HANDOVER_PROGRAM_MAX - 1 ? 0 : -ENAMETOOLONG;
+}
+
+/* What a successor is started with. What its process needs between fork and exec, where nothing may
+ * be allocated, is made before. */
+struct start {
+    const char *program;
+    char *arguments; /* owned: of this process, each with its NUL */
+    char **argv;     /* owned; into `arguments` */
+    char **envp;     /* owned; into the environment and the texts below */
+    int *handles;    /* owned: to be 3 and following, `ready` the last of them */
+    unsigned count;
+    bool activated;
+    int tell; /* errno of exec goes there */
+    char listen_fds[32], listen_pid[32], watchdog_pid[32], ready[32], was_activated[32];
+};
+
+static void start_fini(struct start *s)
+{
+    free(s->arguments);
+    free(s->argv);
+    free(s->envp);
+    free(s->handles);
+}
+
+static int read_arguments(struct start *s)
+{
+    size_t len, count = 0;
+    int err = file_read("/proc/self/cmdline", ARGUMENTS_MAX, &s->arguments, &len);
+    if (err)
+        return err;
+    for (size_t i = 0; i < len; i++)
+        count += s->arguments[i] == '\0';
+    s->argv = calloc(count + 1, sizeof(*s->argv));
+    if (!s->argv)
+        return -ENOMEM;
+    char *at = s->arguments;
+    for (size_t i = 0; i < count; i++, at += strlen(at) + 1)
+        s->argv[i] = at;
+    return count > 0 ? 0 : -EINVAL;
+}
+
+static bool is_named(const char *entry, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(entry, name, len) == 0 && entry[len] == '=';
+}
+
+static int make_environment(struct start *s)
+{
+    enum { MORE = 5 };
+    size_t count = 0, used = 0;
+    while (environ[count])
+        count++;
+    s->envp = calloc(count + MORE + 1, sizeof(*s->envp));
+    if (!s->envp)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (!is_named(environ[i], "WATCHDOG_PID"))
+            s->envp[used++] = environ[i];
+    snprintf(s->listen_fds, sizeof(s->listen_fds), "LISTEN_FDS=%u", s->count - 1);
+    snprintf(s->ready, sizeof(s->ready), "SUMCACHE_READY=%u", FIRST + s->count - 1);
+    snprintf(s->listen_pid, sizeof(s->listen_pid), "LISTEN_PID=");
+    snprintf(s->watchdog_pid, sizeof(s->watchdog_pid), "WATCHDOG_PID=");
+    s->envp[used++] = s->listen_fds;
+    s->envp[used++] = s->listen_pid;
+    s->envp[used++] = s->ready;
+    snprintf(s->was_activated, sizeof(s->was_activated), "SUMCACHE_ACTIVATED=1");
+    if (s->activated)
+        s->envp[used++] = s->was_activated;
+    if (process_env("WATCHDOG_USEC"))
+        s->envp[used++] = s->watchdog_pid;
+    return 0;
+}
+
+/* Gives a variable its number: what fork's child may do. */
+static void put_pid(char *variable, pid_t pid)
+{
+    char digits[PID_DIGITS + 1], *from = digits + PID_DIGITS;
+    *from = '\0';
+    for (; pid > 0; pid /= 10)
+        *--from = (char)('0' + pid % 10);
+    memcpy(strchr(variable, '=') + 1, from, (size_t)(digits + sizeof(digits) - from));
+}
+
+static void __attribute__((noreturn)) give_up(int tell)
+{
+    int err = errno;
+    (void)!write(tell, &err, sizeof(err));
+    _exit(127);
+}
+
+/* The child, up to exec. */
+static void __attribute__((noreturn)) succeed(struct start *s)
+{
+    int above = FIRST + (int)s->count + 1;
+    s->tell = fcntl(s->tell, F_DUPFD_CLOEXEC, above);
+    for (unsigned i = 0; i < s->count; i++) { /* out of each other's way first */
+        s->handles[i] = fcntl(s->handles[i], F_DUPFD_CLOEXEC, above);
+        if (s->handles[i] < 0)
+            give_up(s->tell);
+    }
+    for (unsigned i = 0; i < s->count; i++)
+        if (dup2(s->handles[i], FIRST + (int)i) < 0)
+            give_up(s->tell);
+    sigset_t none;
+    sigemptyset(&none);
+    if (sigprocmask(SIG_SETMASK, &none, NULL))
+        give_up(s->tell);
+    put_pid(s->listen_pid, getpid());
+    put_pid(s->watchdog_pid, getpid());
+    execve(s->program, s->argv, s->envp);
+    give_up(s->tell);
+}
+
+static int fork_successor(struct start *s, int *ret_pid)
+{
+    int tell[2], err = 0;
+    if (pipe2(tell, O_CLOEXEC))
+        return -errno;
+    s->tell = tell[1];
+    pid_t pid = fork();
+    if (pid == 0)
+        succeed(s);
+    if (pid < 0)
+        err = -errno;
+    close(tell[1]);
+    int why;
+    ssize_t n = 0;
+    while (!err && (n = read(tell[0], &why, sizeof(why))) < 0 && errno == EINTR)
+        ; /* it ends when exec closes the pipe */
+    if (!err && n == (ssize_t)sizeof(why)) {
+        err = -why;
+        waitpid(pid, NULL, 0);
+    }
+    close(tell[0]);
+    *ret_pid = pid;
+    return err;
+}
+
+int handover_spawn(const char *program, const int *handles, unsigned count, bool activated,
+                   struct handover_successor *ret)
+{
+    struct start s = {.program = program, .count = count + 1, .activated = activated};
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC | O_NONBLOCK))
+        return -errno;
+    s.handles = calloc(s.count, sizeof(*s.handles));
+    int err = s.handles ? read_arguments(&s) : -ENOMEM;
+    if (!err)
+        err = make_environment(&s);
+    if (!err) {
+        memcpy(s.handles, handles, count * sizeof(*handles));
+        s.handles[count] = ready[1];
+        err = fork_successor(&s, &ret->pid);
+    }
+    start_fini(&s);
+    close(ready[1]);
+    ret->ready = ready[0];
+    if (err)
+        close(ready[0]);
+    return err;
+}
+
+int handover_poll(const struct handover_successor *s)
+{
+    char byte;
+    ssize_t n = read(s->ready, &byte, 1);
+    if (n == 1)
+        return 1;
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -EPIPE;
+}
+
+void handover_let_go(struct handover_successor *s)
+{
+    close(s->ready);
+    *s = (struct handover_successor){.ready = -1};
+}
