@@ -2,29 +2,15 @@
 // What cache-cache 0.11.2 promises, case by case, in the order and with the numbers of its own 56 tests. Those that looked
 // into its insides ask the same of ours from outside.
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { AvailableCacheLayer, CacheLayerManager, getMemoize, getStore, Memoize, useAsDefault } from '../dist/index.mjs';
-import { connect, sleep, startRedis } from './helpers.mjs';
+import { connect, ownRedis, sleep } from './helpers.mjs';
 
 const { MEMORY, REDIS } = AvailableCacheLayer;
-const builtIn = { layerConfigs: { [MEMORY]: { ttl: 15000 } }, layerOrder: [MEMORY] };
 const memory = (ttl = 5000, more = {}) => ({ layerConfigs: { [MEMORY]: { ttl, ...more } }, layerOrder: [MEMORY] });
 const twice = { ...memory(), layerOrder: [MEMORY, MEMORY] };
 
-let server;
-let client;
-before(async () => {
-  server = await startRedis();
-  client = connect(server);
-});
-after(async () => {
-  client.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  useAsDefault(builtIn);
-  await client.flushall();
-});
+const { server, client } = await ownRedis();
 
 function redis(more = {}, others = {}) {
   return {

@@ -2,25 +2,11 @@
 // What was wrong in cache-cache 0.11.2, D1 to D20, each as it should be. Options are the defaults, since the
 // defects were those of the defaults.
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, it } from 'node:test';
+import { it } from 'node:test';
 import { getMemoize, getStore, useAsDefault } from '../dist/index.mjs';
-import { connect, machineLag, Redis, require, sleep, startRedis, timed, until } from './helpers.mjs';
+import { connect, machineLag, ownRedis, Redis, require, sleep, startRedis, timed, until } from './helpers.mjs';
 
-let server;
-let client;
-before(async () => {
-  server = await startRedis();
-  client = connect(server);
-  await until(() => client.status === 'ready', 'connected');
-});
-after(async () => {
-  client.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  useAsDefault({ layerConfigs: { MEMORY: { ttl: 15000 } }, layerOrder: ['MEMORY'] });
-  await client.flushall();
-});
+const { server, client } = await ownRedis();
 
 const redis = (more = {}, others = {}) => ({
   layerConfigs: { REDIS: { ttl: 5000, redisClient: client, ...more } },

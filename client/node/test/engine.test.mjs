@@ -1,31 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a store does beyond cache-cache, on a server that is well.
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, it } from 'node:test';
-import { CacheError, closeConnections, ConfigError, figures, getMemoize, getStore, observeWithOpenTelemetry, observeWithPrometheus, useAsDefault } from '../dist/index.mjs';
-import { connect, require, sleep, startRedis, until } from './helpers.mjs';
+import { describe, it } from 'node:test';
+import { CacheError, ConfigError, figures, getMemoize, getStore, observeWithOpenTelemetry, observeWithPrometheus, useAsDefault } from '../dist/index.mjs';
+import { connect, ownRedis, require, sleep, until } from './helpers.mjs';
 
 const { Breaker } = require('../dist/breaker.js');
 const { MemoryStore } = require('../dist/memory.js');
 const { snapshot } = require('../dist/clone.js');
 const { Histogram } = require('../dist/stats.js');
 
-let server;
-let client;
-before(async () => {
-  server = await startRedis();
-  client = connect(server);
-  await until(() => client.status === 'ready', 'connected');
-});
-after(async () => {
-  closeConnections();
-  client.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  useAsDefault({ layerConfigs: { MEMORY: { ttl: 15000 } }, layerOrder: ['MEMORY'] });
-  await client.flushall();
-});
+const { server, client } = await ownRedis();
 
 const inMemory = (ttl, others = {}) => ({ layerConfigs: { MEMORY: { ttl } }, layerOrder: ['MEMORY'], ...others });
 const inRedis = (more = {}, others = {}) => ({

@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What holds between processes: a store of its own stands for a process, since stores share only the server.
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, it } from 'node:test';
-import { closeConnections, getMemoize, getStore } from '../dist/index.mjs';
-import { connect, startRedis, until } from './helpers.mjs';
+import { describe, it } from 'node:test';
+import { getMemoize, getStore } from '../dist/index.mjs';
+import { ownRedis, until } from './helpers.mjs';
 
-let server;
-let client;
-before(async () => {
-  server = await startRedis();
-  client = connect(server);
-  await until(() => client.status === 'ready', 'connected');
-});
-after(async () => {
-  client.disconnect();
-  closeConnections();
-  await server.stop();
-});
-beforeEach(() => client.flushall());
+const { server, client } = await ownRedis();
 
 function layers(more, others) {
   return {

@@ -2,11 +2,12 @@
 // The stored format: the vectors that the C library goes through as well, and what of it real servers hold.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { deflateSync } from 'node:zlib';
 import { getMemoize, getStore, typedKey } from '../dist/index.mjs';
-import { connect, require, sleep, startRedis, until } from './helpers.mjs';
+import { ownRedis, require, sleep, until } from './helpers.mjs';
 
+const { client } = await ownRedis();
 const { hasZstd, open, pack, seal } = require('../dist/envelope.js');
 const { callForm, SharedNames, canonical, Unhashable } = require('../dist/keys.js');
 const { crc32, crc32Table } = require('../dist/crc32.js');
@@ -107,18 +108,6 @@ it('a value that only claims to be small when unpacked is a miss, and costs no m
 });
 
 describe('on a server', () => {
-  let server;
-  let client;
-  before(async () => {
-    server = await startRedis();
-    client = connect(server);
-    await until(() => client.status === 'ready', 'connected');
-  });
-  after(async () => {
-    client.disconnect();
-    await server.stop();
-  });
-  beforeEach(() => client.flushall());
   const store = (more, others = {}) =>
     getStore({
       layerConfigs: { REDIS: { ttl: 60000, redisClient: client, namespace: 'shop', prefix: 'users', format: 'shared', ...more } },

@@ -7,9 +7,10 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { after } from 'node:test';
+import { after, beforeEach } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { closeConnections, useAsDefault } from '../dist/index.mjs';
 
 export { sleep };
 export const require = createRequire(import.meta.url);
@@ -95,9 +96,19 @@ async function start(argv, port, folder) {
 
 /** A redis-server without persistence. options are further arguments. */
 export async function startRedis(port, ...options) {
+  return startBinary('redis-server', port, options);
+}
+
+/** The same of another program: a path to a redis-server or valkey-server. */
+export async function startNamed(binary) {
+  if (!existsSync(binary)) throw new Error(`REDIS_SERVERS names what is not there: ${binary}`);
+  return startBinary(binary, undefined, []);
+}
+
+async function startBinary(binary, port, options) {
   port ??= await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), 'sumcache-node-'));
-  const argv = ['redis-server', '--port', port, '--bind', HOST, '--save', '', '--appendonly', 'no', '--dir', folder];
+  const argv = [binary, '--port', port, '--bind', HOST, '--save', '', '--appendonly', 'no', '--dir', folder];
   return start([...argv, ...options].map(String), port, folder);
 }
 
@@ -144,6 +155,26 @@ export function connect(server, options = {}, Driver = Redis) {
   const client = new Driver({ host: HOST, port: server.port, ...options });
   client.on('error', () => {});
   return client;
+}
+
+/** What is built in: what one test makes the default is not that of the next. */
+export const BUILT_IN = { layerConfigs: { MEMORY: { ttl: 15000 } }, layerOrder: ['MEMORY'] };
+
+/** A redis-server for all of a file, and a client of it. Each test begins with neither values nor defaults of others. */
+export async function ownRedis() {
+  const server = await startRedis();
+  const client = connect(server);
+  await until(() => client.status === 'ready', 'connected');
+  beforeEach(async () => {
+    useAsDefault(BUILT_IN);
+    await client.flushall();
+  });
+  after(async () => {
+    closeConnections();
+    client.disconnect();
+    await server.stop();
+  });
+  return { server, client };
 }
 
 // How late the machine lets this process run: what the others on it cost is not the library's doing.

@@ -11,7 +11,7 @@ const options = (redisClient, more = {}, others = {}) => ({
   ...others,
 });
 
-for (const name of ['ioredis5', 'ioredis6']) {
+for (const name of Object.keys(drivers)) {
   describe(name, () => {
     let nodes;
     let proxy;
