@@ -17,7 +17,8 @@ export type {
 export { getMemoize, Memoize } from './memoize';
 export type { AsyncFunction, Memoized, MemoizeDecorator, MemoizeOptions } from './memoize';
 export { Cache, Cache as CacheLayerManager } from './cache';
-export type { AnyLayer, Call, Found, KeyOptions, MemoryLayer } from './cache';
+export type { Call, Found, KeyOptions } from './call';
+export type { AnyLayer, MemoryLayer } from './layers';
 export type { RedisLayer } from './redis-layer';
 export { closeConnections } from './endpoint';
 export type { EndpointStats } from './endpoint';

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Functions and methods whose results are cached. */
-import { Cache, checkTags, type Call, type Found } from './cache';
+import { Cache } from './cache';
+import { checkTags, type Call, type Found } from './call';
 import { ConfigError } from './errors';
 import { compatibleKey, typedKey, Unhashable } from './keys';
 import type { CacheOptions } from './options';

@@ -86,3 +86,30 @@ export function traced<T>(
   }
   return (running ??= run(NO_SPAN));
 }
+
+const NOT_TRACED: Traced = { name: '', kind: KIND.internal, attributes: {} };
+
+/** The spans of one store. Keys are not in them: they may be somebody's data. */
+export class Tracing {
+  constructor(
+    private readonly name: string | undefined,
+    private readonly tracer: () => Tracer | undefined,
+  ) {}
+
+  /** Work within a span, if there is a tracer. */
+  run<T>(
+    what: 'call' | 'many' | 'lookup' | 'load' | 'store' | 'invalidate',
+    namespace: string | undefined,
+    work: (span: Span) => Promise<T>,
+  ): Promise<T> {
+    const tracer = this.tracer();
+    if (!tracer) return traced(undefined, NOT_TRACED, work);
+    const attributes: Record<string, string> = {};
+    if (this.name !== undefined) attributes['sumcache.function'] = this.name;
+    if (namespace !== undefined) attributes['sumcache.namespace'] = namespace;
+    const isRemote = what === 'lookup' || what === 'store' || what === 'invalidate';
+    if (isRemote) attributes['db.system.name'] = 'redis';
+    const kind = isRemote ? KIND.client : KIND.internal;
+    return traced(tracer, { name: `sumcache.${what}`, kind, attributes }, work);
+  }
+}
