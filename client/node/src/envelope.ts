@@ -149,10 +149,17 @@ export function open(
   return { created, soft, hard, delta, epoch, codec, isNegative, payload, isStale };
 }
 
-/** The epoch that raw claims to be of; undefined if raw is nothing of ours. */
-export function epochIn(raw: Buffer): bigint | undefined {
-  const isOurs = raw.length >= HEADER_BYTES && raw[0] === MAGIC && raw[1] === VERSION;
-  return isOurs ? raw.readBigUInt64LE(32) : undefined;
+/**
+ * What to make of bytes that `open` did not open. `over`: by what they say of themselves they are of another epoch, or
+ * past their end; nothing is wrong with them. `foreign`: whole, or of a version that is not known here: others may read
+ * them. `broken`: nobody can.
+ */
+export function judge(identity: Buffer, raw: Buffer, now: number, epoch: bigint): 'over' | 'foreign' | 'broken' {
+  if (raw[0] === MAGIC && raw.length > 1 && raw[1] !== VERSION) return 'foreign';
+  if (raw[0] !== MAGIC || raw.length < HEADER_BYTES) return 'broken';
+  if (raw.readBigUInt64LE(32) !== epoch) return 'over';
+  if (now >= Number(raw.readBigUInt64LE(8)) + raw.readUInt32LE(20)) return 'over';
+  return checksum(identity, raw) === raw.readUInt32LE(4) ? 'foreign' : 'broken';
 }
 
 /** Exactly size bytes out of all of packed, or undefined. */

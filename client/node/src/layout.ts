@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Command, Reply } from './driver';
 import type { Outcome } from './endpoint';
-import { epochIn, open, pack, seal } from './envelope';
+import { judge, open, pack, seal } from './envelope';
 import { CacheError } from './errors';
 import { SharedNames } from './keys';
 import type { Entry } from './memory';
@@ -39,7 +39,10 @@ export type Wants = 'value' | 'ticket' | 'both';
 export interface Look {
   entry?: Entry;
   ticket?: Ticket;
+  /** There is something, and it cannot be read here. */
   isUnreadable?: boolean;
+  /** Nor by anybody else: it is in the way. */
+  isBroken?: boolean;
 }
 
 /** Sends commands within what is left of a budget. */
@@ -70,6 +73,8 @@ export interface Layout {
   /** Throws a RangeError if the value is too large. */
   write(exec: Exec, id: KeyId, entry: Entry, ticket: Ticket): Promise<void>;
   remove(exec: Exec, id: KeyId): Promise<void>;
+  /** Frees what is broken under this name. Unlike remove it is no invalidation: what loaders bring counts after it. */
+  discard(exec: Exec, id: KeyId): Promise<void>;
   /** undefined where the layout knows of no group. */
   clear?: (exec: Exec, namespace: string) => Promise<void>;
   /** Makes misses of all that has this tag. undefined where the layout knows of no tags. */
@@ -163,9 +168,12 @@ export abstract class Shared {
     if (raw === null) return { ticket };
     const { serializer, maxValueBytes, keys } = this.options;
     const knows = (codec: number): boolean => (serializer ? codec === serializer.codec : codec <= CODEC.typedJson);
-    const opened = open(identity, raw, Date.now(), epoch, maxValueBytes, knows, keys);
-    // Of another epoch is what was invalidated: there is nothing wrong with it.
-    if (!opened) return (epochIn(raw) ?? epoch) === epoch ? { ticket, isUnreadable: true } : { ticket };
+    const now = Date.now();
+    const opened = open(identity, raw, now, epoch, maxValueBytes, knows, keys);
+    if (!opened) {
+      const what = judge(identity, raw, now, epoch);
+      return what === 'over' ? { ticket } : { ticket, isUnreadable: true, isBroken: what === 'broken' };
+    }
     try {
       let value: unknown = null;
       if (!opened.isNegative) {
@@ -174,7 +182,7 @@ export abstract class Shared {
       const { created, soft, hard, delta } = opened;
       return { entry: { value, created, soft, hard, delta }, ticket };
     } catch {
-      return { ticket, isUnreadable: true };
+      return { ticket, isUnreadable: true, isBroken: true };
     }
   }
 }

@@ -39,7 +39,7 @@ abstract class Compatible {
       const entry = { value, created: Date.now(), soft: remaining, hard: remaining, delta: 0 };
       return { entry, ticket: NO_TICKET };
     } catch {
-      return { ticket: NO_TICKET, isUnreadable: true };
+      return { ticket: NO_TICKET, isUnreadable: true, isBroken: true };
     }
   }
 
@@ -83,6 +83,11 @@ export class CompatibleKeys extends Compatible implements Layout {
 
   async remove(exec: Exec, id: KeyId): Promise<void> {
     reply((await exec([['DEL', this.name(id)]], true))[0]);
+  }
+
+  async discard(exec: Exec, id: KeyId): Promise<void> {
+    // With neither of the two any key of the server has a name of ours: it may be somebody else's, and well.
+    if (id.namespace !== '' || this.options.prefix !== '') await this.remove(exec, id);
   }
 }
 
@@ -158,6 +163,10 @@ export class CompatibleHash extends Compatible implements Layout {
     const [outcome] = await exec([['HDEL', this.name(id.namespace), id.key, CompatibleHash.endOf(id.key)]], true);
     if (isWrongType(outcome)) await unlink(exec, [this.name(id.namespace)]);
     else reply(outcome);
+  }
+
+  discard(exec: Exec, id: KeyId): Promise<void> {
+    return this.remove(exec, id);
   }
 
   clear = (exec: Exec, namespace: string): Promise<void> => unlink(exec, [this.name(namespace)]);

@@ -189,6 +189,12 @@ export class SharedEpochs extends Shared implements Layout {
     reply((await exec([['DEL', this.is.isFenced ? this.fenced(id) : this.identity(id)]], true))[0]);
   }
 
+  async discard(exec: Exec, id: KeyId): Promise<void> {
+    // The birth of a fence stays, for those who are loading.
+    const free: Command = this.is.isFenced ? ['HDEL', this.fenced(id), 'v'] : ['DEL', this.identity(id)];
+    reply((await exec([free], true))[0]);
+  }
+
   protected async clearAll(exec: Exec, namespace: string): Promise<void> {
     const names = this.of(namespace);
     reply((await exec([['DEL', names.generation]], true))[0]);

@@ -47,6 +47,10 @@ export class SharedKeys extends Shared implements Layout {
   async remove(exec: Exec, id: KeyId): Promise<void> {
     reply((await exec([['DEL', this.identity(id)]], true))[0]);
   }
+
+  discard(exec: Exec, id: KeyId): Promise<void> {
+    return this.remove(exec, id);
+  }
 }
 
 export class SharedHash extends Shared implements Layout {
@@ -84,7 +88,8 @@ export class SharedHash extends Shared implements Layout {
       const identity = this.identity(id);
       const look = birth === 0n ? { ticket } : this.open(identity, bytes(youngParts[i + 1]), birth, ticket);
       if (look.entry || oldBirth === 0n) return look;
-      return this.open(identity, bytes(oldParts[i + 1]), oldBirth, ticket);
+      const before = this.open(identity, bytes(oldParts[i + 1]), oldBirth, ticket);
+      return look.isUnreadable && !before.entry ? look : before;
     });
   }
 
@@ -124,6 +129,10 @@ export class SharedHash extends Shared implements Layout {
     const bucket = this.current();
     const commands = [bucket - 1, bucket, bucket + 1].map((n) => ['HDEL', names.bucket(n), id.key] as const);
     for (const outcome of await exec(commands, true)) reply(outcome);
+  }
+
+  discard(exec: Exec, id: KeyId): Promise<void> {
+    return this.remove(exec, id);
   }
 
   clear = (exec: Exec, namespace: string): Promise<void> => {

@@ -123,6 +123,11 @@ export class SharedTags extends SharedEpochs {
     await super.remove(exec, id);
   }
 
+  override async discard(exec: Exec, id: KeyId): Promise<void> {
+    if (this.isOwn) return super.discard(exec, id);
+    reply((await exec([['DEL', this.kept(id)]], true))[0]);
+  }
+
   dropTag = (exec: Exec, namespace: string, tag: string): Promise<void> =>
     this.drop(exec, this.of(namespace).tag(tag));
 

@@ -15,7 +15,7 @@ import type { Layers } from './layers';
 import type { Ticket } from './layout';
 import { Lookup, type Search } from './lookup';
 import type { Entry } from './memory';
-import type { Resilience } from './options';
+import { inBackground, type Resilience } from './options';
 import type { RedisLayer } from './redis-layer';
 import type { Tally } from './tally';
 import type { Tracing } from './trace';
@@ -190,7 +190,7 @@ export class Loading {
       const known = tickets && hasAll ? tickets : (await this.lookup.one(call, 'ticket')).tickets;
       return this.load(later, id, flight, known, entry);
     });
-    this.inBackground(work.finally(() => this.refreshing--));
+    inBackground(this.resilience, work.finally(() => this.refreshing--));
   }
 
   private fallBack<T>(call: Call<T>, stale: Entry): T {
@@ -238,7 +238,7 @@ export class Loading {
     events.emit('load', { key: call.key, ms: delta });
     const work = this.keep(call, id, flight, tickets, value, delta);
     if (this.resilience.setMode === 'await') await work.catch(() => {});
-    else this.inBackground(work);
+    else inBackground(this.resilience, work);
     return value;
   }
 
@@ -283,10 +283,5 @@ export class Loading {
       // A value that is stored may be older than what is in memory now.
       if (call.isFresh) layer.distrust(id);
     }
-  }
-
-  private inBackground(work: Promise<unknown>): void {
-    const quiet = work.catch(() => {});
-    this.resilience.waitUntil?.(quiet);
   }
 }

@@ -9,6 +9,7 @@ import type { Cause } from './errors';
 import type { Layers } from './layers';
 import type { KeyId, Look, Ticket, Wants } from './layout';
 import type { Entry } from './memory';
+import { inBackground } from './options';
 import type { RedisLayer } from './redis-layer';
 import type { Tally } from './tally';
 import type { Tracing } from './trace';
@@ -60,15 +61,23 @@ export class Lookup {
   private async ask(layer: RedisLayer, id: KeyId, wants: Wants, budgetMs: number, search: Search): Promise<Look> {
     try {
       const look = await this.tracing.run('lookup', id.namespace, () => layer.lookup(id, wants, budgetMs));
-      if (look.isUnreadable) {
-        this.tally.counters.unreadable++;
-        search.cause = this.tally.because('decode');
-      }
+      if (look.isUnreadable) search.cause = this.unreadable(layer, id, look);
       return look;
     } catch (error) {
       search.cause = this.tally.because(this.tally.failedTo('get', error));
       return {};
     }
+  }
+
+  /** Counts what could not be read, and frees it if nobody can read it. Its deletion goes before any write that follows. */
+  private unreadable(layer: RedisLayer, id: KeyId, look: Look): Cause {
+    const { counters } = this.tally;
+    counters.unreadable++;
+    if (look.isBroken) {
+      const work = layer.discard(id).then(() => counters.unreadableDeleted++);
+      inBackground(this.layers.settings.resilience, work);
+    }
+    return this.tally.because('decode');
   }
 
   /** Keys of one namespace, in one go; the answers in their order. */
@@ -88,8 +97,8 @@ export class Lookup {
       }
       let looks: Look[] = [];
       let cause: Cause | undefined;
+      const ids = open.map((i) => layer.id((asked[i] as Asked).key, asked[i]?.namespace, asked[i]?.tags));
       try {
-        const ids = open.map((i) => layer.id((asked[i] as Asked).key, asked[i]?.namespace, asked[i]?.tags));
         if (ids.length > 0) {
           looks = await this.tracing.run('lookup', asked[0]?.namespace, (span) => {
             span.set('keys', ids.length);
@@ -102,7 +111,7 @@ export class Lookup {
       open.forEach((i, at) => {
         const search = searches[i] as Search;
         const look = looks[at];
-        search.cause = cause;
+        search.cause = look?.isUnreadable ? this.unreadable(layer, ids[at] as KeyId, look) : cause;
         if (look?.ticket) search.tickets.set(layer, look.ticket);
         if (look?.entry) search.found = { entry: look.entry, layer: 'REDIS' };
       });

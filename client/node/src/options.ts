@@ -181,6 +181,12 @@ export function useAsDefault(options: CacheLayerManagerOptions & Resilience): vo
   version++;
 }
 
+/** Work that no call waits for. */
+export function inBackground({ waitUntil }: Resilience, work: Promise<unknown>): void {
+  const quiet = work.catch(() => {});
+  waitUntil?.(quiet);
+}
+
 export interface Settings {
   order: AvailableCacheLayer[];
   memory: Partial<MemoryLayerOptions> | undefined;

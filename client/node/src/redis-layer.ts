@@ -170,6 +170,11 @@ export class RedisLayer {
     return this.invalidate(keyName(id), this.budgetMs, (exec) => this.layout.remove(exec, id));
   }
 
+  /** Frees what nobody can read. Rejects with a CacheError; then the next write does it. */
+  discard(id: KeyId): Promise<void> {
+    return this.layout.discard(this.exec(this.budgetMs), id);
+  }
+
   /** Until `remove` or `write` succeeds, id is a miss: a write of it has failed, and what is stored is older. */
   distrust(id: KeyId): void {
     const run = (): Promise<void> => this.layout.remove(this.exec(REPLAY_BUDGET_MS), id);

@@ -22,6 +22,8 @@ export interface Counters {
   invalidationErrors: number;
   unhashable: number;
   unreadable: number;
+  /** Of these, what was broken and has been deleted: what others may read is left to them. */
+  unreadableDeleted: number;
   tooLarge: number;
 }
 
@@ -57,6 +59,7 @@ export function newCounters(): Counters {
     invalidationErrors: 0,
     unhashable: 0,
     unreadable: 0,
+    unreadableDeleted: 0,
     tooLarge: 0,
   };
 }
