@@ -151,7 +151,8 @@ export abstract class Shared {
   protected async seal(identity: Buffer, entry: Entry, epoch: bigint): Promise<Buffer> {
     const { serializer, maxValueBytes, compressOver, compression, keys } = this.options;
     const isNegative = entry.value === null;
-    let made = { codec: CODEC.bytes as number, bytes: Buffer.alloc(0) as Buffer };
+    // With the codec of the others, though it has no payload: a reader that is asked for that one believes no other.
+    let made = { codec: serializer?.codec ?? (CODEC.bytes as number), bytes: Buffer.alloc(0) as Buffer };
     if (!isNegative && serializer) {
       made = { codec: serializer.codec, bytes: Buffer.from(serializer.encode(entry.value) as string) };
     } else if (!isNegative) {

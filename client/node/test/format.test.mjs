@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { deflateSync } from 'node:zlib';
+import { brotliCompressSync, brotliDecompressSync, deflateSync } from 'node:zlib';
 import { getMemoize, getStore, typedKey } from '../dist/index.mjs';
 import { ownRedis, require, sleep, until } from './helpers.mjs';
 
@@ -234,6 +234,21 @@ describe('on a server', () => {
     assert.equal(await raw.get('k'), 'abc');
     await assert.rejects(store({ serializer: { ...upper, codec: 3 } }).get('k'), /codec/);
   });
+  it('a compression of the user', async () => {
+    const serializer = {
+      codec: 200,
+      encode: (value) => brotliCompressSync(JSON.stringify(value)),
+      decode: (stored) => JSON.parse(brotliDecompressSync(stored, { maxOutputLength: 5 << 20 }).toString()),
+    };
+    const own = store({ serializer });
+    const value = { html: '<p>'.repeat(1000) };
+    await own.set('k', value);
+    assert.deepEqual(await own.get('k'), value);
+    assert.ok((await client.strlen('shop:users:k:k')) < 200);
+    await own.set('k', null);
+    assert.equal(await own.get('k'), null);
+  });
+
   it('stale and early values are told by the header', async () => {
     let calls = 0;
     const cached = getMemoize(async function count() {
