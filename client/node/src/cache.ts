@@ -11,10 +11,12 @@ import { checkTags, isStale, memoryId, memoryTags, type Asked, type Call, type F
 import { asCacheError, CacheError, ConfigError } from './errors';
 import { Flights } from './flights';
 import { Layers, type AnyLayer } from './layers';
+import { Loader } from './loader';
 import { Loading } from './loading';
 import { Lookup } from './lookup';
 import type { CacheOptions } from './options';
 import type { RedisLayer } from './redis-layer';
+import { Rehearsal } from './rehearsal';
 import type { Events, Stats } from './stats';
 import { Tally } from './tally';
 import { Tracing } from './trace';
@@ -26,13 +28,16 @@ export class Cache {
   private readonly tracing: Tracing;
   private readonly lookup: Lookup;
   private readonly loading: Loading;
+  private readonly rehearsal: Rehearsal;
 
   /** name is that of a memoized function, undefined for a store. Throws ConfigError. */
   constructor(options: CacheOptions = {}, name?: string) {
     this.made = new Layers(options, name, (event) => this.tally.events.emit('breaker', event));
     this.tracing = new Tracing(name, () => this.made.settings.resilience.tracer);
     this.lookup = new Lookup(this.made, this.tally, this.tracing);
-    this.loading = new Loading(this.made, this.flights, this.lookup, this.tally, this.tracing);
+    const loader = new Loader(this.made, this.tally, this.tracing);
+    this.loading = new Loading(this.made, this.flights, this.lookup, loader, this.tally, this.tracing);
+    this.rehearsal = new Rehearsal(this.made, this.flights, this.lookup, loader, this.tally);
   }
 
   /** The layers in order. */
@@ -122,19 +127,22 @@ export class Cache {
     this.made.refresh();
     if (!this.isEnabled) return keys.map(() => undefined);
     const searches = await this.lookup.many(keys.map((key) => ({ key, namespace })), 'value');
+    if (this.made.isDryRun) return keys.map(() => undefined);
     return searches.map((search) => search.found?.entry.value as T | undefined);
   }
 
   /** Looks, loads, stores. Rejects only as load does, or with a ConfigError. */
   async run<T>(call: Call<T>): Promise<T> {
     this.made.refresh();
-    return this.isEnabled ? this.loading.run(call) : call.load();
+    if (!this.isEnabled) return call.load();
+    return this.made.isDryRun ? this.rehearsal.run(call) : this.loading.run(call);
   }
 
   /** As `run` for many calls of one namespace: one look-up for all, then the loaders of those that have none. */
   async runMany<T>(calls: ReadonlyArray<Call<T>>): Promise<T[]> {
     this.made.refresh();
-    return this.isEnabled ? this.loading.runMany(calls) : Promise.all(calls.map((call) => call.load()));
+    if (!this.isEnabled) return Promise.all(calls.map((call) => call.load()));
+    return this.made.isDryRun ? this.rehearsal.runMany(calls) : this.loading.runMany(calls);
   }
 
   /** Drops the group that the prefix and namespace name, and what is in memory of it. Throws ConfigError without a group. */
@@ -190,11 +198,11 @@ export class Cache {
     if (found) {
       this.tally.hit(key, found.entry, found.layer);
       if (found.layer === 'REDIS' && changes === this.flights.changes) this.made.backFill(asked, found.entry);
-      return found.entry.value as T;
+      return this.made.isDryRun ? undefined : (found.entry.value as T);
     }
     this.tally.miss(key, cause);
     // As cache-cache: a get that times out is a miss, whatever shallowErrors says.
-    if (this.throwsErrors && cause && cause !== 'timeout' && cause !== 'decode') {
+    if (this.throwsErrors && !this.made.isDryRun && cause && cause !== 'timeout' && cause !== 'decode') {
       throw new CacheError(cause, `get failed: ${cause}`);
     }
     return undefined;

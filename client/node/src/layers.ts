@@ -54,6 +54,12 @@ export class Layers {
     return typeof enabled === 'function' ? enabled() : enabled !== false;
   }
 
+  /** Whether calls are only to see what the cache would do. */
+  get isDryRun(): boolean {
+    const { dryRun } = this.settings.resilience;
+    return typeof dryRun === 'function' ? dryRun() : dryRun === true;
+  }
+
   /** What all look-ups of a call may take together, in ms. */
   get budgetMs(): number {
     const { budgetMs } = this.settings.resilience;

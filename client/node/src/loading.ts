@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What memoized functions and `getOrSet` share. Walk through `run`: look into memory; join a call for the same key
- * that is under way (flights.ts), or become it; ask the layers within the budget (lookup.ts); call the loader;
- * answer; store in the background.
+ * that is under way (flights.ts), or become it; ask the layers within the budget (lookup.ts); call the function;
+ * answer; store in the background (loader.ts).
  *
  * What a loader brings to a flight that was fenced was perhaps read before the invalidation: it is given to those who
  * wait, and stored nowhere.
  */
 import { performance } from 'node:perf_hooks';
-import { isStale, memoryId, memoryTags, type Call } from './call';
+import { isStale, memoryId, type Call } from './call';
 import { copyOf } from './clone';
-import { Flights, type Flight, type Looking } from './flights';
+import type { Flight, Flights, Looking } from './flights';
 import type { Layers } from './layers';
 import type { Ticket } from './layout';
-import { Lookup, type Search } from './lookup';
+import type { Brought, Loader } from './loader';
+import type { Lookup, Search } from './lookup';
 import type { Entry } from './memory';
 import { inBackground, type Resilience } from './options';
 import type { RedisLayer } from './redis-layer';
@@ -33,6 +34,7 @@ export class Loading {
     private readonly layers: Layers,
     private readonly flights: Flights,
     private readonly lookup: Lookup,
+    private readonly loader: Loader,
     private readonly tally: Tally,
     private readonly tracing: Tracing,
   ) {}
@@ -209,8 +211,6 @@ export class Loading {
     this.throttled.set(id, Date.now() + (this.resilience.errorThrottleMs ?? 1000));
   }
 
-  // --- the function, and what it brings -------------------------------------------------------------------
-
   private async load<T>(
     call: Call<T>,
     id: string,
@@ -218,70 +218,20 @@ export class Loading {
     tickets: Map<RedisLayer, Ticket>,
     stale: Entry | undefined,
   ): Promise<T> {
-    const { counters, events } = this.tally;
     const canFallBack = stale !== undefined && (this.resilience.staleIfError ?? true) && !call.isFresh;
     if (canFallBack && this.isThrottled(id)) return this.fallBack(call, stale);
-    const from = performance.now();
-    let value: T;
-    counters.loads++;
+    let brought: Brought<T>;
     try {
-      value = await this.tracing.run('load', call.namespace, () => call.load());
+      brought = await this.loader.run(call);
     } catch (error) {
-      counters.loadErrors++;
-      events.emit('error', { operation: 'load', cause: 'load', error: error as Error });
       if (!canFallBack || Date.now() >= stale.created + stale.hard) throw error;
       this.throttle(id);
       return this.fallBack(call, stale);
     }
-    const delta = performance.now() - from;
     this.throttled.delete(id);
-    events.emit('load', { key: call.key, ms: delta });
-    const work = this.keep(call, id, flight, tickets, value, delta);
+    const work = this.loader.keep(call, brought, tickets, flight.isFenced);
     if (this.resilience.setMode === 'await') await work.catch(() => {});
     else inBackground(this.resilience, work);
-    return value;
-  }
-
-  /** Stores what a loader brought, unless it was overtaken by an invalidation. */
-  private async keep<T>(
-    call: Call<T>,
-    id: string,
-    flight: Flight,
-    tickets: Map<RedisLayer, Ticket>,
-    value: T,
-    delta: number,
-  ): Promise<void> {
-    if (value === undefined) return;
-    if (flight.isFenced) {
-      this.tally.counters.setsDropped++;
-      return;
-    }
-    const ttl = call.ttlOf?.(value) ?? (value === null ? this.resilience.negativeTtl : undefined);
-    if (ttl !== undefined && ttl <= 0) return;
-    const writes: Array<Promise<void>> = [];
-    for (const layer of this.layers.all) {
-      const entry = this.layers.entryFor(layer, value, delta, ttl ?? call.ttl, ttl === undefined);
-      if (!entry) continue;
-      if (layer.type === 'MEMORY') layer.store.set(id, { ...entry, tags: memoryTags(call) });
-      else writes.push(this.writeTo(layer, call, entry, tickets.get(layer)));
-    }
-    await Promise.allSettled(writes);
-  }
-
-  private async writeTo<T>(layer: RedisLayer, call: Call<T>, entry: Entry, ticket: Ticket | undefined): Promise<void> {
-    // Without a ticket nobody knows what happened while the loader ran.
-    if (!ticket) {
-      this.tally.counters.setsDropped++;
-      return;
-    }
-    this.tally.counters.sets++;
-    const id = layer.id(call.key, call.namespace, call.tags);
-    try {
-      await this.tracing.run('store', call.namespace, () => layer.write(id, entry, ticket));
-    } catch (error) {
-      this.tally.failedTo('set', error);
-      // A value that is stored may be older than what is in memory now.
-      if (call.isFresh) layer.distrust(id);
-    }
+    return brought.value;
   }
 }

@@ -129,6 +129,12 @@ export interface Resilience {
   /** Kill switch: false, or a function that gives false, and every call goes straight to the function. */
   enabled?: boolean | (() => boolean);
   /**
+   * Try it out: true, or a function that gives true, and the cache looks, counts and stores as it would, but each call
+   * runs its function and gets that result; `get` and `getMany` find nothing. `stats()` tells what it would bring, and
+   * `differences`, with the event `differ`, how often it would have given something else than the function. Default: false.
+   */
+  dryRun?: boolean | (() => boolean);
+  /**
    * Makes spans (`sumcache.call`, `.many`, `.lookup`, `.load`, `.store`, `.invalidate`): what `trace.getTracer('sumcache')`
    * of @opentelemetry/api gives. A hit in memory makes none. Keys are not in them.
    */

@@ -25,6 +25,8 @@ export interface Counters {
   /** Of these, what was broken and has been deleted: what others may read is left to them. */
   unreadableDeleted: number;
   tooLarge: number;
+  /** In a dry run: what would have been answered, and was not what the function gave. */
+  differences: number;
 }
 
 export interface Stats extends Counters {
@@ -61,6 +63,7 @@ export function newCounters(): Counters {
     unreadable: 0,
     unreadableDeleted: 0,
     tooLarge: 0,
+    differences: 0,
   };
 }
 
@@ -135,6 +138,8 @@ export interface Events {
   load: { key: string; ms: number };
   error: { operation: 'get' | 'set' | 'clear' | 'load'; cause: Cause | 'load'; error: Error };
   breaker: { state: 'open' | 'closed'; reason: string };
+  /** Only in a dry run. */
+  differ: { key: string; stored: unknown; loaded: unknown };
 }
 
 /** Listeners by event. One that throws is not asked again for that event: it must not fail a call. */
