@@ -3,12 +3,12 @@
 // its types hold in both and for both kinds of decorators.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { require } from './helpers.mjs';
+import { freePort, require, startProxy, startRedis } from './helpers.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 let folder;
@@ -116,22 +116,68 @@ const service = new Service();
 void Promise.all([one, peeked, service.load(1).then(async (first: string) => console.log(first, await service.load(1)))]);
 `;
 
-it('what the README shows first compiles, and works', () => {
-  const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
-  const shown = /```ts\n([^]*?)```/.exec(readme)[1];
-  const ts = require('typescript');
-  const file = path.join(folder, 'readme.mts');
-  const database = 'const db = { users: { find: async (id: number) => ({ id }) } };';
-  // Whether there is a Redis: this must work without one.
-  const text = shown.replace('redis://127.0.0.1:6379', 'redis://127.0.0.1:1');
-  writeFileSync(file, `${database}\n${text}\nconsole.log((await getUser(9)).id);\nprocess.exit();\n`);
-  const made = ts.createProgram([file], {
-    strict: true, module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16, target: ts.ScriptTarget.ES2022,
-    skipLibCheck: true, types: ['node'],
-  });
+const ts = require('typescript');
+/** Compiles text, as strictly as TypeScript can, and gives the name of the program. */
+function compiled(name, text, extra = {}) {
+  const file = path.join(folder, name);
+  writeFileSync(file, text);
+  const options = {
+    strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, esModuleInterop: true, skipLibCheck: true, types: ['node'],
+    module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16, target: ts.ScriptTarget.ES2022, ...extra,
+  };
+  const made = ts.createProgram([file], options);
   assert.deepEqual(ts.getPreEmitDiagnostics(made).map((one) => ts.flattenDiagnosticMessageText(one.messageText, '\n')), []);
   made.emit();
-  assert.equal(execFileSync(process.execPath, ['readme.mjs'], { cwd: folder, encoding: 'utf8', timeout: 20000 }), '9\n');
+  return name.replace(/ts$/, 'js');
+}
+
+const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+// What each program of the README is shown to do, where there is no server, and through a sumcache.
+const shown = [
+  ['getUser', 'const db = { users: { find: async (id: number) => ({ id }) } };', "console.log((await getUser(9)).id, await getUser.store.layers[1]!.type);", ['9 REDIS', '9 REDIS']],
+  ['pages', '', "console.log(await pages.get('home') !== undefined, pages.stats().unreadable);", ['false 0', 'true 0']],
+];
+
+it('every program of the README compiles, and works: without a server, and through a sumcache', async () => {
+  const programs = [...readme.matchAll(/```ts\n([^]*?)```/g)].map(([, text]) => text);
+  assert.equal(programs.length, shown.length);
+  const node = await startRedis();
+  const proxy = await startProxy([node]);
+  try {
+    for (const [at, [name, before, then, outputs]] of shown.entries()) {
+      for (const [i, url] of [`redis://127.0.0.1:${await freePort()}`, proxy.url].entries()) {
+        const text = programs[at].replace('redis://127.0.0.1:6379', url);
+        assert.notEqual(text, programs[at]);
+        const program = compiled(`${name}${i}.mts`, `${before}\n${text}\n${then}\nprocess.exit();\n`);
+        const output = execFileSync(process.execPath, [program], { cwd: folder, encoding: 'utf8', timeout: 20000 });
+        assert.equal(output, `${outputs[i]}\n`);
+      }
+    }
+  } finally {
+    await proxy.stop();
+    await node.stop();
+  }
+});
+
+it('each feature that is in has a test of the name that FEATURES.md gives', () => {
+  const rows = readFileSync(path.join(root, 'FEATURES.md'), 'utf8').matchAll(/^\| (\d+) \|(.*)\|$/gm);
+  const titles = new Map();
+  const titlesOf = (name) => {
+    const text = readFileSync(path.join(root, 'test', `${name}.test.mjs`), 'utf8');
+    return text.split('\n').filter((line) => /^ *(it|describe)\(/.test(line));
+  };
+  let count = 0;
+  for (const [row, number, cells] of rows) {
+    const [, , is, , tests] = cells.split('|').map((cell) => cell.trim());
+    const named = [...tests.matchAll(/`([\w-]+): ([^`]+)`/g)];
+    assert.ok(is !== 'yes' || named.length > 0, row);
+    for (const [, file, words] of named) {
+      if (!titles.has(file)) titles.set(file, titlesOf(file));
+      assert.ok(titles.get(file).some((title) => title.includes(words)), `${number}: ${file}: ${words}`);
+      count++;
+    }
+  }
+  assert.ok(count > 50, String(count));
 });
 
 for (const [kind, name, extra] of [
@@ -139,19 +185,8 @@ for (const [kind, name, extra] of [
   ['CommonJS, experimentalDecorators', 'b.cts', { experimentalDecorators: true }],
 ]) {
   it(`types and decorators: ${kind}`, () => {
-    const ts = require('typescript');
-    const file = path.join(folder, name);
-    writeFileSync(file, program);
-    const options = {
-      strict: true, module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16, target: ts.ScriptTarget.ES2022,
-      skipLibCheck: true, types: ['node'], esModuleInterop: true, ...extra,
-    };
-    const made = ts.createProgram([file], options);
-    const found = ts.getPreEmitDiagnostics(made).map((one) => ts.flattenDiagnosticMessageText(one.messageText, '\n'));
-    assert.deepEqual(found, []);
-    made.emit();
-    const output = execFileSync(process.execPath, [file.replace(/ts$/, 'js')], { cwd: folder, encoding: 'utf8', timeout: 20000 });
+    const made = compiled(name, program, extra);
+    const output = execFileSync(process.execPath, [made], { cwd: folder, encoding: 'utf8', timeout: 20000 });
     assert.equal(output, '1:1 1:1\n');
-    assert.ok(readdirSync(folder).length > 0);
   });
 }
