@@ -60,6 +60,7 @@ need_test() {
     need libuv1-dev has_library libuv
     need libsqlite3-dev has_library sqlite3
     need zlib1g-dev has_library zlib
+    need libzstd-dev has_library libzstd
     need g++ has_program g++
     need mandoc has_program mandoc
     need doxygen has_program doxygen

@@ -65,8 +65,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         size_t value_len = value->len - offset;
         check(value->len >= offset && value_len <= VALUE_MAX && e.soft_ms <= e.hard_ms);
         check(!e.negative || value_len == 0);
+        struct pack_rule rule = {.min = bytes[0] & 4 ? 1 : 0,
+                                 .kind = bytes[0] & 8 ? PACK_ZLIB : pack_best()};
         struct bytes *written =
-            envelope_encode(&e, "name", 4, value->data + offset, value_len, bytes[0] & 4 ? 1 : 0);
+            envelope_encode(&e, "name", 4, value->data + offset, value_len, rule);
         check(decode(written, codec, epoch, &f, &again, &again_offset) == ENVELOPE_OK);
         check(again->len - again_offset == value_len &&
               memcmp(again->data + again_offset, value->data + offset, value_len) == 0);

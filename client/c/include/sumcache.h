@@ -36,7 +36,7 @@ extern "C" {
 #endif
 
 /** The version this header came with: major * 10000 + minor * 100 + patch. */
-#define SC_VERSION 100
+#define SC_VERSION 200
 
 /** The version of the library in use, as SC_VERSION. */
 SC_API unsigned sc_version(void);
@@ -153,6 +153,12 @@ enum sc_group {
     SC_LIST  /**< as SC_GENERATION, and sc_clear() frees the memory of what is listed */
 };
 
+/** How values are compressed: `compress_min`. Both are read, whatever a store says. */
+enum sc_compression {
+    SC_BEST = 0, /**< zstd if the library was built with it, else zlib */
+    SC_ZLIB      /**< zlib: where readers have no zstd, such as Node.js before 22.15 */
+};
+
 /** Options of a store. A field that is 0 or NULL has its default. */
 struct sc_store_options {
     size_t size;            /**< sizeof(struct sc_store_options) */
@@ -171,6 +177,7 @@ struct sc_store_options {
     uint32_t early_percent; /**< early refresh: 100 is the usual beta of 1. Default 0: none */
     uint32_t compress_min;  /**< bytes from which on values are compressed. Default 0: never */
     uint8_t codec;          /**< what the bytes are, 0 to 255: values of another codec are misses */
+    enum sc_compression compression; /**< by what they are compressed. Default SC_BEST */
 };
 
 /**

@@ -15,6 +15,7 @@
 #include "io.h"
 #include "memory.h"
 #include "names.h"
+#include "pack.h"
 #include "pool.h"
 
 #include "../include/sumcache.h"
@@ -94,7 +95,7 @@ struct sc_store {
     enum sc_group group;
     uint32_t ttl_ms, hard_ms, negative_ttl_ms, jitter_percent, load_wait_ms, retry_ms;
     uint32_t early_percent;
-    size_t compress_min;
+    struct pack_rule pack;
     uint8_t codec;
     uint64_t bucket_ms; /* of SC_HASH */
     /* The longest hard time of what this process has stored. */

@@ -7,7 +7,7 @@
 enum {
     MAGIC = 0xC5,
     VERSION = 1,
-    FLAG_ZLIB = 1,
+    FLAGS_PACKED = 3, /* enum pack_kind */
     FLAG_NEGATIVE = 4,
     FUTURE_MAX_MS = 60000, /* clocks of machines differ by less, or their values are misses */
 };
@@ -35,32 +35,17 @@ static uint32_t checksum(const void *identity, size_t identity_len, const char *
     return (uint32_t)crc32_z(crc, (const unsigned char *)stored + 8, len - 8);
 }
 
-/* The payload behind `head` bytes of room, compressed; NULL if that is not smaller, or fails. */
-static struct bytes *compressed(const void *payload, size_t len, size_t head)
-{
-    struct bytes *b = bytes_new(head + len);
-    if (b == NULL) {
-        return NULL;
-    }
-    uLongf packed = len - 1; /* smaller, or not worth it */
-    if (compress2((Bytef *)b->data + head, &packed, payload, len, 1) != Z_OK) {
-        return bytes_unref(b);
-    }
-    b->len = head + packed;
-    return b;
-}
-
 struct bytes *envelope_encode(const struct envelope *e, const void *identity, size_t identity_len,
-                              const void *payload, size_t len, size_t compress_min)
+                              const void *payload, size_t len, struct pack_rule rule)
 {
     unsigned flags = e->negative ? FLAG_NEGATIVE : 0;
     struct bytes *b = NULL;
     if (e->negative) {
         len = 0;
     }
-    if (compress_min > 0 && len >= compress_min && len > 1) {
-        b = compressed(payload, len, ENVELOPE_HEADER);
-        flags |= b != NULL ? FLAG_ZLIB : 0;
+    if (rule.min > 0 && len >= rule.min) {
+        b = pack(rule.kind, payload, len, ENVELOPE_HEADER);
+        flags |= b != NULL ? rule.kind : PACK_NONE;
     }
     if (b == NULL) {
         b = bytes_new(ENVELOPE_HEADER + len);
@@ -86,56 +71,37 @@ struct bytes *envelope_encode(const struct envelope *e, const void *identity, si
     return b;
 }
 
-/* Exactly `size` bytes out of `len`; NULL if that is not what is in them. */
-static struct bytes *inflated(const char *from, size_t len, size_t size)
-{
-    /* One byte of room even for nothing: zlib wants some. */
-    struct bytes *b = bytes_new(size + 1);
-    if (b == NULL) {
-        return NULL;
-    }
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)from,
-                  .avail_in = (uInt)len,
-                  .next_out = (Bytef *)b->data,
-                  .avail_out = (uInt)size + 1};
-    if (inflateInit(&z) != Z_OK) {
-        return bytes_unref(b);
-    }
-    int rc = inflate(&z, Z_FINISH);
-    bool is_whole = rc == Z_STREAM_END && z.total_out == size && z.avail_in == 0;
-    inflateEnd(&z);
-    if (!is_whole) {
-        return bytes_unref(b);
-    }
-    b->len = size;
-    return b;
-}
-
 enum envelope_result envelope_decode(struct bytes *stored, const struct envelope_wanted *w,
                                      struct envelope *ret, struct bytes **ret_value,
                                      size_t *ret_offset)
 {
     const char *p = stored->data;
     size_t len = stored->len;
-    if (len < ENVELOPE_HEADER || get(p, 1) != MAGIC || get(p + 1, 1) != VERSION) {
+    if (len < ENVELOPE_HEADER || get(p, 1) != MAGIC) {
         return ENVELOPE_BAD;
     }
     unsigned flags = (unsigned char)p[2];
+    enum pack_kind kind = (enum pack_kind)(flags & FLAGS_PACKED);
+    if (get(p + 1, 1) != VERSION || (flags & ~(unsigned)(FLAGS_PACKED | FLAG_NEGATIVE)) != 0 ||
+        !pack_is_known(kind)) {
+        return ENVELOPE_FOREIGN;
+    }
     size_t payload_len = len - ENVELOPE_HEADER;
     uint64_t created = get(p + 8, 8);
     uint32_t soft = (uint32_t)get(p + 16, 4);
     uint32_t hard = (uint32_t)get(p + 20, 4);
     size_t size = get(p + 28, 4);
     bool negative = (flags & FLAG_NEGATIVE) != 0;
-    if ((flags & ~(unsigned)(FLAG_ZLIB | FLAG_NEGATIVE)) != 0 || size > w->value_max ||
-        hard < soft || (negative && (size > 0 || payload_len > 0)) || payload_len > UINT32_MAX ||
-        (!(flags & FLAG_ZLIB) && size != payload_len)) {
+    if (size > w->value_max || hard < soft || (negative && (size > 0 || payload_len > 0)) ||
+        payload_len > UINT32_MAX || (kind == PACK_NONE && size != payload_len)) {
         return ENVELOPE_BAD;
     }
     if (w->now_ms < 0 || created > (uint64_t)w->now_ms + FUTURE_MAX_MS ||
-        get(p + 3, 1) != w->codec ||
         get(p + 4, 4) != checksum(w->identity, w->identity_len, p, len)) {
         return ENVELOPE_BAD;
+    }
+    if (get(p + 3, 1) != w->codec) {
+        return ENVELOPE_FOREIGN;
     }
     if (get(p + 32, 8) != w->epoch) {
         return ENVELOPE_OTHER_EPOCH;
@@ -145,8 +111,8 @@ enum envelope_result envelope_decode(struct bytes *stored, const struct envelope
     }
     struct bytes *value = stored;
     size_t offset = ENVELOPE_HEADER;
-    if (flags & FLAG_ZLIB) {
-        value = inflated(p + ENVELOPE_HEADER, payload_len, size);
+    if (kind != PACK_NONE) {
+        value = unpack(kind, p + ENVELOPE_HEADER, payload_len, size);
         offset = 0;
         if (value == NULL) {
             return ENVELOPE_BAD;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "pack.h"
 #include "value.h"
 
 #include <stdbool.h>
@@ -28,15 +29,17 @@ enum envelope_result {
     ENVELOPE_OK,
     ENVELOPE_EXPIRED,     /* its time is over */
     ENVELOPE_OTHER_EPOCH, /* of before an invalidation */
-    ENVELOPE_BAD,         /* no value of ours, or not for us */
+    ENVELOPE_FOREIGN,     /* a value, but of a writer that knows more, or of another codec: it is
+                             left alone */
+    ENVELOPE_BAD,         /* no value of ours */
 };
 
 /*
- * Writes a stored value. Payloads of compress_min bytes or more are compressed if that makes them
- * smaller; 0: never. `identity` is the name of the value. Returns NULL if there is no memory.
+ * Writes a stored value. Payloads are compressed by the rule, if that makes them smaller.
+ * `identity` is the name of the value. Returns NULL if there is no memory.
  */
 struct bytes *envelope_encode(const struct envelope *e, const void *identity, size_t identity_len,
-                              const void *payload, size_t len, size_t compress_min);
+                              const void *payload, size_t len, struct pack_rule rule);
 
 /* What a reader expects. */
 struct envelope_wanted {

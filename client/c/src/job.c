@@ -112,7 +112,7 @@ static bool prepare_set(struct job *j)
     if (j->stored == NULL) {
         size_t len = j->payload != NULL ? j->payload->len - j->payload_offset : 0;
         const char *data = j->payload != NULL ? j->payload->data + j->payload_offset : "";
-        j->stored = envelope_encode(&j->envelope, name, to.len, data, len, s->compress_min);
+        j->stored = envelope_encode(&j->envelope, name, to.len, data, len, s->pack);
     }
     if (j->stored == NULL) {
         return false;

@@ -105,9 +105,9 @@ static void take_value(struct reading *r, struct reading_key *k, struct bytes *s
                                      .value_max = s->cache->value_max};
     enum envelope_result result =
         envelope_decode(stored, &wanted, &k->envelope, &k->value, &k->offset);
-    if (result == ENVELOPE_BAD) {
+    if (result == ENVELOPE_BAD || result == ENVELOPE_FOREIGN) {
         k->cause = SC_CAUSE_DECODE;
-        k->is_bad = true;
+        k->is_bad = result == ENVELOPE_BAD;
         count(s->cache, COUNT_DECODE_ERRORS, 1);
     } else if (result == ENVELOPE_OTHER_EPOCH) {
         k->cause = SC_CAUSE_INVALIDATED;

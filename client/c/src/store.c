@@ -43,6 +43,7 @@ static bool are_sane(const struct sc_store_options *o)
     return strnlen(namespace, NAME_PART_MAX + 1) <= NAME_PART_MAX &&
            strnlen(prefix, NAME_PART_MAX + 1) <= NAME_PART_MAX && (int)o->group >= SC_KEYS &&
            o->group <= SC_LIST && longest + o->stale_ms <= INT32_MAX &&
+           (int)o->compression >= SC_BEST && o->compression <= SC_ZLIB &&
            o->jitter_percent <= JITTER_NONE && o->early_percent <= 10000;
 }
 
@@ -80,7 +81,8 @@ int sc_store_open(struct sc_cache *cache, const struct sc_store_options *options
     s->load_wait_ms = or_default(o.load_wait_ms, LOAD_WAIT_MS);
     s->retry_ms = or_default(o.retry_ms, RETRY_MS);
     s->early_percent = o.early_percent;
-    s->compress_min = o.compress_min;
+    s->pack = (struct pack_rule){.min = o.compress_min,
+                                 .kind = o.compression == SC_ZLIB ? PACK_ZLIB : pack_best()};
     s->codec = o.codec;
     s->bucket_ms = (uint64_t)longest + o.stale_ms;
     atomic_init(&s->hard_max_ms, (uint32_t)s->bucket_ms);

@@ -176,6 +176,7 @@ static int open_store(char **w, int n)
     o.early_percent = (uint32_t)number(w, n, "early_percent");
     o.compress_min = (uint32_t)number(w, n, "compress_min");
     o.codec = (uint8_t)number(w, n, "codec");
+    o.compression = number(w, n, "zlib") != 0 ? SC_ZLIB : SC_BEST;
     int i = 0;
     while (i < STORES && stores[i] != NULL && strcmp(names[i], w[1]) != 0) {
         i++;

@@ -92,13 +92,13 @@ def test_an_installed_library_is_found_by_pkg_config(tmp_path, node):
 
     def flags(*words):
         return run("pkg-config", f"--define-variable=prefix={root}", *words, "sumcache", env=env).split()
-    assert run("pkg-config", "--modversion", "sumcache", env=env).strip() == "0.1.0"
+    assert run("pkg-config", "--modversion", "sumcache", env=env).strip() == "0.2.0"
     run("gcc", "-o", tmp_path / "shared", source, *flags("--cflags", "--libs"))
     env["LD_LIBRARY_PATH"] = str(pc.parent.parent)
-    assert run(tmp_path / "shared", address_of(node), env=env) == "1 14 100\n"
+    assert run(tmp_path / "shared", address_of(node), env=env) == "1 14 200\n"
     run("gcc", "-o", tmp_path / "static", source, *flags("--cflags"), pc.parent.parent / "libsumcache.a",
         *[f for f in flags("--static", "--libs") if f != "-lsumcache"])
-    assert run(tmp_path / "static", address_of(node)) == "1 14 100\n"
+    assert run(tmp_path / "static", address_of(node)) == "1 14 200\n"
 
 
 def test_the_version_is_one():

@@ -6,7 +6,8 @@
  *   key NAME TYPE:ARGUMENT…                       the text of a typed key
  *   names NAMESPACE PREFIX KEY BUCKET             names of value, generation, bucket, list
  *   decode IDENTITY BYTES NOW CODEC EPOCH MAX     what it is, and the payload
- *   encode IDENTITY PAYLOAD CREATED SOFT HARD DELTA EPOCH CODEC NEGATIVE COMPRESS_MIN
+ *   encode IDENTITY PAYLOAD CREATED SOFT HARD DELTA EPOCH CODEC NEGATIVE COMPRESS_MIN KIND
+ *   best                                          the number of the best compression
  */
 #include "client/c/src/envelope.h"
 #include "client/c/src/names.h"
@@ -102,7 +103,7 @@ static void answer_decode(char **w)
     enum envelope_result result = envelope_decode(stored, &wanted, &e, &value, &offset);
     bytes_unref(stored);
     if (result != ENVELOPE_OK) {
-        printf("miss -\n");
+        printf("%s -\n", result == ENVELOPE_FOREIGN ? "foreign" : "miss");
         return;
     }
     int is_stale = wanted.now_ms >= e.created_ms + (int64_t)e.soft_ms;
@@ -124,8 +125,9 @@ static void answer_encode(char **w)
                          .epoch = strtoull(w[7], NULL, 16),
                          .codec = (uint8_t)strtoul(w[8], NULL, 10),
                          .negative = w[9][0] == '1'};
-    struct bytes *b =
-        envelope_encode(&e, identity, identity_len, payload, len, strtoull(w[10], NULL, 10));
+    struct pack_rule rule = {.min = strtoull(w[10], NULL, 10),
+                             .kind = (enum pack_kind)strtoul(w[11], NULL, 10)};
+    struct bytes *b = envelope_encode(&e, identity, identity_len, payload, len, rule);
     print_hex(b->data, b->len, "\n");
     bytes_unref(b);
 }
@@ -155,6 +157,9 @@ int main(void)
             break;
         case 'e':
             answer_encode(w);
+            break;
+        case 'b':
+            printf("%d\n", (int)pack_best());
             break;
         default:
             return 2;
