@@ -76,7 +76,7 @@ static void add_large(struct commands *c, const struct argument *arguments, int 
 {
     size_t room = 32;
     for (int i = 0; i < count; i++) {
-        room += 32 + (arguments[i].len < CONN_DIRECT_MIN ? arguments[i].len : 0);
+        room += 32 + (arguments[i].len < INCOMING_DIRECT_MIN ? arguments[i].len : 0);
     }
     char *text = make_room(c, 2 * count + 1) ? malloc(room) : NULL;
     if (text == NULL) {
@@ -88,7 +88,7 @@ static void add_large(struct commands *c, const struct argument *arguments, int 
     to += snprintf(to, 32, "*%d\r\n", count);
     for (int i = 0; i < count; i++) {
         to += snprintf(to, 32, "$%zu\r\n", arguments[i].len);
-        if (arguments[i].len < CONN_DIRECT_MIN) {
+        if (arguments[i].len < INCOMING_DIRECT_MIN) {
             memcpy(to, arguments[i].data, arguments[i].len);
             to += arguments[i].len;
         } else {
@@ -116,7 +116,7 @@ void commands_add(struct commands *c, const struct argument *arguments, int coun
     for (int i = 0; data != NULL && lens != NULL && i < count; i++) {
         data[i] = arguments[i].data;
         lens[i] = arguments[i].len;
-        is_large |= arguments[i].len >= CONN_DIRECT_MIN;
+        is_large |= arguments[i].len >= INCOMING_DIRECT_MIN;
     }
     if (data == NULL || lens == NULL) {
         c->has_failed = true;

@@ -4,7 +4,6 @@
 #include "clock.h"
 
 #include <errno.h>
-#include <hiredis/read.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,77 +11,25 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    ROOM = 2 * CONN_DIRECT_MIN,     /* of what came in and is not parsed yet */
-    LINE_MAX_LEN = CONN_DIRECT_MIN, /* of a status or an error */
-    ARRAY_MAX = 1 << 20,            /* elements: they are read one by one, so this costs nothing */
-};
-
 struct conn {
     int fd;
-    size_t value_max;
     struct conn_notes notes;
-    redisReader *reader;
-    struct bytes *large; /* being read from the socket */
-    size_t large_at;     /* of it, so many bytes are here; two more end it */
     uint64_t bytes_in;
     bool has_received;
-    size_t from, to; /* of `in`, what is not parsed */
-    char in[ROOM];
+    struct incoming in;
 };
-
-/* hiredis's reader makes our items. Its strings point into its buffer: copied here, once. */
-static void *made_bytes(const redisReadTask *task, char *text, size_t len)
-{
-    struct item *item = task->privdata;
-    item->type = task->type == REDIS_REPLY_STRING   ? ITEM_BYTES
-                 : task->type == REDIS_REPLY_STATUS ? ITEM_STATUS
-                                                    : ITEM_ERROR;
-    item->bytes = bytes_copy(text, len);
-    return item->bytes == NULL ? NULL : item;
-}
-
-static void *made_array(const redisReadTask *task, int count)
-{
-    (void)task;
-    (void)count;
-    return NULL; /* heads of arrays do not get here */
-}
-
-static void *made_integer(const redisReadTask *task, long long number)
-{
-    struct item *item = task->privdata;
-    item->type = ITEM_INTEGER;
-    item->number = number;
-    return item;
-}
-
-static void *made_nil(const redisReadTask *task)
-{
-    struct item *item = task->privdata;
-    item->type = ITEM_NIL;
-    return item;
-}
-
-static void ended(void *item)
-{
-    (void)item; /* on the stack of whoever asked */
-}
 
 struct conn *conn_new(const struct address *address, size_t value_max)
 {
-    static redisReplyObjectFunctions items = {made_bytes, made_array, made_integer, made_nil,
-                                              ended};
     struct conn *c = malloc(sizeof(*c));
     if (c == NULL) {
         return NULL;
     }
     memset(c, 0, offsetof(struct conn, in));
-    c->value_max = value_max;
-    c->reader = redisReaderCreateWithFunctions(&items);
+    int rc = incoming_init(&c->in, value_max);
     int family = address->storage.ss_family;
     c->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || c->reader == NULL) {
+    if (c->fd < 0 || rc != 0) {
         return conn_free(c);
     }
     if (family != AF_UNIX) {
@@ -102,10 +49,7 @@ struct conn *conn_free(struct conn *c)
         if (c->fd >= 0) {
             close(c->fd);
         }
-        if (c->reader != NULL) {
-            redisReaderFree(c->reader);
-        }
-        bytes_unref(c->large);
+        incoming_fini(&c->in);
         free(c);
     }
     return NULL;
@@ -226,19 +170,7 @@ int conn_send_all(struct conn *c, struct iovec *parts, int count, int64_t deadli
 int conn_receive(struct conn *c)
 {
     char *to;
-    size_t room;
-    if (c->large != NULL && c->from == c->to && c->large_at < c->large->len) {
-        to = c->large->data + c->large_at;
-        room = c->large->len - c->large_at;
-    } else {
-        if (c->from > 0) {
-            memmove(c->in, c->in + c->from, c->to - c->from);
-            c->to -= c->from;
-            c->from = 0;
-        }
-        to = c->in + c->to;
-        room = ROOM - c->to;
-    }
+    size_t room = incoming_room(&c->in, &to);
     if (room == 0) {
         return -EPROTO; /* cannot be: whoever fills the room has been told before */
     }
@@ -254,131 +186,19 @@ int conn_receive(struct conn *c)
     }
     c->has_received = true;
     c->bytes_in += (uint64_t)n;
-    if (to == c->in + c->to) {
-        c->to += (size_t)n;
-    } else {
-        c->large_at += (size_t)n;
-    }
-    return 1;
-}
-
-/* The number of a head such as $12 or *3; false if it is none. */
-static bool read_count(const char *p, const char *end, int64_t *ret)
-{
-    bool is_minus = p < end && *p == '-';
-    int64_t number = 0;
-    p += is_minus;
-    if (p == end || end - p > 18) {
-        return false;
-    }
-    for (; p < end; p++) {
-        if (*p < '0' || *p > '9') {
-            return false;
-        }
-        number = 10 * number + (*p - '0');
-    }
-    *ret = is_minus ? -number : number;
-    return true;
-}
-
-/* Moves on with bytes that are read past the reader. */
-static int next_of_large(struct conn *c, struct item *ret)
-{
-    struct bytes *b = c->large;
-    size_t have = c->to - c->from;
-    size_t n = b->len - c->large_at < have ? b->len - c->large_at : have;
-    memcpy(b->data + c->large_at, c->in + c->from, n);
-    c->large_at += n;
-    c->from += n;
-    if (c->large_at < b->len || c->to - c->from < 2) {
-        return 0;
-    }
-    if (memcmp(c->in + c->from, "\r\n", 2) != 0) {
-        return -EPROTO;
-    }
-    c->from += 2;
-    *ret = (struct item){.type = ITEM_BYTES, .bytes = b};
-    c->large = NULL;
-    c->large_at = 0;
-    return 1;
-}
-
-static int parse(struct conn *c, size_t len, struct item *ret)
-{
-    void *reply = NULL;
-    *ret = (struct item){0};
-    c->reader->privdata = ret;
-    int rc = redisReaderFeed(c->reader, c->in + c->from, len);
-    if (rc == REDIS_OK) {
-        rc = redisReaderGetReply(c->reader, &reply);
-    }
-    if (rc != REDIS_OK || reply == NULL) {
-        return c->reader->err == REDIS_ERR_OOM ? -ENOMEM : -EPROTO;
-    }
-    c->from += len;
+    incoming_add(&c->in, to, (size_t)n);
     return 1;
 }
 
 int conn_next(struct conn *c, struct item *ret)
 {
-    if (c->large != NULL) {
-        return next_of_large(c, ret);
-    }
-    size_t have = c->to - c->from;
-    const char *p = c->in + c->from;
-    if (have == 0) {
-        return 0;
-    }
-    if (strchr("+-:$*", *p) == NULL || *p == 0) {
-        return -EPROTO;
-    }
-    size_t line_max = *p == '+' || *p == '-' ? LINE_MAX_LEN : 32;
-    const char *end = memmem(p, have < line_max ? have : line_max, "\r\n", 2);
-    if (end == NULL) {
-        return have < line_max ? 0 : -EPROTO;
-    }
-    size_t head = (size_t)(end - p) + 2;
-    int64_t count = 0;
-    if (*p != '+' && *p != '-' && !read_count(p + 1, end, &count)) {
-        return -EPROTO;
-    }
-    if (*p == '*') {
-        if (count < -1 || count > ARRAY_MAX) {
-            return -EPROTO;
-        }
-        c->from += head;
-        *ret = (struct item){.type = count < 0 ? ITEM_NIL : ITEM_ARRAY, .number = count};
-        return 1;
-    }
-    if (*p != '$' || count == -1) {
-        return parse(c, head, ret);
-    }
-    if (count < -1) {
-        return -EPROTO;
-    }
-    if ((uint64_t)count > c->value_max) {
-        return -EMSGSIZE;
-    }
-    if (count > CONN_DIRECT_MIN) {
-        c->large = bytes_new((size_t)count);
-        if (c->large == NULL) {
-            return -ENOMEM;
-        }
-        c->large_at = 0;
-        c->from += head;
-        return next_of_large(c, ret);
-    }
-    size_t whole = head + (size_t)count + 2;
-    if (have < whole) {
-        return 0;
-    }
-    return memcmp(p + whole - 2, "\r\n", 2) != 0 ? -EPROTO : parse(c, whole, ret);
+    return incoming_next(&c->in, ret);
 }
 
 int conn_wait_next(struct conn *c, int64_t deadline_ns, struct item *ret)
 {
     for (;;) {
-        int rc = conn_next(c, ret);
+        int rc = incoming_next(&c->in, ret);
         if (rc != 0) {
             return rc < 0 ? rc : 0;
         }
@@ -391,7 +211,7 @@ int conn_wait_next(struct conn *c, int64_t deadline_ns, struct item *ret)
             return rc;
         }
         if (clock_ns() >= deadline_ns) { /* who sends a byte now and then */
-            rc = conn_next(c, ret);
+            rc = incoming_next(&c->in, ret);
             return rc > 0 ? 0 : rc < 0 ? rc : -ETIMEDOUT;
         }
     }

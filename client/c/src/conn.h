@@ -3,11 +3,6 @@
  * One connection to the cache: a socket that never blocks, and what has come in on it. Every wait
  * has an absolute deadline. Belongs to one thread at a time.
  *
- * Replies are read as items: a status, an error, a number, bytes, or the head of an array, whose
- * elements are the items after it. Small items are parsed by hiredis's reader, once they are known
- * to be whole and sane; bytes above CONN_DIRECT_MIN are read from the socket into the result.
- * Nothing is allocated by a length that the caller does not allow.
- *
  * Functions return 0, or below 0 a reason: -ETIMEDOUT, -ECONNREFUSED (not connected), -ECONNRESET
  * (closed), -EPROTO, -EMSGSIZE (bytes longer than allowed), -ENOMEM. After any of them the
  * connection is of no more use.
@@ -15,24 +10,14 @@
 #pragma once
 
 #include "address.h"
-#include "value.h"
+#include "incoming.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum { CONN_DIRECT_MIN = 16384 };
-
 struct conn;
-
-enum item_type { ITEM_STATUS, ITEM_ERROR, ITEM_INTEGER, ITEM_NIL, ITEM_BYTES, ITEM_ARRAY };
-
-struct item {
-    enum item_type type;
-    int64_t number;      /* of an integer; elements of an array */
-    struct bytes *bytes; /* of bytes, a status or an error: an owner */
-};
 
 /* A socket that is being connected to `address`. NULL: refused at once, or no memory. */
 struct conn *conn_new(const struct address *address, size_t value_max);
