@@ -15,7 +15,7 @@
 #   page         the admin page in headless Chromium                 each test counts
 #   deploy       what is in deploy/: Kubernetes, systemd, HAProxy   each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
-#   client-c     client/c with the plain build                       each test counts
+#   client-c     client/c with the plain build: its units, its calls each test counts
 #   analysis     clang-tidy and cppcheck                             each check counts
 #
 # analysis costs minutes of CPU, and many stages wait or use one CPU only: it begins right after
@@ -129,15 +129,21 @@ stage_analysis() {
     run_lint cppcheck clang-tidy
 }
 
-stage_unit() {
-    local before
-    meson_tests build --suite unit --suite scenario
+run_units() { # run_units SUITE…: each case of the plain build's counts
+    local before=$failed suite suites=()
+    for suite in "$@"; do
+        suites+=(--suite "$suite")
+    done
+    meson_tests build "${suites[@]}"
     local status=$?
-    before=$failed
     count_junit build/meson-logs/testlog.junit.xml
     if [ $status -ne 0 ] && [ "$failed" -eq "$before" ]; then
         count 1 "meson test (exit status $status)" # a program that died after its last case
     fi
+}
+
+stage_unit() {
+    run_units unit scenario
 }
 
 run_sim() { # run_sim BUILD_DIR COUNT: as many processes as there are CPUs
@@ -176,8 +182,9 @@ count_programs() { # count_programs DIR MESON-ARGUMENT…
     fi
 }
 
-# The library for C under a sanitizer: its calls, and servers that misbehave.
+# The library for C under a sanitizer: its modules, its calls, and servers that misbehave.
 run_client() { # run_client BUILD_DIR [AND-WHAT]
+    count_programs "$1" --suite client-c --timeout-multiplier 4
     SUMCACHE_BUILD=$root/$1 SUMCACHE_TEST_SLOWNESS=5 "${fixed_layout[@]}" /usr/bin/python3 -m pytest -q \
         -p no:cacheprovider client/c/tests/test_calls.py client/c/tests/test_hostile.py \
         client/c/tests/test_format.py -k "not twemproxy and not million ${2:-}" </dev/null
@@ -342,6 +349,7 @@ stage_node_client() {
 }
 
 stage_client_c() {
+    run_units client-c
     run_pytest client-c client/c/tests
 }
 

@@ -15,7 +15,7 @@ TIDY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tidy.py")
 SPDX = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 
 CLEAN = {
-    "tools/layers.txt": "base:\nos: base\nring: base\nproxy: base os ring\ntests: *\n",
+    "tools/layers.txt": "base:\nos: base\nring: base\nproxy: base os ring\ntests: *\nclient:\n",
     "tools/exceptions.txt": "untested src/os/io.c : it is nothing but system calls\n",
     "src/base/str.h": SPDX + "#pragma once\n#include <stddef.h>\n\nsize_t str_len(const char *);\n",
     "src/base/str.c": SPDX
@@ -163,6 +163,14 @@ IN_SOURCES = {
         },
         "src/ring/other.c",
         "no tests/unit/test_other.c",
+    ),
+    "no unit test in client/c": (
+        {
+            "client/c/src/other.c": SPDX,
+            "client/c/src/meson.build": "files('other.c')\n",
+        },
+        "client/c/src/other.c",
+        "no client/c/tests/unit/test_other.c",
     ),
     "not built": (
         {

@@ -358,8 +358,10 @@ class Tidy:
                 self.exists(m) and re.search(rf"'{n}'", self.read_text(m)) for m, n in names.items()
             ):
                 self.error(s.path, 1, f"{meson} does not build it")
-            if s.path.startswith("src/"):
-                test = f"tests/unit/test_{name}"
+            tests = {"src": "tests/unit", "client/c/src": "client/c/tests/unit"}
+            part = folder if folder in tests else s.path.split("/")[0]
+            if part in tests:
+                test = f"{tests[part]}/test_{name}"
                 if test not in self.sources and not self.is_excepted("untested", s.path, ""):
                     self.error(s.path, 1, f"no {test}, nor a reason in tools/exceptions.txt")
 
