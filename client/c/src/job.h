@@ -36,7 +36,7 @@ struct job {
     struct sc_store *store; /* a share; NULL for a probe */
     struct fence_mark mark;
     uint64_t hash;
-    int64_t began_ns, deadline_ns, sent_ns;
+    int64_t began_ns, deadline_ns;
     int64_t not_before_ns; /* of a delete that is sent again */
     int64_t given_up_ns;   /* by then all that it deletes has expired */
     size_t bytes;          /* that count in the queue */
