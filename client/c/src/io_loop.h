@@ -6,5 +6,5 @@
 
 #include "io_state.h"
 
-/* The thread: ends when it is told to. */
-void *io_loop(void *io);
+/* The thread, of a struct io: ends when it is told to. */
+void *io_loop(void *arg);

@@ -29,6 +29,7 @@
  */
 #include "sumcache.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -67,14 +68,11 @@ static double now_us(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* For which this thread could have run but had no CPU: no fault of the library. */
-static double starved_us(void)
+/* For which a thread could have run but had no CPU, as the kernel counts it. */
+static double starved_of(const char *path)
 {
-    if (is_hurried) {
-        return 0;
-    }
     char text[128];
-    int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
     if (fd >= 0) {
         close(fd);
@@ -83,6 +81,27 @@ static double starved_us(void)
     char *at = text;
     (void)strtoull(at, &at, 10);
     return (double)strtoull(at, NULL, 10) / 1e3;
+}
+
+/* The same of this thread, or of all: in an asynchronous call and in a delete the library's thread
+ * has its part. No fault of the library. */
+static double starved_us(bool is_of_all)
+{
+    if (is_hurried) {
+        return 0;
+    }
+    DIR *tasks = is_of_all ? opendir("/proc/self/task") : NULL;
+    if (tasks == NULL) {
+        return starved_of("/proc/thread-self/schedstat");
+    }
+    double us = 0;
+    for (struct dirent *e; (e = readdir(tasks)) != NULL;) {
+        char path[512];
+        snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", e->d_name);
+        us += e->d_name[0] != '.' ? starved_of(path) : 0;
+    }
+    closedir(tasks);
+    return us;
 }
 
 static void pause_ms(long ms)
@@ -404,7 +423,8 @@ static void run_call(char **w, int n, int index, struct call *call)
     }
     size_t len = 0;
     char *data = strcmp(w[0], "set") == 0 ? make_value(w[3], &len) : NULL;
-    double starved = starved_us();
+    bool has_part = w[0][0] == 'a' || strcmp(w[0], "del") == 0 || strcmp(w[0], "clear") == 0;
+    double starved = starved_us(has_part);
     double began = now_us();
     if (w[0][0] == 'a') {
         run_async(w, n, key, call);
@@ -429,7 +449,7 @@ static void run_call(char **w, int n, int index, struct call *call)
         exit(2);
     }
     call->us = now_us() - began;
-    call->us -= starved_us() - starved;
+    call->us -= starved_us(has_part) - starved;
     free(data);
 }
 

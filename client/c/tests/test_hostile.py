@@ -37,23 +37,27 @@ def until(condition, seconds):
 @pytest.mark.parametrize("behaviour", hostile.BEHAVIOURS)
 @pytest.mark.parametrize("group", ["keys", "generation", "hash"])
 def test_no_call_costs_more_than_its_budget(shell, enemy, behaviour, group):
+    """Every call counts, not their best nor their p99.9: what is taken off is only the time for which the kernel says
+    that a thread of the process was ready to run and had no CPU (shell.c, starved_us())."""
     sc = shell(address_of(enemy(behaviour)), budget_ms=BUDGET_MS, breaker_percent=100)
     s = sc.store("s", group=group, compress_min=1 << 30)
-    said = sc("repeat", 10, "fetch", s, "k%d", "right")
-    # With two keys in flight each has one budget of its own: nothing waits for another's.
-    assert said["loaded"] == 10 and said["value"] == "right"
-    assert said["max"] <= BUDGET_MS * 1000 + OVER_US
-    said = sc("repeat", 30, "fetch", s, "j%d", "right")
-    assert said["loaded"] == 30 and said["value"] == "right"
-    assert said["max"] <= BUDGET_MS * 1000 + OVER_US
-    for verb in (["get", s, "k"], ["del", s, "k"], ["set", s, "k", "v"], ["set", s, "k", "@200000"]):
-        assert sc("repeat", 5, *verb)["max"] <= BUDGET_MS * 1000 + OVER_US
+    # An asynchronous fetch first, while the breaker is closed; then all others, before and after it opens.
+    calls = [(3, ["afetch", s, "a%d", "right"]), (10, ["fetch", s, "k%d", "right"]), (2, ["adel", s, "a%d"]),
+             (30, ["fetch", s, "j%d", "right"]), (5, ["get", s, "k"]), (5, ["aget", s, "k"]), (5, ["del", s, "k"]),
+             (5, ["set", s, "k", "v"]), (5, ["set", s, "k", "@200000"]), (3, ["afetch", s, "b%d", "right"]),
+             (3, ["adel", s, "b"])]
+    if group != "keys":
+        calls += [(2, ["clear", s]), (2, ["aclear", s])]
+    late = []
+    for count, words in calls:
+        said = sc("repeat", count, *words)
+        assert said["count"] == count
+        if words[0] in ("fetch", "afetch"):
+            assert said["loaded"] == count and said["value"] == "right", words
+        if said["max"] > BUDGET_MS * 1000 + OVER_US:
+            late.append((words[0], said["max"]))
+    assert late == []
     sc("getmany", s, *(f"k{i}" for i in range(150)))
-    found = [sc("afetch", s, f"a{i}", "right") for i in range(3)]
-    assert {(f["answer"], f["value"]) for f in found} == {("loaded", "right")}
-    # Another thread has its part in these, and what it waits for a CPU is not known here: the best of three.
-    assert min(f["us"] for f in found) <= BUDGET_MS * 1000 + OVER_US
-    assert min(sc("adel", s, "a")["us"] for _ in range(3)) <= BUDGET_MS * 1000 + OVER_US
 
 
 def test_budgets_at_the_tail(shell, enemy):

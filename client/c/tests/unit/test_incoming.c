@@ -70,19 +70,20 @@ static void items_of_each_kind(void **state)
 static void large_bodies_go_past_the_reader(void **state)
 {
     (void)state;
-    static const int lens[] = {INCOMING_DIRECT_MIN - 1, INCOMING_DIRECT_MIN,
-                               INCOMING_DIRECT_MIN + 1, INCOMING_ROOM,
-                               INCOMING_ROOM + 1,       VALUE_MAX};
+    static const size_t lens[] = {INCOMING_DIRECT_MIN - 1, INCOMING_DIRECT_MIN,
+                                  INCOMING_DIRECT_MIN + 1, INCOMING_ROOM,
+                                  INCOMING_ROOM + 1,       VALUE_MAX};
     char *stream = malloc(VALUE_MAX + 100), expected[100];
     assert_non_null(stream);
     for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-        int head = snprintf(stream, 32, "$%d\r\n", lens[i]);
-        memset(stream + head, 'y', (size_t)lens[i]);
-        memcpy(stream + head + lens[i], "\r\n:1\r\n", 6);
-        snprintf(expected, sizeof(expected), "s0:%d:yyyyyyyy :1:0: ", lens[i]);
-        check(stream, (size_t)(head + lens[i] + 6), 0, expected);
+        size_t head = (size_t)snprintf(stream, 32, "$%zu\r\n", lens[i]);
+        memset(stream + head, 'y', lens[i]);
+        static const char end[] = {'\r', '\n', ':', '1', '\r', '\n'};
+        memcpy(stream + head + lens[i], end, sizeof(end));
+        snprintf(expected, sizeof(expected), "s0:%zu:yyyyyyyy :1:0: ", lens[i]);
+        check(stream, head + lens[i] + 6, 0, expected);
         stream[head + lens[i] + 1] = 'x'; /* not its end */
-        check(stream, (size_t)(head + lens[i] + 6), -EPROTO, "");
+        check(stream, head + lens[i] + 6, -EPROTO, "");
     }
     free(stream);
 }

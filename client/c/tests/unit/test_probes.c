@@ -19,7 +19,8 @@ static struct io *make_io(struct world *w)
     world_open(w, NULL, NULL);
     io->cache = w->cache;
     io->probe_ms = PROBE_MS;
-    memcpy(io->probe_name, "name", 4);
+    static const char name[] = {'n', 'a', 'm', 'e'};
+    memcpy(io->probe_name, name, sizeof(name));
     io->probe_len = 4;
     pthread_mutex_init(&io->lock, NULL);
     for (int i = 0; i < LANES; i++) {
