@@ -133,7 +133,7 @@ for (const command of ['HSETEX', 'HPEXPIRE']) {
         await server.stop();
       }
     }
-    if (found.length === 0) t.skip(`REDIS_SERVERS names no server that would be asked for ${command}: only the model was`);
+    if (found.length === 0) t.skip(`machine: no server here knows ${command} (REDIS_SERVERS may name one): only the model was asked`);
   });
 }
 

@@ -15,5 +15,5 @@ if (files.length === 0) {
   process.exit(2);
 }
 const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
-const done = spawnSync(process.execPath, ['--test', ...reporters, ...files], { cwd: root, stdio: 'inherit' });
+const done = spawnSync(process.execPath, ['--test', '--test-timeout=120000', ...reporters, ...files], { cwd: root, stdio: 'inherit' });
 process.exit(done.status ?? 1);
