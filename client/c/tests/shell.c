@@ -396,14 +396,18 @@ static void run_many(char **w, int n, struct call *call)
     }
     struct sc_store *s = store_of(w[1]);
     size_t count = (size_t)n - 2;
+    double starved = starved_us(true);
+    double began = now_us();
     call->answer = is_set ? sc_set_many(s, items, count, 0, &call->info)
                           : sc_get_many(s, items, count, &call->info);
+    call->us = now_us() - began;
+    call->us -= starved_us(true) - starved;
     printf("[");
     for (size_t i = 0; i < count; i++) {
         struct sc_value *v = &items[i].value;
-        printf("%s{\"answer\": %d, \"cause\": \"%s\", \"value\": \"%.*s\"}", i > 0 ? ", " : "",
-               items[i].answer, sc_cause_name(items[i].cause), (int)v->len,
-               v->data != NULL ? (const char *)v->data : "");
+        printf("%s{\"answer\": %d, \"cause\": \"%s\", \"us\": %.0f, \"value\": \"%.*s\"}",
+               i > 0 ? ", " : "", items[i].answer, sc_cause_name(items[i].cause), call->us,
+               (int)v->len, v->data != NULL ? (const char *)v->data : "");
         sc_value_free(v);
     }
     printf("]\n");
