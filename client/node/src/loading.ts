@@ -43,8 +43,8 @@ export class Loading {
     return this.layers.settings.resilience;
   }
 
-  /** Looks, loads, stores: see the head of this file. Rejects as load does. */
-  async run<T>(call: Call<T>): Promise<T> {
+  /** Looks, loads, stores: see the head of this file. Rejects as load does; what lies in memory is given without a promise. */
+  run<T>(call: Call<T>): T | Promise<T> {
     const id = memoryId(call.namespace, call.key);
     if (call.isFresh) {
       return this.tracing.run('call', call.namespace, (span) => this.lead(id, { ...call, span }) as Promise<T>);
