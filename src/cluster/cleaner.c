@@ -393,8 +393,8 @@ static bool wants_flush(const struct control_node *n)
            (n->control->settings->on_return == ON_RETURN_FLUSH && !n->fresh);
 }
 
-/* Is it another process, in which nobody can have written? A worker that did not know yet that it
- * was out may have been quick to connect to it. By now all know. */
+/* Is it another process, in which none of our workers can have written? One that did not know yet
+ * that it was out may have been quick to connect to it. By now all know. */
 static bool is_empty(const struct control_node *n)
 {
     return is_another_process(n) && pulse_healed(n->pulse) <= n->run_at;
@@ -407,8 +407,8 @@ static void join_settle(struct control_node *n)
         node_retry(n, RETRY); /* workers may not yet have told of all */
         return;
     }
-    if (is_empty(n)) {
-        n->lost = n->to_sweep = n->swept_early = false;
+    if (is_empty(n)) { /* of ours. If it is lost it stays so: another proxy may have been quicker */
+        n->to_sweep = n->swept_early = false;
         forget_at(n, true);
         jobs_node_emptied(n, control_now(n->control));
     }
