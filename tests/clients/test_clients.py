@@ -112,7 +112,8 @@ def tls_proxy(shared, nodes, tmp_path_factory):
     certificate, key_file = authority.issue("server")
     port, port_tls = processes.free_port(), processes.free_port()
     proxy = shared.proxy(nodes, {"listen": [f"127.0.0.1:{port}", f"127.0.0.1:{port_tls} tls"],
-                                 "tls": {"certificate_file": certificate, "key_file": key_file}}, port=port)
+                                 "tls": {"certificate_file": certificate, "key_file": key_file},
+                                 "timeouts": {"request": "10s", "stall": "10s"}}, port=port)
     proxy.secure, proxy.ca = port_tls, authority.file
     return proxy
 

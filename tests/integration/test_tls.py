@@ -66,6 +66,7 @@ def secure(start, nodes, files):
                   "timeouts": PATIENT, **settings}
         proxy = start.proxy(over, merged, port=port, workers=workers)
         proxy.secure = port_tls
+        eventually(lambda: proxy.events("ready"), what="it listens for TLS too")
         return proxy
     return make
 
