@@ -18,7 +18,7 @@ struct text {
 
 static struct text finish(struct sc_key *key)
 {
-    struct text t;
+    struct text t = {""};
     sc_key_finish(key, t.text);
     assert_int_equal(strlen(t.text), 22);
     return t;
