@@ -14,6 +14,7 @@
 enum { SOCKETS_PER_WORKER = 64 };
 
 #define REST_WAIT  (10 * NSEC_S) /* for what the journal knows to be cleared away: mostly 1 s */
+#define REST_FOR   (100 * NSEC_MS)
 #define READY_WAIT (30 * NSEC_S) /* for a process that is started to serve: mostly 50 ms */
 
 void upgrade_init(struct upgrade *u)
@@ -46,7 +47,8 @@ void upgrade_ask(struct upgrade *u)
         return;
     }
     u->asker = process_events_upgrader(u->events);
-    u->until = process_now_ns() + REST_WAIT;
+    u->rest_since = process_now_ns();
+    u->until = u->rest_since + REST_WAIT;
     if (u->has_children)
         (void)fail(u, "the nodes of --local are children of this process, and end with it");
     else if (!u->program[0])
@@ -76,23 +78,28 @@ static bool start(struct upgrade *u)
     return false;
 }
 
-/* Slots that are not at home were written elsewhere, and only this process knows the keys. */
+/* Slots that are not at home were written elsewhere, and only this process knows the keys. One that
+ * begins to move is counted a few turns later, so all has to be at rest for a while. */
 static bool wait_for_rest(struct upgrade *u)
 {
     const struct control_metrics *m = control_metrics(control_thread_control(u->control));
     uint64_t keys = metric_get(&m->journal_keys), away = metric_get(&m->slots_away),
-             fenced = metric_get(&m->slots_fenced), jobs = metric_get(&m->jobs_active);
-    if (keys == 0 && away == 0 && fenced == 0 && jobs == 0)
+             fenced = metric_get(&m->slots_fenced), jobs = metric_get(&m->jobs_active),
+             out = metric_get(&m->nodes_out), now = process_now_ns();
+    if (keys > 0 || away > 0 || fenced > 0 || jobs > 0 || out > 0)
+        u->rest_since = now;
+    if (now >= u->rest_since + REST_FOR)
         return start(u);
-    if (process_now_ns() < u->until)
+    if (now < u->until)
         return false;
     if (jobs > 0)
         return fail(u, "%" PRIu64 " jobs run, and would end with this process", jobs);
     return fail(
         u,
         "nodes are out, or not clean yet, and what they are to forget only this process knows "
-        "(slots_away=%" PRIu64 " slots_fenced=%" PRIu64 " journal_keys=%" PRIu64 ")",
-        away, fenced, keys);
+        "(nodes_out=%" PRIu64 " slots_away=%" PRIu64 " slots_fenced=%" PRIu64
+        " journal_keys=%" PRIu64 ")",
+        out, away, fenced, keys);
 }
 
 /* It takes over the place that the service manager has for this process. */

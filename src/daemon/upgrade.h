@@ -40,8 +40,9 @@ struct upgrade {
     bool activated;    /* handover.activated */
 
     enum upgrade_state state;
-    unsigned asker; /* process that is to be answered; 0: nobody */
-    uint64_t until; /* ns: how long it waits */
+    unsigned asker;      /* process that is to be answered; 0: nobody */
+    uint64_t until;      /* ns: how long it waits */
+    uint64_t rest_since; /* ns: since when slots are at home, as far as it has looked */
     struct handover_successor successor;
     char program[HANDOVER_PROGRAM_MAX];
 };
