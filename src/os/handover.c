@@ -5,18 +5,14 @@
 #include "base/str.h"
 #include "os/file.h"
 #include "os/process.h"
+#include "os/sockaddr.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -39,12 +35,7 @@ static int number_of(const char *name)
 
 static int look_at(int fd, struct handover_socket *s)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_un local;
-    } at = {0};
+    union sockaddr_any at = {0};
     socklen_t len = sizeof(at), int_len = sizeof(int);
     int listens = 0;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_len) ||
@@ -53,18 +44,11 @@ static int look_at(int fd, struct handover_socket *s)
     if (!listens)
         return -EINVAL;
     *s = (struct handover_socket){.handle = fd};
-    if (at.any.sa_family == AF_INET) {
-        s->at = (struct addr){.family = ADDR_V4, .port = ntohs(at.v4.sin_port)};
-        memcpy(s->at.ip, &at.v4.sin_addr, 4);
-    } else if (at.any.sa_family == AF_INET6) {
-        s->at = (struct addr){.family = ADDR_V6, .port = ntohs(at.v6.sin6_port)};
-        memcpy(s->at.ip, &at.v6.sin6_addr, 16);
-    } else if (at.any.sa_family == AF_UNIX) {
-        s->at.family = ADDR_UNIX;
-        str_fill(s->path, sizeof(s->path), str_of(at.local.sun_path));
-    } else {
+    sockaddr_read(&at, &s->at);
+    if (s->at.family == ADDR_NONE)
         return -EAFNOSUPPORT;
-    }
+    if (s->at.family == ADDR_UNIX)
+        str_fill(s->path, sizeof(s->path), str_of(at.local.sun_path));
     /* Those of a service manager may block, and go to every program that is started. */
     if (fcntl(fd, F_SETFL, O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC))
         return -errno;
@@ -213,7 +197,6 @@ struct start {
     int *handles;    /* owned: to be 3 and following, `ready` the last of them */
     unsigned count;
     bool activated;
-    int tell; /* errno of exec goes there */
     char listen_fds[32], listen_pid[32], watchdog_pid[32], ready[32], was_activated[32];
 };
 
@@ -285,59 +268,28 @@ static void put_pid(char *variable, pid_t pid)
     memcpy(strchr(variable, '=') + 1, from, (size_t)(digits + sizeof(digits) - from));
 }
 
-static void __attribute__((noreturn)) give_up(int tell)
+/* Above all descriptors that the successor gets. */
+static int above_of(const struct start *s)
 {
-    int err = errno;
-    (void)!write(tell, &err, sizeof(err));
-    _exit(127);
+    return FIRST + (int)s->count;
 }
 
 /* The child, up to exec. */
-static void __attribute__((noreturn)) succeed(struct start *s)
+static int succeed(void *owner)
 {
-    int above = FIRST + (int)s->count + 1;
-    s->tell = fcntl(s->tell, F_DUPFD_CLOEXEC, above);
+    struct start *s = owner;
     for (unsigned i = 0; i < s->count; i++) { /* out of each other's way first */
-        s->handles[i] = fcntl(s->handles[i], F_DUPFD_CLOEXEC, above);
+        s->handles[i] = fcntl(s->handles[i], F_DUPFD_CLOEXEC, above_of(s));
         if (s->handles[i] < 0)
-            give_up(s->tell);
+            return errno;
     }
     for (unsigned i = 0; i < s->count; i++)
         if (dup2(s->handles[i], FIRST + (int)i) < 0)
-            give_up(s->tell);
-    sigset_t none;
-    sigemptyset(&none);
-    if (sigprocmask(SIG_SETMASK, &none, NULL))
-        give_up(s->tell);
+            return errno;
     put_pid(s->listen_pid, getpid());
     put_pid(s->watchdog_pid, getpid());
     execve(s->program, s->argv, s->envp);
-    give_up(s->tell);
-}
-
-static int fork_successor(struct start *s, int *ret_pid)
-{
-    int tell[2], err = 0;
-    if (pipe2(tell, O_CLOEXEC))
-        return -errno;
-    s->tell = tell[1];
-    pid_t pid = fork();
-    if (pid == 0)
-        succeed(s);
-    if (pid < 0)
-        err = -errno;
-    close(tell[1]);
-    int why;
-    ssize_t n = 0;
-    while (!err && (n = read(tell[0], &why, sizeof(why))) < 0 && errno == EINTR)
-        ; /* it ends when exec closes the pipe */
-    if (!err && n == (ssize_t)sizeof(why)) {
-        err = -why;
-        waitpid(pid, NULL, 0);
-    }
-    close(tell[0]);
-    *ret_pid = pid;
-    return err;
+    return errno;
 }
 
 int handover_spawn(const char *program, const int *handles, unsigned count, bool activated,
@@ -354,7 +306,7 @@ int handover_spawn(const char *program, const int *handles, unsigned count, bool
     if (!err) {
         memcpy(s.handles, handles, count * sizeof(*handles));
         s.handles[count] = ready[1];
-        err = fork_successor(&s, &ret->pid);
+        err = process_fork_exec(succeed, &s, above_of(&s), &ret->pid);
     }
     start_fini(&s);
     close(ready[1]);

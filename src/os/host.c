@@ -3,6 +3,7 @@
 
 #include "base/nsec.h"
 #include "os/process.h"
+#include "os/sockaddr.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -15,32 +16,11 @@
 
 enum { UNIX_BACKLOG = 1024 /* the kernel cuts it to net.core.somaxconn */ };
 
-union host_sockaddr {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static socklen_t to_sockaddr(const struct addr *a, union host_sockaddr *to)
-{
-    *to = (union host_sockaddr){0};
-    if (a->family == ADDR_V4) {
-        to->v4.sin_family = AF_INET;
-        to->v4.sin_port = htons(a->port);
-        memcpy(&to->v4.sin_addr, a->ip, 4);
-        return sizeof(to->v4);
-    }
-    to->v6.sin6_family = AF_INET6;
-    to->v6.sin6_port = htons(a->port);
-    memcpy(&to->v6.sin6_addr, a->ip, 16);
-    return sizeof(to->v6);
-}
-
 /* A socket bound to `at`. The descriptor or -errno. */
 static int bind_socket(const struct addr *at)
 {
-    union host_sockaddr sa;
-    socklen_t len = to_sockaddr(at, &sa);
+    union sockaddr_any sa;
+    socklen_t len = sockaddr_write(at, &sa);
     int fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
@@ -149,8 +129,8 @@ static bool is_ready(int fd, short what, uint64_t until)
  * it fits its buffer in one call. */
 static int begin(int fd, const struct addr *at, struct str question, uint64_t until)
 {
-    union host_sockaddr sa;
-    socklen_t len = to_sockaddr(at, &sa), err_len = sizeof(int);
+    union sockaddr_any sa;
+    socklen_t len = sockaddr_write(at, &sa), err_len = sizeof(int);
     int err = 0;
     if (connect(fd, &sa.any, len) != 0 && errno != EINPROGRESS)
         return -errno;
@@ -238,14 +218,10 @@ int host_find(struct str name, uint16_t port, struct addr *ret_at, const char **
     while (a && a->ai_family != AF_INET && a->ai_family != AF_INET6)
         a = a->ai_next;
     if (a) {
-        union host_sockaddr sa = {0};
+        union sockaddr_any sa = {0};
         memcpy(&sa, a->ai_addr, a->ai_addrlen < sizeof(sa) ? a->ai_addrlen : sizeof(sa));
-        *ret_at =
-            (struct addr){.family = a->ai_family == AF_INET ? ADDR_V4 : ADDR_V6, .port = port};
-        if (a->ai_family == AF_INET)
-            memcpy(ret_at->ip, &sa.v4.sin_addr, 4);
-        else
-            memcpy(ret_at->ip, &sa.v6.sin6_addr, 16);
+        sockaddr_read(&sa, ret_at);
+        ret_at->port = port;
     } else {
         *ret_why = "no IP address";
     }

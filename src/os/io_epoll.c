@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/nsec.h"
 #include "os/linger.h"
+#include "os/sockaddr.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -60,42 +61,6 @@ static uint64_t epoll_random(void *ctx)
     return v;
 }
 
-static socklen_t to_sockaddr(const struct addr *a, struct sockaddr_storage *ss)
-{
-    memset(ss, 0, sizeof(*ss));
-    if (a->family == ADDR_V4) {
-        struct sockaddr_in *in = (struct sockaddr_in *)ss;
-        in->sin_family = AF_INET;
-        in->sin_port = htons(a->port);
-        memcpy(&in->sin_addr, a->ip, 4);
-        return sizeof(*in);
-    }
-    must(a->family == ADDR_V6);
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
-    in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(a->port);
-    memcpy(&in6->sin6_addr, a->ip, 16);
-    return sizeof(*in6);
-}
-
-static void from_sockaddr(const struct sockaddr_storage *ss, struct addr *ret)
-{
-    *ret = (struct addr){0};
-    if (ss->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
-        ret->family = ADDR_V4;
-        ret->port = ntohs(in->sin_port);
-        memcpy(ret->ip, &in->sin_addr, 4);
-    } else if (ss->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
-        ret->family = ADDR_V6;
-        ret->port = ntohs(in6->sin6_port);
-        memcpy(ret->ip, &in6->sin6_addr, 16);
-    } else if (ss->ss_family == AF_UNIX) {
-        ret->family = ADDR_UNIX;
-    }
-}
-
 static int open_socket(const struct addr *a)
 {
     int family = a->family == ADDR_V4 ? AF_INET : AF_INET6;
@@ -133,15 +98,15 @@ static int epoll_listen(void *ctx, const struct addr *at, int backlog)
     int fd = open_socket(at);
     if (fd < 0)
         return fd;
-    struct sockaddr_storage ss;
-    socklen_t len = to_sockaddr(at, &ss);
+    union sockaddr_any ss;
+    socklen_t len = sockaddr_write(at, &ss);
     int err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (!err)
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && at->family == ADDR_V6)
         err =
             set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1); /* [::] and 0.0.0.0 may both be asked for */
-    if (!err && bind(fd, (struct sockaddr *)&ss, len) != 0)
+    if (!err && bind(fd, &ss.any, len) != 0)
         err = -errno;
     if (!err && listen(fd, backlog) != 0)
         err = -errno;
@@ -156,13 +121,13 @@ static int epoll_accept(void *ctx, int listener, const struct io_socket_options 
                         struct addr *ret_peer)
 {
     (void)ctx;
-    struct sockaddr_storage ss = {0};
+    union sockaddr_any ss = {0};
     socklen_t len = sizeof(ss);
-    int fd = accept4(listener, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listener, &ss.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return -errno;
     apply_options(fd, o);
-    from_sockaddr(&ss, ret_peer);
+    sockaddr_read(&ss, ret_peer);
     return fd;
 }
 
@@ -173,9 +138,9 @@ static int epoll_connect(void *ctx, const struct addr *to, const struct io_socke
     if (fd < 0)
         return fd;
     apply_options(fd, o);
-    struct sockaddr_storage ss;
-    socklen_t len = to_sockaddr(to, &ss);
-    if (connect(fd, (struct sockaddr *)&ss, len) != 0 && errno != EINPROGRESS) {
+    union sockaddr_any ss;
+    socklen_t len = sockaddr_write(to, &ss);
+    if (connect(fd, &ss.any, len) != 0 && errno != EINPROGRESS) {
         int err = -errno;
         close(fd);
         return err;
@@ -186,11 +151,11 @@ static int epoll_connect(void *ctx, const struct addr *to, const struct io_socke
 static int epoll_local_addr(void *ctx, int handle, struct addr *ret)
 {
     (void)ctx;
-    struct sockaddr_storage ss = {0};
+    union sockaddr_any ss = {0};
     socklen_t len = sizeof(ss);
-    if (getsockname(handle, (struct sockaddr *)&ss, &len) != 0)
+    if (getsockname(handle, &ss.any, &len) != 0)
         return -errno;
-    from_sockaddr(&ss, ret);
+    sockaddr_read(&ss, ret);
     return 0;
 }
 
@@ -203,9 +168,9 @@ static int epoll_connect_result(void *ctx, int handle)
         return -errno;
     if (err)
         return -err;
-    struct sockaddr_storage ss;
+    union sockaddr_any ss;
     len = sizeof(ss);
-    if (getpeername(handle, (struct sockaddr *)&ss, &len) != 0)
+    if (getpeername(handle, &ss.any, &len) != 0)
         return errno == ENOTCONN ? -EAGAIN : -errno;
     return 0;
 }

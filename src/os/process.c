@@ -262,46 +262,28 @@ int process_find_program(const char *name, char *to, size_t size)
     return err;
 }
 
-/* Between fork and exec in a process with threads: only what is safe in a signal handler. */
 static void __attribute__((noreturn))
-become(const char *path, const char *dir, const char *const argv[], pid_t parent, int null_fd,
-       int tell_fd)
+run_child(int (*child)(void *owner), void *owner, int tell_fd, int above)
 {
-    int err = 0;
+    int high = fcntl(tell_fd, F_DUPFD_CLOEXEC, above);
+    tell_fd = high >= 0 ? high : tell_fd;
     sigset_t none;
     sigemptyset(&none);
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || chdir(dir) || setpgid(0, 0) || dup2(null_fd, 0) < 0 ||
-        dup2(null_fd, 1) < 0 || dup2(null_fd, 2) < 0 || sigaction(SIGPIPE, &standard, NULL) ||
-        sigprocmask(SIG_SETMASK, &none, NULL))
-        err = errno;
-    if (getppid() != parent)
-        _exit(127); /* it died before the prctl: nobody will send us the signal */
-    /* Whatever a library opened without O_CLOEXEC. Kernels before 5.11 do not know the flag; there
-     * our own descriptors, all opened with it, have to do. */
-    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-    if (!err) {
-        execv(path, (char *const *)(uintptr_t)argv);
-        err = errno;
-    }
+    int err = sigprocmask(SIG_SETMASK, &none, NULL) ? errno : child(owner);
     ssize_t n = write(tell_fd, &err, sizeof(err));
     _exit(n > 0 ? 127 : 126);
 }
 
-int process_spawn(const char *path, const char *dir, const char *const argv[], int *ret_pid)
+int process_fork_exec(int (*child)(void *owner), void *owner, int above, int *ret_pid)
 {
     int tell[2];
     if (pipe2(tell, O_CLOEXEC))
         return -errno;
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t parent = getpid();
-    pid_t pid = null_fd < 0 ? -1 : fork();
+    pid_t pid = fork();
     int err = pid < 0 ? errno : 0;
     if (pid == 0)
-        become(path, dir, argv, parent, null_fd, tell[1]);
+        run_child(child, owner, tell[1], above);
     close(tell[1]);
-    if (null_fd >= 0)
-        close(null_fd);
     if (pid > 0) {
         int child_err;
         ssize_t n;
@@ -317,6 +299,40 @@ int process_spawn(const char *path, const char *dir, const char *const argv[], i
     if (!err)
         *ret_pid = pid;
     return -err;
+}
+
+struct spawn {
+    const char *path, *dir;
+    const char *const *argv;
+    pid_t parent;
+    int null_fd;
+};
+
+static int become(void *owner)
+{
+    const struct spawn *s = owner;
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || chdir(s->dir) || setpgid(0, 0) ||
+        dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->null_fd, 2) < 0 ||
+        sigaction(SIGPIPE, &standard, NULL))
+        return errno;
+    if (getppid() != s->parent)
+        _exit(127); /* it died before the prctl: nobody will send us the signal */
+    /* Whatever a library opened without O_CLOEXEC. Kernels before 5.11 do not know the flag; there
+     * our own descriptors, all opened with it, have to do. */
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    execv(s->path, (char *const *)(uintptr_t)s->argv);
+    return errno;
+}
+
+int process_spawn(const char *path, const char *dir, const char *const argv[], int *ret_pid)
+{
+    struct spawn s = {path, dir, argv, getpid(), open("/dev/null", O_RDWR | O_CLOEXEC)};
+    if (s.null_fd < 0)
+        return -errno;
+    int err = process_fork_exec(become, &s, 3, ret_pid);
+    close(s.null_fd);
+    return err;
 }
 
 bool process_has_ended(int pid, struct process_end *ret)

@@ -82,6 +82,14 @@ bool process_is_terminal(FILE *stream);
 int process_find_program(const char *name, char *to, size_t size) MUST_CHECK;
 
 /*
+ * Forks. The child unblocks all signals and calls `child`, which is to exec and returns errno where
+ * that fails. It may do only what is safe in a signal handler, for there may be threads, and may
+ * use all descriptors below `above`, at least 3, as it likes. Returns when exec has come to pass:
+ * 0; -errno of fork; or what `child` returned, as -errno, and the process is gone.
+ */
+int process_fork_exec(int (*child)(void *owner), void *owner, int above, int *ret_pid) MUST_CHECK;
+
+/*
  * Starts a program: its standard input and outputs are /dev/null, it inherits no other descriptor,
  * has a process group of its own (so that Ctrl-C reaches us first) and gets SIGKILL when the
  * calling *thread* ends, however that happens: start children from the main thread. Its working
