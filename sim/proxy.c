@@ -102,7 +102,7 @@ static void make_process(struct sim_proxy *p)
     }
     for (unsigned i = 0; i < p->options->workers; i++) {
         worker_meet(p->workers[i], p->workers, p->options->workers);
-        int err = worker_listen(p->workers[i], &p->addr, false);
+        int err = worker_listen(p->workers[i], -1, &p->addr, false);
         must(err == 0);
     }
     p->process = checker_process_begins(p->checker, p->number);

@@ -322,7 +322,7 @@ static void *proxy_make(const struct micro_case *c)
         .settings = &s->settings, .log = &s->log, .count = 1, .control = s->control};
     must(worker_new(&config, &s->io, &s->worker) == 0);
     worker_meet(s->worker, &s->worker, 1);
-    must(worker_listen(s->worker, &at, false) == 0);
+    must(worker_listen(s->worker, -1, &at, false) == 0);
     post_view(s);
     for (unsigned i = 0; i < TURNS; i++)
         must(worker_turn(s->worker, 0));

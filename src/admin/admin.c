@@ -348,11 +348,8 @@ int admin_new(const struct admin_config *config, struct admin **ret)
     }
     err = timer_make(&a->collect, &config->loop->timers, on_collect_time);
     if (!err) {
-        if (config->handle >= 0)
-            err = listener_adopt(&a->listener, config->loop, config->handle, &config->listen,
-                                 &options, &EVENTS, a);
-        else
-            err = listener_open(&a->listener, config->loop, &config->listen, &options, &EVENTS, a);
+        err = listener_open(&a->listener, config->loop, config->handle, &config->listen, &options,
+                            &EVENTS, a);
         if (err)
             timer_unmake(&a->collect);
     }
@@ -399,29 +396,18 @@ void admin_say_draining(struct admin *a)
         atomic_store(&a->draining, true);
 }
 
-struct leave_message {
-    struct message message;
-    struct admin *admin;
-};
-
 static void deliver_leave(struct message *m, void *receiver)
 {
-    struct leave_message *l = container_of(m, struct leave_message, message);
     (void)receiver;
-    listener_close(&l->admin->listener);
-    free(l);
+    listener_close(&container_of(m, struct admin, leave)->listener);
 }
 
-int admin_post_leave(struct admin *a)
+void admin_leave(struct admin *a)
 {
-    struct leave_message *l = a ? malloc(sizeof(*l)) : NULL;
-    if (a && !l)
-        return -ENOMEM;
     if (!a)
-        return 0;
-    *l = (struct leave_message){{.deliver = deliver_leave}, a};
-    control_post(a->config.control, &l->message);
-    return 0;
+        return;
+    a->leave.deliver = deliver_leave;
+    control_post(a->config.control, &a->leave);
 }
 
 int admin_listener(const struct admin *a)

@@ -55,8 +55,8 @@ struct admin *admin_free(struct admin *a);
 void admin_see_view(struct admin *a, struct view *v);
 /* From any thread: from now on it is not ready. NULL is fine. */
 void admin_say_draining(struct admin *a);
-/* From any thread: another process accepts in its place. Those who are being answered are answered.
- * NULL is fine. 0 or -ENOMEM. */
-int admin_post_leave(struct admin *a) MUST_CHECK;
+/* From any thread, once: another process accepts in its place. Those who are being answered are
+ * answered. NULL is fine. */
+void admin_leave(struct admin *a);
 /* Its listening socket, a loan until it leaves. */
 int admin_listener(const struct admin *a);

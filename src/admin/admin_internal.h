@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "net/listener.h"
+#include "net/mailbox.h"
 #include "proxy/outcomes.h"
 
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 struct admin {
     struct admin_config config;
     struct listener listener;
+    struct message leave; /* of admin_leave() */
     struct chunk_pool chunks;
     struct list visits;
     uint32_t visit_count;

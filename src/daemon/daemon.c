@@ -157,10 +157,15 @@ static int raise_file_limit(struct daemon *d)
     return err ? fail(d, "%s", error) : 0;
 }
 
+static int fail_sockets(struct daemon *d)
+{
+    return fail(d, "%s", d->sockets.error);
+}
+
 static int choose_sockets(struct daemon *d)
 {
     if (sockets_choose(&d->sockets, config_of(d), d->out) != 0)
-        return fail(d, "%s", d->sockets.error);
+        return fail_sockets(d);
     if (d->sockets.admin_at.family == ADDR_NONE) { /* nobody would look at what workers collect */
         d->lasting.unwatched = true;
         generation_last(d->reload.now, &d->lasting);
@@ -198,7 +203,7 @@ static int new_worker(struct daemon *d, unsigned index)
         return fail(d, "cannot start worker %u: %s", index, strerror(-err));
     d->all[index] = w->worker;
     if (sockets_listen(&d->sockets, config_of(d), w->worker, index, d->worker_count) != 0)
-        return fail(d, "%s", d->sockets.error);
+        return fail_sockets(d);
     return 0;
 }
 
@@ -304,7 +309,7 @@ static int new_admin(struct daemon *d)
     secret_wipe(d->admin_token, sizeof(d->admin_token));
     if (err) {
         (void)sockets_refuse_admin(&d->sockets, err);
-        return fail(d, "%s", d->sockets.error);
+        return fail_sockets(d);
     }
     return 0;
 }
@@ -424,7 +429,7 @@ static int start(struct daemon *d)
         (err = new_admin(d)))
         return err;
     if (sockets_settle(&d->sockets) != 0)
-        return fail(d, "%s", d->sockets.error);
+        return fail_sockets(d);
     if (wait_for_local_nodes(d))
         return -EINTR;
     if ((err = begin_control(d)))
@@ -573,8 +578,10 @@ static int begin_with(struct daemon *d, struct config *config, const struct opti
 {
     char error[CONFIG_LOAD_ERROR_MAX];
     struct generation *first;
+    int err = sockets_receive(&d->sockets) == 0 ? 0 : fail_sockets(d);
     d->peers = peers_new(process_random());
-    int err = d->peers ? 0 : fail(d, "out of memory");
+    if (!err && !d->peers)
+        err = fail(d, "out of memory");
     if (err || (err = lay_out(d, config)) || (err = read_certificates(d, config))) {
         config_fini(config);
         return err;
@@ -607,18 +614,11 @@ enum daemon_status daemon_run(struct config *config, const struct options *optio
                               FILE *err)
 {
     struct daemon d = {.out = out, .err = err};
-    bool received = sockets_receive(&d.sockets) == 0;
     upgrade_init(&d.upgrade);
     process_give_back_memory_from(CHUNK_BYTES);
     thread_lock_init(&d.log_lock);
     d.log.sink = log_sink;
     d.log.owner = &d;
-    if (!received) {
-        (void)fail(&d, "%s", d.sockets.error);
-        config_fini(config);
-        end(&d);
-        return DAEMON_FAILED;
-    }
     if (begin_with(&d, config, options) != 0) {
         end(&d);
         return DAEMON_FAILED;
@@ -630,8 +630,7 @@ enum daemon_status daemon_run(struct config *config, const struct options *optio
         log_event(&d.log, LOG_INFO, has_successor ? "retiring" : "stopping", "drain_ms=%" PRIu64,
                   config_of(&d)->proxy.drain_timeout / NSEC_MS);
     if (has_successor) {
-        while (admin_post_leave(d.admin) != 0)
-            process_sleep_ns(NSEC_MS);
+        admin_leave(d.admin);
     } else {
         admin_say_draining(d.admin);
         (void)notify_manager("STOPPING=1");

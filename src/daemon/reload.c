@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert((int)CONFIG_LOAD_ERROR_MAX < (int)NOTIFY_ANSWER_MAX, "it is an answer as a whole");
 _Static_assert((int)CONFIG_LOAD_ERROR_MAX >= (int)TLS_ERROR_MAX, "certificates.h writes into it");
 
 void reload_init(struct reload *r, const struct options *options, struct generation *first,
@@ -96,10 +97,7 @@ static bool has_ended(struct reload *r, bool failed)
     if (!failed)
         log_event(r->log, LOG_INFO, "reloaded", "count=%" PRIu64, r->count);
     (void)notify_manager("READY=1");
-    char answer[RELOAD_ANSWER_MAX];
-    snprintf(answer, sizeof(answer), "%c%s", failed ? RELOAD_ANSWER_FAILED : RELOAD_ANSWER_DONE,
-             r->why);
-    notify_answer(r->asker, answer);
+    notify_answer(r->asker, failed, r->why);
     return true;
 }
 

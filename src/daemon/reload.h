@@ -21,10 +21,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What whoever sent the signal is answered (os/notify.h): one of these bytes, and reload.why. */
-enum { RELOAD_ANSWER_DONE = '+', RELOAD_ANSWER_FAILED = '-' };
-enum { RELOAD_ANSWER_MAX = CONFIG_LOAD_ERROR_MAX + 1 };
-
 struct reload {
     const struct options *options; /* loans */
     struct lasting *lasting;

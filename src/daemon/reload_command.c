@@ -5,10 +5,9 @@
 
 #include "base/nsec.h"
 #include "base/str.h"
-#include "daemon/reload.h"
-#include "daemon/upgrade.h"
 #include "os/file.h"
 #include "os/notify.h"
+#include "os/process.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -19,11 +18,6 @@
 enum exit_status { RELOAD_DONE = 0, RELOAD_FAILED = 1, RELOAD_UNKNOWN = 2 };
 
 enum { PID_FILE_MAX = 64 };
-
-_Static_assert((int)UPGRADE_ANSWER_DONE == (int)RELOAD_ANSWER_DONE &&
-                   (int)UPGRADE_ANSWER_FAILED == (int)RELOAD_ANSWER_FAILED &&
-                   (int)UPGRADE_ANSWER_MAX <= (int)RELOAD_ANSWER_MAX,
-               "answers are read alike");
 
 /* What may be asked of a process. */
 struct errand {
@@ -94,11 +88,11 @@ static int read_file(const struct errand *e, const char *path, unsigned *ret_pid
 static int tell(const struct errand *e, const char *answer, FILE *out, FILE *err)
 {
     struct str a = str_of(answer), rest = {a.p + 1, a.len > 0 ? a.len - 1 : 0};
-    if (a.len > 0 && a.p[0] == RELOAD_ANSWER_FAILED) {
+    if (a.len > 0 && a.p[0] == NOTIFY_FAILED) {
         fail(e, err, "nothing has changed: %s", rest.p);
         return RELOAD_FAILED;
     }
-    if (a.len == 0 || a.p[0] != RELOAD_ANSWER_DONE)
+    if (a.len == 0 || a.p[0] != NOTIFY_DONE)
         return fail(e, err, "the process is no sumcache that this one understands");
     e->say_done(out, rest.p);
     return RELOAD_DONE;
@@ -119,7 +113,7 @@ static void say_upgraded(FILE *out, const char *rest)
 
 static int run_errand(const struct errand *e, unsigned pid, FILE *out, FILE *err)
 {
-    char answer[RELOAD_ANSWER_MAX];
+    char answer[NOTIFY_ANSWER_MAX];
     int handle = notify_open();
     if (handle < 0)
         return fail(e, err, "cannot wait for an answer: %s", strerror(-handle));

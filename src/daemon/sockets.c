@@ -134,7 +134,7 @@ static int listen_unix(struct sockets *s, const struct config *c, struct worker 
     if (handle < 0)
         return handle;
     s->unix_is_ours[index] = true;
-    return worker_adopt_listener(w, handle, &s->listen[index], c->listen_tls[index]);
+    return worker_listen(w, handle, &s->listen[index], c->listen_tls[index]);
 }
 
 /* Sockets that were taken over are dealt out to the workers that are still to come, this one
@@ -155,7 +155,7 @@ static int adopt(struct sockets *s, const struct config *c, struct worker *w, ui
                 return copy;
             handover_put(&s->inherited, copy, at);
         }
-        int err = worker_adopt_listener(w, handle, at, c->listen_tls[index]);
+        int err = worker_listen(w, handle, at, c->listen_tls[index]);
         if (err && err != -E2BIG)
             return err;
     }
@@ -173,7 +173,7 @@ int sockets_listen(struct sockets *s, const struct config *c, struct worker *w, 
         if (left_of(s, c, i) > 0)
             err = adopt(s, c, w, i, count - index);
         else if (!is_unix)
-            err = worker_listen(w, &s->listen[i], c->listen_tls[i]);
+            err = worker_listen(w, -1, &s->listen[i], c->listen_tls[i]);
         else if (index == 0) /* it has no port that workers could share: the first one deals out */
             err = listen_unix(s, c, w, i);
         if (err)

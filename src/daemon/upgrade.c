@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOCKETS_PER_WORKER = 64 };
+enum { SOCKETS_PER_WORKER = 64, WHY_MAX = 256 };
 
 #define REST_WAIT  (10 * NSEC_S) /* for what the journal knows to be cleared away: mostly 1 s */
 #define REST_FOR   (100 * NSEC_MS)
@@ -26,24 +26,22 @@ void upgrade_init(struct upgrade *u)
 
 static bool __attribute__((format(printf, 2, 3))) fail(struct upgrade *u, const char *text, ...)
 {
-    char answer[UPGRADE_ANSWER_MAX] = {UPGRADE_ANSWER_FAILED};
+    char why[WHY_MAX];
     va_list ap;
     va_start(ap, text);
-    vsnprintf(answer + 1, sizeof(answer) - 1, text, ap);
+    vsnprintf(why, sizeof(why), text, ap);
     va_end(ap);
     u->state = UPGRADE_REST;
     control_thread_count_failure(u->control, CONTROL_THREAD_UPGRADE_FAILED);
-    log_event(u->log, LOG_ERROR, "upgrade-failed", "reason=\"%s\"", answer + 1);
-    notify_answer(u->asker, answer);
+    log_event(u->log, LOG_ERROR, "upgrade-failed", "reason=\"%s\"", why);
+    notify_answer(u->asker, true, why);
     return false;
 }
 
 void upgrade_ask(struct upgrade *u)
 {
     if (upgrade_is_under_way(u)) {
-        char answer[UPGRADE_ANSWER_MAX];
-        snprintf(answer, sizeof(answer), "%canother is under way", UPGRADE_ANSWER_FAILED);
-        notify_answer(process_events_upgrader(u->events), answer);
+        notify_answer(process_events_upgrader(u->events), true, "another is under way");
         return;
     }
     u->asker = process_events_upgrader(u->events);
@@ -105,12 +103,11 @@ static bool wait_for_rest(struct upgrade *u)
 /* It takes over the place that the service manager has for this process. */
 static bool hand_over(struct upgrade *u)
 {
-    char line[32], answer[UPGRADE_ANSWER_MAX];
+    char line[32];
     snprintf(line, sizeof(line), "MAINPID=%d", u->successor.pid);
     (void)notify_manager(line);
     log_event(u->log, LOG_INFO, "upgraded", "pid=%d", u->successor.pid);
-    snprintf(answer, sizeof(answer), "%c%d", UPGRADE_ANSWER_DONE, u->successor.pid);
-    notify_answer(u->asker, answer);
+    notify_answer(u->asker, false, strchr(line, '=') + 1);
     handover_let_go(&u->successor);
     u->state = UPGRADE_REST;
     return true;

@@ -22,9 +22,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What whoever sent the signal is answered (os/notify.h): one of these bytes, and why. */
-enum { UPGRADE_ANSWER_DONE = '+', UPGRADE_ANSWER_FAILED = '-', UPGRADE_ANSWER_MAX = 256 };
-
 #define UPGRADE_STEP (10 * NSEC_MS)
 
 enum upgrade_state { UPGRADE_REST, UPGRADE_WAITS, UPGRADE_STARTED };

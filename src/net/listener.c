@@ -49,10 +49,15 @@ static void on_resume(struct timer *t)
     loop_again(l->loop, &l->source);
 }
 
-int listener_adopt(struct listener *l, struct loop *loop, int handle, const struct addr *at,
-                   const struct io_socket_options *options, const struct listener_events *events,
-                   void *owner)
+int listener_open(struct listener *l, struct loop *loop, int handle, const struct addr *at,
+                  const struct io_socket_options *options, const struct listener_events *events,
+                  void *owner)
 {
+    struct io *io = loop->io;
+    if (handle < 0)
+        handle = io->ops->listen(io->ctx, at, BACKLOG);
+    if (handle < 0)
+        return handle;
     *l = (struct listener){.loop = loop,
                            .events = events,
                            .owner = owner,
@@ -60,7 +65,6 @@ int listener_adopt(struct listener *l, struct loop *loop, int handle, const stru
                            .at = *at,
                            .handle = -1};
     source_init(&l->source, on_ready);
-    struct io *io = loop->io;
     int err = timer_make(&l->resume, &loop->timers, on_resume);
     if (err) {
         io->ops->close(io->ctx, handle);
@@ -71,16 +75,6 @@ int listener_adopt(struct listener *l, struct loop *loop, int handle, const stru
     if (err)
         listener_close(l);
     return err;
-}
-
-int listener_open(struct listener *l, struct loop *loop, const struct addr *at,
-                  const struct io_socket_options *options, const struct listener_events *events,
-                  void *owner)
-{
-    int handle = loop->io->ops->listen(loop->io->ctx, at, BACKLOG);
-    if (handle < 0)
-        return handle;
-    return listener_adopt(l, loop, handle, at, options, events, owner);
 }
 
 void listener_close(struct listener *l)

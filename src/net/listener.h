@@ -30,12 +30,9 @@ struct listener {
     bool tls; /* its owner's: what it accepts begins with a handshake */
 };
 
-/* 0, or -errno of listen. */
-int listener_open(struct listener *l, struct loop *loop, const struct addr *at,
+/* `handle` listens already, and is its own from then on, closed on failure; -1: it is opened. 0, or
+ * -errno of listen. */
+int listener_open(struct listener *l, struct loop *loop, int handle, const struct addr *at,
                   const struct io_socket_options *options, const struct listener_events *events,
                   void *owner) MUST_CHECK;
-/* The same of a handle that listens already, which it owns from then on; closed on failure. */
-int listener_adopt(struct listener *l, struct loop *loop, int handle, const struct addr *at,
-                   const struct io_socket_options *options, const struct listener_events *events,
-                   void *owner) MUST_CHECK;
 void listener_close(struct listener *l);

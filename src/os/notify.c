@@ -132,10 +132,11 @@ int notify_await(int handle, unsigned pid, uint64_t timeout_ns, char *to, size_t
     return -ETIMEDOUT;
 }
 
-void notify_answer(unsigned pid, const char *text)
+void notify_answer(unsigned pid, bool failed, const char *text)
 {
-    char name[NAME_MAX_BYTES];
+    char name[NAME_MAX_BYTES], answer[NOTIFY_ANSWER_MAX];
     name_of(pid, name);
+    snprintf(answer, sizeof(answer), "%c%s", failed ? NOTIFY_FAILED : NOTIFY_DONE, text);
     if (pid > 0)
-        (void)send_text(name, text);
+        (void)send_text(name, answer);
 }

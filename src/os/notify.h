@@ -27,5 +27,7 @@ int notify_open(void) MUST_CHECK;
 void notify_close(int handle);
 /* Waits for the answer of process `pid`, and for no other's. 0; -ETIMEDOUT; or another -errno. */
 int notify_await(int handle, unsigned pid, uint64_t timeout_ns, char *to, size_t size) MUST_CHECK;
-/* To process `pid`, if it waits for one. */
-void notify_answer(unsigned pid, const char *text);
+/* To process `pid`, if it waits for one: did what it asked for come to pass, and what is to be said
+ * of it, which notify_await() gives behind one of NOTIFY_…. */
+enum { NOTIFY_DONE = '+', NOTIFY_FAILED = '-', NOTIFY_ANSWER_MAX = 2048 };
+void notify_answer(unsigned pid, bool failed, const char *text);

@@ -132,5 +132,6 @@ int retire_init(struct worker *w)
 
 void retire_fini(struct worker *w)
 {
+    close_listeners(w);
     timer_unmake(&w->drain_timer);
 }

@@ -15,4 +15,4 @@
 #include "proxy/worker.h"
 
 int retire_init(struct worker *w) MUST_CHECK; /* 0 or -ENOMEM */
-void retire_fini(struct worker *w);
+void retire_fini(struct worker *w);           /* closes its listeners too */

@@ -126,29 +126,16 @@ static void on_pause(void *owner, int err)
 static const struct listener_events LISTENER_EVENTS = {.on_accept = on_accept,
                                                        .on_pause = on_pause};
 
-int worker_listen(struct worker *w, const struct addr *at, bool tls)
-{
-    must(!tls || w->settings->client_tls);
-    if (w->listener_count == WORKER_LISTENERS_MAX)
-        return -E2BIG;
-    struct listener *l = &w->listeners[w->listener_count];
-    int err = listener_open(l, &w->loop, at, &w->client_options, &LISTENER_EVENTS, w);
-    if (err)
-        return err;
-    l->tls = tls;
-    w->listener_count++;
-    return 0;
-}
-
-int worker_adopt_listener(struct worker *w, int handle, const struct addr *at, bool tls)
+int worker_listen(struct worker *w, int handle, const struct addr *at, bool tls)
 {
     must(!tls || w->settings->client_tls);
     if (w->listener_count == WORKER_LISTENERS_MAX) {
-        w->loop.io->ops->close(w->loop.io->ctx, handle);
+        if (handle >= 0)
+            w->loop.io->ops->close(w->loop.io->ctx, handle);
         return -E2BIG;
     }
     struct listener *l = &w->listeners[w->listener_count];
-    int err = listener_adopt(l, &w->loop, handle, at, &w->client_options, &LISTENER_EVENTS, w);
+    int err = listener_open(l, &w->loop, handle, at, &w->client_options, &LISTENER_EVENTS, w);
     if (err)
         return err;
     l->tls = tls;
@@ -560,8 +547,6 @@ struct worker *worker_free(struct worker *w)
     pubsub_fini(&w->pubsub);
     retry_drop(w);
     written_free(w->written);
-    for (unsigned i = 0; i < w->listener_count; i++)
-        listener_close(&w->listeners[i]);
     retire_fini(w);
     timer_unmake(&w->trim_timer);
     timer_unmake(&w->blocked_timer);

@@ -40,14 +40,12 @@ int worker_new(const struct worker_config *config, struct io *io,
 /* Closes what is open. No other thread may still use it. NULL is fine; always returns NULL. */
 struct worker *worker_free(struct worker *w);
 
-/* Opens a listening socket of this worker's own; `tls`: TLS is spoken there, by
- * settings.client_tls. 0, or -errno of listen. Before the first turn. */
-int worker_listen(struct worker *w, const struct addr *at, bool tls) MUST_CHECK;
-
-/* Takes a socket that listens already: one that workers cannot share by its port, as a Unix socket,
- * or one of another process. What it accepts goes to the worker with the fewest clients. 0, or
- * -errno and it is closed: -E2BIG, it has too many. Before the first turn. */
-int worker_adopt_listener(struct worker *w, int handle, const struct addr *at, bool tls) MUST_CHECK;
+/* Opens a listening socket of this worker's own, or takes `handle`, which listens already: one that
+ * workers cannot share by its port, as a Unix socket, or one of another process; -1: it is opened.
+ * `tls`: TLS is spoken there, by settings.client_tls. What it accepts goes to the worker with the
+ * fewest clients. 0, or -errno, and the handle is closed: -E2BIG, it has too many. Before the first
+ * turn. */
+int worker_listen(struct worker *w, int handle, const struct addr *at, bool tls) MUST_CHECK;
 
 /* Its listening sockets: loans, until it drains or retires. Returns how many, at most `max`. */
 unsigned worker_listeners(const struct worker *w, int *to, unsigned max);
