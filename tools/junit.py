@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks and changes a JUnit file of pytest, for tools/test.sh.
 
+  junit.py count REPORT         prints how many passed and how many failed, and names those that did not pass on
+                                standard error; one that skipped itself failed, unless "machine:" begins its reason
   junit.py failed REPORT        the tests that failed, as pytest names them
   junit.py passed REPORT TEST   exit status 0: it is there, and passed
   junit.py pass REPORT TEST     takes its failure out
@@ -20,9 +22,31 @@ def failures_of(case):
     return [child for child in case if child.tag in FAILURES]
 
 
+def count(cases):
+    passed = failed = 0
+    for case in cases:
+        name = f"{case.get('classname') or ''} {case.get('name')}".strip()
+        skipped = case.find("skipped")
+        reason = skipped.get("message") or "" if skipped is not None else ""
+        if failures_of(case):
+            failed += 1
+            print("FAILED:", name, file=sys.stderr)
+        elif skipped is None:
+            passed += 1
+        elif reason.startswith("machine:"):
+            print("not run:", name, "-", reason, file=sys.stderr)
+        else:
+            failed += 1
+            print("FAILED: skipped:", name, "-", reason, file=sys.stderr)
+    print(passed, failed)
+
+
 def main(verb, report, test=None):
     document = tree.parse(report)
     cases = list(document.iter("testcase"))
+    if verb == "count":
+        count(cases)
+        return 0
     if verb == "failed":
         for case in cases:
             if failures_of(case):

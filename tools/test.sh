@@ -72,25 +72,7 @@ count() { # count 0|1 WHAT: one thing has been tried, with this exit status
 # Adds the cases of a JUnit file, and names those that did not pass.
 count_junit() {
     local numbers
-    if ! numbers=$(/usr/bin/python3 - "$1" <<'PYTHON'
-import sys, xml.etree.ElementTree as tree
-passed = failed = 0
-for case in tree.parse(sys.argv[1]).iter("testcase"):
-    name = f"{case.get('classname') or ''} {case.get('name')}".strip()
-    skipped = case.find("skipped")
-    if case.find("failure") is not None or case.find("error") is not None:
-        failed += 1
-        print("FAILED:", name, file=sys.stderr)
-    elif skipped is None:
-        passed += 1
-    elif (skipped.get("message") or "").startswith("machine:"):
-        print("not run:", name, "-", skipped.get("message"), file=sys.stderr)
-    else:
-        failed += 1
-        print("FAILED: skipped:", name, "-", skipped.get("message"), file=sys.stderr)
-print(passed, failed)
-PYTHON
-    ); then
+    if ! numbers=$(tools/junit.py count "$1"); then
         count 1 "no report in $1"
         return
     fi
@@ -146,19 +128,9 @@ stage_unit() {
     run_units unit scenario
 }
 
-run_sim() { # run_sim BUILD_DIR COUNT: as many processes as there are CPUs
-    local parts each first last running=() status=0
-    parts=$(nproc)
-    each=$((($2 + parts - 1) / parts))
-    for ((first = sim_seed; first < sim_seed + $2; first += each)); do
-        last=$((first + each < sim_seed + $2 ? first + each : sim_seed + $2))
-        "${fixed_layout[@]}" "$1/sim" "$first" $((last - first)) </dev/null &
-        running+=($!)
-    done
-    for first in "${running[@]}"; do
-        wait "$first" || status=1
-    done
-    count $status "$1/sim $sim_seed $2"
+run_sim() { # run_sim BUILD_DIR COUNT
+    "${fixed_layout[@]}" tools/sim_many.sh "$sim_seed" "$2" "$1/sim"
+    count $? "$1/sim $sim_seed $2"
 }
 
 stage_sim() {
