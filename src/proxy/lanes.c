@@ -222,6 +222,20 @@ static bool only_tombstones_before(const struct part *p)
     return true;
 }
 
+/* They were answered before their time, by an error, though their replies are still coming (one is
+ * longer than may be); and none is a write. So it matters to nobody which is done first. */
+static bool may_overtake(const struct part *p)
+{
+    struct list *head = &p->client->parts;
+    uint64_t now = worker_now(p->client->worker);
+    for (struct list *link = p->of_client.prev; link != head; link = link->prev) {
+        const struct part *q = list_item(link, struct part, of_client);
+        if (q->node == p->node && !q->is_tail && !q->quiet && (q->writes || q->deadline <= now))
+            return false;
+    }
+    return true;
+}
+
 void lanes_place(struct part *p)
 {
     if (p->client->retries > 0 && !p->again) { /* what came before it is to be sent again first */
@@ -248,6 +262,8 @@ void lanes_place(struct part *p)
         hold(p);
     } else if (may_follow) {
         lanes_put_on(p, u); /* nobody waits for what comes before it there */
+    } else if (may_overtake(p)) {
+        place_freely(p);
     } else {
         release_held(p);
         lanes_fail(p, FAILURE_TIMED_OUT);

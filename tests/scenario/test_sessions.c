@@ -329,6 +329,32 @@ static void test_limits_are_clear_errors(void **state)
     story_end(&t);
 }
 
+/* SCAN is answered by an error as soon as its reply is too long, and the rest of that is still on
+ * its way when the client goes on by a connection of its own. */
+static void test_what_follows_a_reply_that_is_too_long_is_done(void **state)
+{
+    (void)state;
+    static const char TOO_LONG[] =
+        "-ERR sumcache: the reply is longer than limits.fan_out_reply\r\n";
+    struct story t;
+    struct sim_options o = story_options();
+    o.nodes = 1;
+    o.proxy.fanout_reply_max = 20;
+    o.weather.buffer_min = o.weather.buffer_max = 20;
+    story_begin(&t, &o);
+    unsigned a = story_connect(&t);
+    for (unsigned i = 0; i < 20; i++)
+        set(&t, a, story_key(&t, 0, i));
+    const char *key = story_key(&t, 0, 0);
+    char line[128];
+    story_say(&t, a, "SCAN 0 COUNT 1000\r\n");
+    story_hear(&t, a, TOO_LONG, 20 * NSEC_MS);
+    snprintf(line, sizeof(line), "WATCH %s\r\n", key);
+    story_ask(&t, a, line, "+OK\r\n");
+    assert_int_equal(story_metric(&t, "requests_timed_out"), 0);
+    story_end(&t);
+}
+
 static void test_what_does_not_fit_aborts(void **state)
 {
     (void)state;
@@ -494,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_clients_unblock_others),
         cmocka_unit_test(test_a_lost_connection_is_told),
         cmocka_unit_test(test_limits_are_clear_errors),
+        cmocka_unit_test(test_what_follows_a_reply_that_is_too_long_is_done),
         cmocka_unit_test(test_what_does_not_fit_aborts),
         cmocka_unit_test(test_an_owner_changes_in_each_state),
         cmocka_unit_test(test_what_is_queued_before_a_node_is_known_is_done),
