@@ -9,9 +9,12 @@
 #include "daemon/advice.h"
 #include "daemon/advise_node.h"
 #include "daemon/advise_sources.h"
+#include "daemon/arguments.h"
+#include "daemon/certificates.h"
 #include "daemon/config.h"
 #include "daemon/print_json.h"
 #include "daemon/secrets.h"
+#include "daemon/server_options.h"
 #include "os/file.h"
 
 #include <errno.h>
@@ -30,21 +33,24 @@ static const char HELP[] =
     "Asks nodes for their settings, and says which are wrong for a cache. It changes nothing.\n"
     "Exit status: 0 nothing to be done, 1 there is, 2 a node cannot be asked.\n"
     "\n"
-    "  --config FILE         the nodes of this configuration, DNS names and SRV records too, with\n"
-    "                        its user and password\n"
-    "  --nodes HOST:PORT,... these nodes instead\n"
-    "  --user NAME           log in as this user\n"
-    "  --password-file FILE  with the first line of this file as the password\n"
-    "  --sample N            look at N keys of each node for large values, 0 to 100 (default 20)\n"
-    "  --json                one line of JSON instead of text\n"
-    "  --help                this text\n"
+    "  --config FILE        the nodes of this configuration, DNS names and SRV records too, with\n"
+    "                       its user, its password and its nodes_tls\n"
+    "  --nodes HOST:PORT,.. these nodes instead\n"
+    "  --user NAME          log in as this user\n"
+    "  --password-file FILE with the first line of this file as the password; else that of the\n"
+    "                       configuration counts, and without one "
+    "SUMCACHE_PASSWORD\n" SERVER_OPTIONS_HELP_TLS
+    "  --sample N           look at N keys of each node for large values, 0 to 100 (default 20)\n"
+    "  --json               one line of JSON instead of text\n"
+    "  --help               this text\n"
     "\n"
     "wrong: sumcache cannot keep its word (old values, failed writes, refused proxies). better: "
     "it\n"
     "works, and costs memory, time or connections. note: to be known.\n";
 
 struct request {
-    const char *config, *nodes, *user, *password_file, *sample;
+    const char *config, *nodes, *sample;
+    struct server_options server;
     bool json, help;
     uint32_t sample_count;
     char password[CONFIG_PASSWORD_MAX];
@@ -66,50 +72,15 @@ __attribute__((format(printf, 2, 3))) static int fail(const struct request *r, c
 
 /* ---- what is asked for ---- */
 
-/* Takes the value of option `name`, if argv[*at] is that. -EINVAL: it has none. */
-static int take_value(const struct request *r, int argc, char **argv, int *at, const char *name,
-                      const char **ret)
-{
-    const char *arg = argv[*at];
-    size_t len = strlen(name);
-    if (strncmp(arg, name, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
-        return 0;
-    if (arg[len] == '=') {
-        *ret = arg + len + 1;
-        return 1;
-    }
-    if (*at + 1 == argc) {
-        (void)fail(r, "%s needs a value", name);
-        return -EINVAL;
-    }
-    *ret = argv[++*at];
-    return 1;
-}
-
 static int parse(struct request *r, int argc, char **argv)
 {
-    const struct {
-        const char *name;
-        const char **value;
-    } options[] = {{"--config", &r->config},
-                   {"--nodes", &r->nodes},
-                   {"--user", &r->user},
-                   {"--password-file", &r->password_file},
-                   {"--sample", &r->sample}};
-    for (int i = 1; i < argc; i++) {
-        int taken = 0;
-        if (strcmp(argv[i], "--json") == 0)
-            r->json = true;
-        else if (strcmp(argv[i], "--help") == 0)
-            r->help = true;
-        else
-            for (size_t k = 0; k < sizeof(options) / sizeof(options[0]) && !taken; k++)
-                taken = take_value(r, argc, argv, &i, options[k].name, options[k].value);
-        if (taken < 0)
-            return ADVISE_UNKNOWN;
-        if (!taken && strcmp(argv[i], "--json") != 0 && strcmp(argv[i], "--help") != 0)
-            return fail(r, "unknown argument: %s (see --help)", argv[i]);
-    }
+    const struct argument rows[] = {
+        {.name = "--config", .value = &r->config}, {.name = "--nodes", .value = &r->nodes},
+        SERVER_OPTIONS_ARGUMENTS(&r->server),      {.name = "--sample", .value = &r->sample},
+        {.name = "--json", .given = &r->json},     {.name = "--help", .given = &r->help}};
+    char why[ARGUMENTS_WHY_MAX];
+    if (arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why) != 0)
+        return fail(r, "%s", why);
     int64_t sample = 20;
     if (r->sample &&
         (str_to_i64(str_of(r->sample), &sample) != 0 || sample < 0 || sample > ADVISE_SAMPLE_MAX))
@@ -131,12 +102,6 @@ static int read_config(const struct request *r, struct config *c)
             return fail(r, "cannot read %s: %s", r->config, strerror(-err));
         if (config_read(c, (struct str){bytes, len}, &error) != 0)
             return fail(r, "%s:%u:%u: %s", r->config, error.line, error.column, error.text);
-        /* Their password must not pass where TLS was to hide it. */
-        if (c->nodes_tls.enabled && !r->nodes)
-            return fail(r,
-                        "%s: nodes_tls.enabled: this command does not speak TLS; ask by --nodes "
-                        "where a node listens without",
-                        r->config);
     }
     if (r->nodes) {
         c->node_names.count = c->node_services.count = 0;
@@ -149,17 +114,30 @@ static int read_config(const struct request *r, struct config *c)
 /* Who we are at the nodes. What the command line says holds for all of them. */
 static int read_login(struct request *r, struct config *c, struct node_login **ret)
 {
-    char error[SECRETS_ERROR_MAX];
-    const char *file = r->password_file ? r->password_file : c->node_password_file;
-    const char *reference = r->password_file ? "" : c->node_password;
-    if (r->user || r->password_file)
+    char error[SERVER_OPTIONS_ERROR_MAX];
+    const struct server_options *o = &r->server;
+    int err;
+    if (o->user || o->password_file)
         c->login_count = 0;
-    if (secrets_read("nodes.password", file, reference, r->password, sizeof(r->password), error) !=
-            0 ||
-        secrets_logins(c, r->logins, error) != 0)
+    if (o->password_file || !r->config)
+        err = server_options_password(o, r->password, error);
+    else
+        err = secrets_read("nodes.password", c->node_password_file, c->node_password, r->password,
+                           sizeof(r->password), error);
+    if (err || secrets_logins(c, r->logins, error) != 0)
         return fail(r, "%s", error);
-    *ret = node_login_new(str_of(r->user ? r->user : c->node_user), str_of(r->password));
+    *ret = node_login_new(str_of(o->user ? o->user : c->node_user), str_of(r->password));
     return *ret ? 0 : fail(r, "out of memory");
+}
+
+/* What TLS to the nodes begins with: what the command line says, else the configuration. */
+static int read_tls(const struct request *r, const struct config *c, struct tls_context **ret)
+{
+    char error[SERVER_OPTIONS_ERROR_MAX];
+    int err = server_options_tls(&r->server, ret, error);
+    if (!err && !*ret)
+        err = certificates_read_nodes(c, ret, error);
+    return err ? fail(r, "%s", error) : 0;
 }
 
 /* ---- text ---- */
@@ -267,7 +245,7 @@ static void print_end(const struct request *r, const struct sums *s, const struc
     fputc('\n', r->out);
 }
 
-static int ask_nodes(const struct request *r, const struct node_login *login,
+static int ask_nodes(const struct request *r, const struct advise_way *way,
                      const struct member *members, uint32_t count, struct advise_node *nodes,
                      struct advice_facts *facts)
 {
@@ -277,7 +255,7 @@ static int ask_nodes(const struct request *r, const struct node_login *login,
         fputs("{\"nodes\":[", r->out);
     for (uint32_t i = 0; i < count; i++) {
         struct advice a = {0};
-        int err = advise_node_ask(login, &members[i], r->sample_count, &nodes[i]);
+        int err = advise_node_ask(way, &members[i], r->sample_count, &nodes[i]);
         if (err)
             return fail(r, "%s", strerror(-err));
         if (!nodes[i].error[0])
@@ -298,8 +276,7 @@ static int ask_nodes(const struct request *r, const struct node_login *login,
     return status_of(&sums);
 }
 
-/* `login` holds where a node's source has none of its own. */
-static int advise(struct request *r, const struct config *c, const struct node_login *login)
+static int advise(struct request *r, const struct config *c, const struct advise_way *way)
 {
     char error[ADVISE_SOURCE_ERROR_MAX];
     struct member *members CLEANUP(freep) = NULL;
@@ -310,7 +287,7 @@ static int advise(struct request *r, const struct config *c, const struct node_l
     struct advice_facts *facts CLEANUP(freep) = calloc(count, sizeof(*facts));
     if (!nodes || !facts)
         return fail(r, "out of memory");
-    int status = ask_nodes(r, login, members, count, nodes, facts);
+    int status = ask_nodes(r, way, members, count, nodes, facts);
     for (uint32_t i = 0; i < count; i++)
         advise_node_fini(&nodes[i]);
     return status;
@@ -329,10 +306,14 @@ int advise_command(int argc, char **argv, FILE *out, FILE *err)
         config_init(&c);
         status = read_config(&r, &c);
         struct node_login *login = NULL;
+        struct tls_context *tls = NULL;
         if (status == 0)
             status = read_login(&r, &c, &login);
         if (status == 0)
-            status = advise(&r, &c, login);
+            status = read_tls(&r, &c, &tls);
+        if (status == 0)
+            status = advise(&r, &c, &(struct advise_way){login, tls});
+        tls_context_free(tls);
         node_login_unref(login); /* which wipes them */
         for (uint32_t i = 0; i < CONFIG_LOGINS_MAX; i++)
             node_login_unref(r.logins[i]);

@@ -2,8 +2,9 @@
 #include "daemon/advise_node.h"
 
 #include "base/nsec.h"
+#include "daemon/question.h"
+#include "net/talk.h"
 #include "os/file.h"
-#include "os/host.h"
 #include "resp/frame.h"
 
 #include <errno.h>
@@ -14,40 +15,12 @@
 
 enum {
     ANSWER_MAX = 16 * 1024 * 1024, /* of all answers; a node with long keys is far below */
-    QUESTION_MAX = 8 * 1024,       /* fits the buffer of a fresh socket */
     REPLIES_MAX = ADVISE_SAMPLE_MAX + 8,
     ITEMS_MAX = 4096, /* names and values of CONFIG GET * */
     KEY_MAX = 1024,   /* longer keys are not looked at */
 };
 
-/* ---- one connection: a pipeline and its answers ---- */
-
-struct question {
-    char bytes[QUESTION_MAX];
-    size_t len;
-    uint32_t commands;
-};
-
-/* False: it does not fit, and nothing was added. */
-static bool ask_for(struct question *q, const struct str *words, size_t count)
-{
-    size_t len = q->len;
-    int n = snprintf(q->bytes + len, QUESTION_MAX - len, "*%zu\r\n", count);
-    for (size_t i = 0; i < count; i++) {
-        len += (size_t)n;
-        if (len + words[i].len + 32 > QUESTION_MAX)
-            return false;
-        n = snprintf(q->bytes + len, QUESTION_MAX - len, "$%zu\r\n", words[i].len);
-        len += (size_t)n;
-        memcpy(q->bytes + len, words[i].p, words[i].len);
-        len += words[i].len;
-        memcpy(q->bytes + len, "\r\n", 2);
-        n = 2;
-    }
-    q->len = len + (size_t)n;
-    q->commands++;
-    return true;
-}
+/* ---- the answers of one connection ---- */
 
 struct answers {
     struct frame frame;
@@ -57,6 +30,7 @@ struct answers {
     uint32_t wanted, got;
     size_t ends[REPLIES_MAX]; /* where each ends in `bytes` */
     int err;
+    char why[TALK_WHY_MAX];
 };
 
 static int keep(struct answers *a, const char *bytes, size_t len)
@@ -93,16 +67,20 @@ static bool take(void *owner, const char *bytes, size_t len)
     return a->err || a->got == a->wanted;
 }
 
-/* 0 or -errno; a->got answers have come in both cases. */
-static int talk(const struct member *m, const struct question *q, struct answers *a)
+/* 0 or -errno, with its text in a->why; a->got answers have come in both cases. */
+static int ask(const struct advise_way *way, const struct member *m, const struct question *q,
+               struct answers *a)
 {
+    struct talk_server server = {.addr = m->addr, .name = m->name, .tls = way->tls};
     *a = (struct answers){.limits = {.bulk_max = ANSWER_MAX,
                                      .elements_max = ITEMS_MAX,
                                      .depth_max = 4,
                                      .line_max = FRAME_LINE_MAX},
                           .wanted = q->commands};
     frame_init(&a->frame, FRAME_REPLY, &a->limits);
-    int err = host_ask(&m->addr, (struct str){q->bytes, q->len}, ADVISE_PATIENCE, take, a);
+    int err = talk(&server, (struct str){q->bytes, q->len}, ADVISE_PATIENCE, take, a, a->why);
+    if (a->err)
+        snprintf(a->why, sizeof(a->why), "%s", strerror(-a->err));
     return a->err ? a->err : err;
 }
 
@@ -150,13 +128,14 @@ static struct str text_of(struct str reply)
 
 /* ---- what is asked ---- */
 
+static const struct node_login *login_of(const struct advise_way *way, const struct member *m)
+{
+    return m->login ? m->login : way->login;
+}
+
 static bool ask_login(struct question *q, const struct node_login *l)
 {
-    const struct str with_user[] = {STR("AUTH"), l->user, l->password};
-    const struct str without[] = {STR("AUTH"), l->password};
-    if (l->password.len == 0)
-        return true;
-    return l->user.len > 0 ? ask_for(q, with_user, 3) : ask_for(q, without, 2);
+    return question_add_login(q, l->user, l->password);
 }
 
 static void ask_all(struct question *q, const struct node_login *l, uint32_t sample)
@@ -167,10 +146,10 @@ static void ask_all(struct question *q, const struct node_login *l, uint32_t sam
     static const struct str ANY_KEY[] = {{"RANDOMKEY", 9}};
     *q = (struct question){0};
     /* All of it is a third of the room. */
-    bool fits =
-        ask_login(q, l) && ask_for(q, INFO, 1) && ask_for(q, CONFIG, 3) && ask_for(q, DOCTOR, 2);
+    bool fits = ask_login(q, l) && question_add(q, INFO, 1) && question_add(q, CONFIG, 3) &&
+                question_add(q, DOCTOR, 2);
     for (uint32_t i = 0; fits && i < sample; i++)
-        fits = ask_for(q, ANY_KEY, 1);
+        fits = question_add(q, ANY_KEY, 1);
 }
 
 static int read_settings(struct advise_node *n, struct str reply)
@@ -219,7 +198,7 @@ static void take_sizes(struct sample *s, const struct answers *a, uint32_t login
 }
 
 /* As many talks as the keys' lengths need. What fails leaves the rest unknown. */
-static void ask_sizes(const struct node_login *l, const struct member *m, const struct str *keys,
+static void ask_sizes(const struct advise_way *way, const struct member *m, const struct str *keys,
                       uint32_t count, struct advise_node *n)
 {
     struct question q;
@@ -228,15 +207,15 @@ static void ask_sizes(const struct node_login *l, const struct member *m, const 
         struct sample s = {keys + done, n};
         uint32_t begun = done;
         q = (struct question){0};
-        uint32_t logins = ask_login(&q, l) ? q.commands : 0;
+        uint32_t logins = ask_login(&q, login_of(way, m)) ? q.commands : 0;
         while (done < count) {
             const struct str words[] = {STR("MEMORY"), STR("USAGE"), keys[done], STR("SAMPLES"),
                                         STR("5")};
-            if (!ask_for(&q, words, 5))
+            if (!question_add(&q, words, 5))
                 break;
             done++;
         }
-        int err = talk(m, &q, &a);
+        int err = ask(way, m, &q, &a);
         if (!err)
             take_sizes(&s, &a, logins);
         free(a.bytes);
@@ -283,7 +262,7 @@ static bool is_answered(struct advise_node *n, const struct answers *a, uint32_t
     else if (err == -ETIMEDOUT)
         cannot(n, STR("it does not answer within 5 s"));
     else if (err)
-        cannot(n, str_of(strerror(-err)));
+        cannot(n, str_of(a->why));
     return !n->error[0];
 }
 
@@ -296,15 +275,14 @@ static void write_host(const struct addr *at, char to[ADDR_TEXT_MAX])
         *colon = '\0';
 }
 
-int advise_node_ask(const struct node_login *login, const struct member *m, uint32_t sample,
+int advise_node_ask(const struct advise_way *way, const struct member *m, uint32_t sample,
                     struct advise_node *n)
 {
     struct question q;
     struct answers a;
     struct str keys[ADVISE_SAMPLE_MAX];
     uint32_t key_count = 0;
-    if (m->login)
-        login = m->login;
+    const struct node_login *login = login_of(way, m);
     *n = (struct advise_node){.facts = {.name = str_of(m->name), .weight = m->weight}};
     write_host(&m->addr, n->host);
     n->facts.host = str_of(n->host);
@@ -314,7 +292,7 @@ int advise_node_ask(const struct node_login *login, const struct member *m, uint
     }
     ask_all(&q, login, sample < ADVISE_SAMPLE_MAX ? sample : ADVISE_SAMPLE_MAX);
     uint32_t info = login->password.len > 0 ? 1 : 0;
-    int err = talk(m, &q, &a);
+    int err = ask(way, m, &q, &a);
     n->bytes = a.bytes;
     if (err == -ENOMEM || !is_answered(n, &a, info, err))
         return err == -ENOMEM ? err : 0;
@@ -327,7 +305,7 @@ int advise_node_ask(const struct node_login *login, const struct member *m, uint
         if (reply.p[0] == '$' && key.len > 0 && key.len <= KEY_MAX && reply.p[1] != '-')
             keys[key_count++] = key;
     }
-    ask_sizes(login, m, keys, key_count, n);
+    ask_sizes(way, m, keys, key_count, n);
     return err;
 }
 

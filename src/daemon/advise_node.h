@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cluster/member.h"
 #include "daemon/advice.h"
+#include "net/tls_context.h"
 
 #include <stdint.h>
 
@@ -25,9 +26,14 @@ struct advise_node {
     struct advice_setting *settings; /* owned */
 };
 
-/* `m` is a loan, as long as *n; if it has a login of its own that counts, not `login`, whose
- * empty password means no AUTH. At most `sample` keys (up to ADVISE_SAMPLE_MAX) are looked at. 0,
+/* How nodes are asked; all of it are loans. */
+struct advise_way {
+    const struct node_login *login; /* unless a node has its own; an empty password: no AUTH */
+    struct tls_context *tls;        /* NULL: no TLS */
+};
+
+/* `m` is a loan, as long as *n. At most `sample` keys (up to ADVISE_SAMPLE_MAX) are looked at. 0,
  * also if it cannot be asked (n->error), or -ENOMEM. Call advise_node_fini() in both cases. */
-int advise_node_ask(const struct node_login *login, const struct member *m, uint32_t sample,
+int advise_node_ask(const struct advise_way *way, const struct member *m, uint32_t sample,
                     struct advise_node *n) MUST_CHECK;
 void advise_node_fini(struct advise_node *n);

@@ -33,10 +33,21 @@ static void say_where(const char *section, char error[TLS_ERROR_MAX])
     snprintf(error, TLS_ERROR_MAX, "%s: %.360s", section, what);
 }
 
+int certificates_read_nodes(const struct config *c, struct tls_context **ret,
+                            char error[TLS_ERROR_MAX])
+{
+    struct tls_config nodes = of_nodes(c);
+    *ret = NULL;
+    int err = c->nodes_tls.enabled ? tls_context_new(&nodes, ret, error) : 0;
+    if (err)
+        say_where("nodes_tls", error);
+    return err;
+}
+
 int certificates_read(const struct config *c, struct certificates *ret, char error[TLS_ERROR_MAX])
 {
     struct certificates all = {0};
-    struct tls_config clients = of_clients(c), nodes = of_nodes(c);
+    struct tls_config clients = of_clients(c);
     bool listens = false;
     for (uint32_t i = 0; i < c->listen_count; i++)
         listens = listens || c->listen_tls[i];
@@ -45,9 +56,8 @@ int certificates_read(const struct config *c, struct certificates *ret, char err
         say_where("tls", error);
         return err;
     }
-    err = c->nodes_tls.enabled ? tls_context_new(&nodes, &all.nodes, error) : 0;
+    err = certificates_read_nodes(c, &all.nodes, error);
     if (err) {
-        say_where("nodes_tls", error);
         certificates_free(&all);
         return err;
     }

@@ -5,6 +5,7 @@
  */
 #include "daemon/import_command.h"
 
+#include "daemon/arguments.h"
 #include "daemon/config.h"
 #include "import/import.h"
 #include "os/file.h"
@@ -40,25 +41,17 @@ struct request {
 /* False: said. */
 static bool read_arguments(struct request *r, int argc, char **argv, FILE *err)
 {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            r->help = true;
-        } else if (strcmp(argv[i], "--pool") == 0 && i + 1 < argc && *argv[i + 1]) {
-            r->pool = argv[++i];
-        } else if (strncmp(argv[i], "--pool=", 7) == 0 && argv[i][7]) {
-            r->pool = argv[i] + 7;
-        } else if (argv[i][0] == '-' || r->path) {
-            fprintf(err,
-                    "sumcache import: unexpected argument '%.60s' (see sumcache import --help)\n",
-                    argv[i]);
-            return false;
-        } else {
-            r->path = argv[i];
-        }
-    }
-    if (!r->path && !r->help)
-        fprintf(err, "sumcache import: which file? (see sumcache import --help)\n");
-    return r->path || r->help;
+    const struct argument rows[] = {{.value = &r->path},
+                                    {.name = "--pool", .value = &r->pool},
+                                    {.name = "--help", .given = &r->help}};
+    char why[ARGUMENTS_WHY_MAX];
+    if (arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why) != 0)
+        fprintf(err, "sumcache import: %s\n", why);
+    else if (!r->path && !r->help)
+        fprintf(err, "sumcache import: which file? (see --help)\n");
+    else
+        return true;
+    return false;
 }
 
 static void print_notes(const struct request *r, const struct import_result *result, FILE *err)

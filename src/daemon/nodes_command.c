@@ -6,6 +6,7 @@
 #include "daemon/nodes_command.h"
 
 #include "base/nsec.h"
+#include "daemon/arguments.h"
 #include "daemon/ask.h"
 #include "daemon/nodes_report.h"
 #include "os/process.h"
@@ -21,13 +22,11 @@ enum exit_status { NODES_WELL = 0, NODES_NOT_WELL = 1, NODES_UNKNOWN = 2 };
 #define WATCH_EACH NSEC_S
 
 static const char HELP[] =
-    "Usage: sumcache nodes [--connect HOST:PORT] [--json] [--watch]\n"
+    "Usage: sumcache nodes [--connect WHERE] [--json] [--watch] [option]...\n"
     "\n"
     "Asks a running proxy how its nodes are. Exit status: 0 all nodes are up, 1 some are not,\n"
     "2 the proxy cannot be asked.\n"
-    "\n"
-    "  --connect HOST:PORT  the proxy; a bare PORT means 127.0.0.1:PORT (default 127.0.0.1:6379)\n"
-    "  --json               one line of JSON instead of a table\n"
+    "\n" ASK_CONNECT_HELP "  --json               one line of JSON instead of a table\n"
     "  --watch              again every second, until Ctrl-C\n"
     "  --help               this text\n"
     "\n"
@@ -37,6 +36,7 @@ static const char HELP[] =
 
 struct request {
     const char *connect;
+    struct server_options server;
     bool json, watch, help;
     FILE *out, *err;
 };
@@ -74,10 +74,10 @@ static int show(const struct request *r, const struct ask *a)
 
 static int ask_nodes(const struct request *r)
 {
-    static const char INFO[] = "*2\r\n$4\r\nINFO\r\n$8\r\nsumcache\r\n";
+    static const struct str INFO[] = {{"INFO", 4}, {"sumcache", 8}};
     struct ask a;
     int status;
-    if (ask_init(&a, r->connect) != 0 || ask(&a, STR(INFO)) != 0)
+    if (ask_init(&a, r->connect, &r->server) != 0 || ask(&a, INFO, 2) != 0)
         status = fail(r, "%s", a.why);
     else
         status = show(r, &a);
@@ -89,27 +89,14 @@ static int ask_nodes(const struct request *r)
 
 static int parse(struct request *r, int argc, char **argv)
 {
-    static const char CONNECT[] = "--connect";
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        size_t len = sizeof(CONNECT) - 1;
-        if (strcmp(arg, "--json") == 0) {
-            r->json = true;
-        } else if (strcmp(arg, "--watch") == 0) {
-            r->watch = true;
-        } else if (strcmp(arg, "--help") == 0) {
-            r->help = true;
-        } else if (strcmp(arg, CONNECT) == 0) {
-            if (i + 1 == argc)
-                return fail(r, "--connect needs a value");
-            r->connect = argv[++i];
-        } else if (strncmp(arg, CONNECT, len) == 0 && arg[len] == '=') {
-            r->connect = arg + len + 1;
-        } else {
-            return fail(r, "unknown argument: %s (see --help)", arg);
-        }
-    }
-    return 0;
+    const struct argument rows[] = {{.name = "--connect", .value = &r->connect},
+                                    SERVER_OPTIONS_ARGUMENTS(&r->server),
+                                    {.name = "--json", .given = &r->json},
+                                    {.name = "--watch", .given = &r->watch},
+                                    {.name = "--help", .given = &r->help}};
+    char why[ARGUMENTS_WHY_MAX];
+    int err = arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why);
+    return err ? fail(r, "%s", why) : 0;
 }
 
 static bool is_written(const struct request *r)
@@ -119,7 +106,7 @@ static bool is_written(const struct request *r)
 
 int nodes_command(int argc, char **argv, FILE *out, FILE *err)
 {
-    struct request r = {.connect = "127.0.0.1:6379", .out = out, .err = err};
+    struct request r = {.connect = ASK_CONNECT_DEFAULT, .out = out, .err = err};
     int status = parse(&r, argc, argv);
     if (status != 0)
         return status;

@@ -146,20 +146,19 @@ int options_apply(const struct options *o, struct config *c, struct config_error
 
 void options_print_help(FILE *out)
 {
-    fprintf(out,
-            "sumcache " SUMCACHE_VERSION ": many Redis servers as one cache\n\n"
-            "usage: sumcache --nodes HOST:PORT,... [option]...\n"
-            "       sumcache --local N [option]...\n"
-            "       sumcache --config FILE [option]...\n"
-            "       sumcache ring --nodes HOST:PORT,... (see sumcache ring --help)\n"
-            "       sumcache nodes [--connect HOST:PORT] (see sumcache nodes --help)\n"
-            "       sumcache advise --config FILE (see sumcache advise --help)\n"
-            "       sumcache top [ADDRESS] (see sumcache top --help)\n"
-            "       sumcache unlink PATTERN [--connect HOST:PORT] (see sumcache unlink --help)\n"
-            "       sumcache reload --pid PID (see sumcache reload --help)\n"
-            "       sumcache upgrade --pid PID (see sumcache upgrade --help)\n"
-            "       sumcache import FILE (see sumcache import --help)\n\n"
-            "options (they win over the file):\n");
+    fprintf(out, "sumcache " SUMCACHE_VERSION ": many Redis servers as one cache\n\n"
+                 "usage: sumcache --nodes HOST:PORT,... [option]...\n"
+                 "       sumcache --local N [option]...\n"
+                 "       sumcache --config FILE [option]...\n"
+                 "       sumcache ring --nodes HOST:PORT,... (see sumcache ring --help)\n"
+                 "       sumcache nodes [--connect WHERE] (see sumcache nodes --help)\n"
+                 "       sumcache advise --config FILE (see sumcache advise --help)\n"
+                 "       sumcache top [ADDRESS] (see sumcache top --help)\n"
+                 "       sumcache unlink PATTERN [--connect WHERE] (see sumcache unlink --help)\n"
+                 "       sumcache reload --pid PID (see sumcache reload --help)\n"
+                 "       sumcache upgrade --pid PID (see sumcache upgrade --help)\n"
+                 "       sumcache import FILE (see sumcache import --help)\n\n"
+                 "options (they win over the file):\n");
     for (int i = 0; i < FLAG_COUNT; i++) {
         const struct options_flag *f = &FLAGS[i];
         char left[64];

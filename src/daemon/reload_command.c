@@ -5,6 +5,7 @@
 
 #include "base/nsec.h"
 #include "base/str.h"
+#include "daemon/arguments.h"
 #include "os/file.h"
 #include "os/notify.h"
 #include "os/process.h"
@@ -132,28 +133,27 @@ static int run_errand(const struct errand *e, unsigned pid, FILE *out, FILE *err
 
 static int command(const struct errand *e, int argc, char **argv, FILE *out, FILE *err)
 {
+    const char *pid_text = NULL, *pid_file = NULL;
+    bool help = false;
     unsigned pid = 0;
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        bool is_pid = strcmp(argv[i], "--pid") == 0;
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(e->help, out);
-            return RELOAD_DONE;
-        }
-        if (!is_pid && strcmp(argv[i], "--pid-file") != 0)
-            return fail(e, err, "unknown argument %s (see sumcache %s --help)", argv[i], e->name);
-        if (!value)
-            return fail(e, err, "%s needs a value", argv[i]);
-        i++;
-        if (!is_pid && read_file(e, value, &pid, err) != 0)
-            return RELOAD_UNKNOWN;
-        if (is_pid)
-            pid = read_pid(str_of(value));
-        if (pid == 0)
-            return fail(e, err, "--pid: expected the number of a process");
+    const struct argument rows[] = {{.name = "--pid", .value = &pid_text},
+                                    {.name = "--pid-file", .value = &pid_file},
+                                    {.name = "--help", .given = &help}};
+    char why[ARGUMENTS_WHY_MAX];
+    if (arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why) != 0)
+        return fail(e, err, "%s", why);
+    if (help) {
+        fputs(e->help, out);
+        return RELOAD_DONE;
     }
-    if (pid == 0)
+    if (!pid_text && !pid_file)
         return fail(e, err, "which process? (--pid PID or --pid-file FILE)");
+    if (pid_file && read_file(e, pid_file, &pid, err) != 0)
+        return RELOAD_UNKNOWN;
+    if (pid_text)
+        pid = read_pid(str_of(pid_text));
+    if (pid == 0)
+        return fail(e, err, "--pid: expected the number of a process");
     return run_errand(e, pid, out, err);
 }
 

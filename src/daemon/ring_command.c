@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/must.h"
 #include "cluster/view.h"
+#include "daemon/arguments.h"
 #include "ring/layout.h"
 
 #include <errno.h>
@@ -49,8 +50,7 @@ struct ring_node {
 struct request {
     struct ring_node *nodes; /* room for MAGLEV_NODES_MAX; a loan */
     size_t node_count;
-    const char **keys; /* a loan; the texts are argv's */
-    size_t key_count;
+    struct argument_list keys;
     bool hash_tags, change, help;
     enum layout_kind kind;
     enum hash32_kind hash;
@@ -155,18 +155,16 @@ static int each_node(struct request *r, const char *option, struct str list,
     }
 }
 
-/* --remove and --add refer to --nodes, which may stand behind them: so they come in later passes.
- * Each pass calls take_option() for every option and acts on those of its own. */
-enum pass { PASS_KIND, PASS_NODES, PASS_REMOVE, PASS_ADD };
+/* What was given, before anything is made of it: --remove and --add refer to --nodes, which may
+ * stand behind them. */
+struct words {
+    const char *kind, *hash, *hash_tags;
+    struct argument_list nodes, removed, added;
+};
 
-static int take_kind(struct request *r, const char *name, const char *value)
+static int read_kind(struct request *r, const char *value)
 {
     static const char *const KINDS[] = {"maglev", "ketama", "modula"}; /* enum layout_kind */
-    if (strcmp(name, "--hash") == 0) {
-        r->hash = hash32_find(str_of(value));
-        return r->hash < HASH32_KINDS ? RING_OK
-                                      : fail(r->err, RING_USAGE, "--hash: unknown: %s", value);
-    }
     for (unsigned i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++)
         if (strcmp(value, KINDS[i]) == 0) {
             r->kind = (enum layout_kind)i;
@@ -175,84 +173,75 @@ static int take_kind(struct request *r, const char *name, const char *value)
     return fail(r->err, RING_USAGE, "--kind: not maglev, ketama or modula: %s", value);
 }
 
-static int take_option(struct request *r, enum pass pass, const char *name, const char *value)
+static int read_hash(struct request *r, const struct words *w)
 {
-    bool first = pass == PASS_NODES;
-    if (strcmp(name, "--kind") == 0 || strcmp(name, "--hash") == 0)
-        return pass == PASS_KIND ? take_kind(r, name, value) : RING_OK;
-    if (strcmp(name, "--nodes") == 0)
-        return first ? each_node(r, name, str_of(value), put_before) : RING_OK;
-    if (strcmp(name, "--key") == 0) {
-        if (first)
-            r->keys[r->key_count++] = value;
-        return RING_OK;
-    }
-    if (strcmp(name, "--hash-tags") == 0) {
-        r->hash_tags = strcmp(value, "on") == 0;
-        if (!r->hash_tags && strcmp(value, "off") != 0)
-            return fail(r->err, RING_USAGE, "--hash-tags: neither on nor off: %s", value);
-        return RING_OK;
-    }
-    if (strcmp(name, "--remove") == 0) {
-        r->change = true;
-        return pass == PASS_REMOVE ? each_node(r, name, str_of(value), mark_removed) : RING_OK;
-    }
-    r->change = true;
-    return pass == PASS_ADD ? each_node(r, name, str_of(value), put_added) : RING_OK;
-}
-
-/* The name of the option that `arg` is, "--name" or "--name=value", or NULL. */
-static const char *option_name(const char *arg)
-{
-    static const char *const NAMES[] = {"--nodes", "--key",  "--hash-tags", "--remove",
-                                        "--add",   "--kind", "--hash"};
-    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
-        size_t len = strlen(NAMES[i]);
-        if (strncmp(arg, NAMES[i], len) == 0 && (arg[len] == '\0' || arg[len] == '='))
-            return NAMES[i];
-    }
-    return NULL;
-}
-
-static int walk_options(struct request *r, enum pass pass, int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            r->help = true;
-            return RING_OK;
-        }
-        const char *name = option_name(argv[i]);
-        if (!name)
-            return fail(r->err, RING_USAGE, "unknown argument: %s (see --help)", argv[i]);
-        const char *value = strchr(argv[i], '=');
-        if (value)
-            value++;
-        else if (i + 1 < argc)
-            value = argv[++i];
-        else
-            return fail(r->err, RING_USAGE, "%s needs a value", name);
-        int status = take_option(r, pass, name, value);
-        if (status != RING_OK)
-            return status;
-    }
+    r->hash = w->hash ? hash32_find(str_of(w->hash)) : HASH32_FNV1A_64;
+    if (r->hash >= HASH32_KINDS)
+        return fail(r->err, RING_USAGE, "--hash: unknown: %s", w->hash);
+    r->hash_tags = !w->hash_tags || strcmp(w->hash_tags, "on") == 0;
+    if (!r->hash_tags && strcmp(w->hash_tags, "off") != 0)
+        return fail(r->err, RING_USAGE, "--hash-tags: neither on nor off: %s", w->hash_tags);
     return RING_OK;
 }
 
-static int parse(struct request *r, int argc, char **argv)
+static int each_list(struct request *r, const char *option, const struct argument_list *lists,
+                     int (*take)(struct request *, const char *, struct str))
 {
-    for (int pass = PASS_KIND; pass <= PASS_ADD; pass++) {
-        int status = walk_options(r, (enum pass)pass, argc, argv);
-        if (status != RING_OK || r->help)
-            return status;
-        if (pass == PASS_NODES && r->node_count == 0)
-            return fail(r->err, RING_USAGE, "--nodes is missing (see --help)");
-    }
+    int status = RING_OK;
+    for (size_t i = 0; i < lists->count && status == RING_OK; i++)
+        status = each_node(r, option, str_of(lists->values[i]), take);
+    return status;
+}
+
+static int read_nodes(struct request *r, const struct words *w)
+{
+    int status = each_list(r, "--nodes", &w->nodes, put_before);
+    if (status == RING_OK && r->node_count == 0)
+        return fail(r->err, RING_USAGE, "--nodes is missing (see --help)");
+    if (status == RING_OK)
+        status = each_list(r, "--remove", &w->removed, mark_removed);
+    if (status == RING_OK)
+        status = each_list(r, "--add", &w->added, put_added);
+    r->change = w->removed.count > 0 || w->added.count > 0;
+    return status;
+}
+
+static int read_words(struct request *r, const struct words *w)
+{
+    int status = w->kind ? read_kind(r, w->kind) : RING_OK;
+    if (status == RING_OK)
+        status = read_hash(r, w);
+    if (status == RING_OK)
+        status = read_nodes(r, w);
+    if (status != RING_OK)
+        return status;
     if (r->change && r->kind == LAYOUT_MODULA)
         return fail(r->err, RING_USAGE, "--add and --remove: with modula nearly all keys move");
     for (size_t i = 0; i < r->node_count; i++)
         if (r->nodes[i].after)
             return RING_OK;
     return fail(r->err, RING_USAGE, "--remove: no node would be left");
+}
+
+/* `lists`: room for each of the three, and for the keys. */
+static int parse(struct request *r, int argc, char **argv, const char **lists)
+{
+    size_t room = (size_t)argc;
+    struct words w = {
+        .nodes = {lists, 0}, .removed = {lists + room, 0}, .added = {lists + 2 * room, 0}};
+    r->keys = (struct argument_list){lists + 3 * room, 0};
+    const struct argument rows[] = {{.name = "--nodes", .all = &w.nodes},
+                                    {.name = "--remove", .all = &w.removed},
+                                    {.name = "--add", .all = &w.added},
+                                    {.name = "--key", .all = &r->keys},
+                                    {.name = "--hash-tags", .value = &w.hash_tags},
+                                    {.name = "--kind", .value = &w.kind},
+                                    {.name = "--hash", .value = &w.hash},
+                                    {.name = "--help", .given = &r->help}};
+    char why[ARGUMENTS_WHY_MAX];
+    if (arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why) != 0)
+        return fail(r->err, RING_USAGE, "%s", why);
+    return r->help ? RING_OK : read_words(r, &w);
 }
 
 /* A node that is not in the ring keeps its index and has no weight, so that the tables before and
@@ -355,11 +344,11 @@ static int answer(const struct request *r, FILE *out)
 {
     struct maglev *before = NULL, *after = NULL;
     int status = build(r, false, &before);
-    for (size_t i = 0; i < r->key_count && status == RING_OK; i++) {
-        if (strcmp(r->keys[i], "-") == 0)
+    for (size_t i = 0; i < r->keys.count && status == RING_OK; i++) {
+        if (strcmp(r->keys.values[i], "-") == 0)
             status = print_keys_of_stdin(r, before, out);
         else
-            print_key(r, before, str_of(r->keys[i]), out);
+            print_key(r, before, str_of(r->keys.values[i]), out);
     }
     if (status == RING_OK)
         status = print_shares(r, before, out);
@@ -375,12 +364,11 @@ static int answer(const struct request *r, FILE *out)
 int ring_command(int argc, char **argv, FILE *out, FILE *err)
 {
     struct ring_node *nodes CLEANUP(freep) = calloc(MAGLEV_NODES_MAX, sizeof(*nodes));
-    const char **keys CLEANUP(freep) = calloc((size_t)argc + 1, sizeof(*keys));
-    if (!nodes || !keys)
+    const char **lists CLEANUP(freep) = calloc(4 * (size_t)argc, sizeof(*lists));
+    if (!nodes || !lists)
         return fail(err, RING_FAILED, "out of memory");
-    struct request r = {
-        .nodes = nodes, .keys = keys, .hash_tags = true, .hash = HASH32_FNV1A_64, .err = err};
-    int status = parse(&r, argc, argv);
+    struct request r = {.nodes = nodes, .err = err};
+    int status = parse(&r, argc, argv, lists);
     if (status != RING_OK)
         return status;
     if (r.help)

@@ -7,7 +7,9 @@
 
 #include "base/nsec.h"
 #include "base/str.h"
+#include "daemon/arguments.h"
 #include "daemon/top_frame.h"
+#include "net/talk.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "os/process.h"
@@ -132,10 +134,12 @@ static int ask_page(const struct top *t, const char *page, json_t **ret)
                        addr_print(&t->at, host), *t->token ? "Authorization: Bearer " : "",
                        t->token, *t->token ? "\r\n" : "");
     struct answer a = {0};
-    int err = host_ask(&t->at, (struct str){question, (size_t)len}, PATIENCE, take, &a);
-    err = err ? err : a.err;
-    int status = err ? fail(t, STATUS_FAILED, "%s cannot be asked: %s", t->address, strerror(-err))
-                     : read_page(t, page, &a, ret);
+    char why[TALK_WHY_MAX];
+    struct talk_server server = {.addr = t->at};
+    int err = talk(&server, (struct str){question, (size_t)len}, PATIENCE, take, &a, why);
+    const char *said = a.err ? strerror(-a.err) : why;
+    int status = err || a.err ? fail(t, STATUS_FAILED, "%s cannot be asked: %s", t->address, said)
+                              : read_page(t, page, &a, ret);
     free(a.bytes);
     return status;
 }
@@ -204,20 +208,13 @@ static int find(struct top *t)
 
 static int parse(struct top *t, int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        if (strcmp(arg, "--once") == 0)
-            t->once = true;
-        else if (strcmp(arg, "--help") == 0)
-            t->help = true;
-        else if (strcmp(arg, "--token-file") == 0 && i + 1 < argc)
-            t->token_file = argv[++i];
-        else if (arg[0] != '-')
-            t->address = arg;
-        else
-            return fail(t, STATUS_USAGE, "unknown or without its value: %s (see --help)", arg);
-    }
-    return STATUS_OK;
+    const struct argument rows[] = {{.value = &t->address},
+                                    {.name = "--token-file", .value = &t->token_file},
+                                    {.name = "--once", .given = &t->once},
+                                    {.name = "--help", .given = &t->help}};
+    char why[ARGUMENTS_WHY_MAX];
+    int err = arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why);
+    return err ? fail(t, STATUS_USAGE, "%s", why) : STATUS_OK;
 }
 
 static bool is_written(const struct top *t)

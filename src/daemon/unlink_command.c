@@ -3,6 +3,7 @@
 #include "daemon/unlink_command.h"
 
 #include "base/nsec.h"
+#include "daemon/arguments.h"
 #include "daemon/ask.h"
 #include "os/process.h"
 
@@ -15,12 +16,13 @@
 
 enum exit_status { UNLINK_DONE = 0, UNLINK_NOT_DONE = 1, UNLINK_UNKNOWN = 2 };
 
-enum { BAR_WIDTH = 30, REQUEST_MAX = 2048, STATE_MAX = 16, REASON_MAX = 160, WORDS_MAX = 7 };
+enum { BAR_WIDTH = 30, STATE_MAX = 16, REASON_MAX = 160, WORDS_MAX = 7 };
 
 #define LOOK_EACH (200 * NSEC_MS)
 
 static const char HELP[] =
-    "Usage: sumcache unlink PATTERN [--rate KEYS] [--count N] [--connect HOST:PORT] [--detach]\n"
+    "Usage: sumcache unlink PATTERN [--rate KEYS] [--count N] [--connect WHERE] [--detach]\n"
+    "                               [option]...\n"
     "\n"
     "Removes all keys whose names match the pattern (as KEYS and SCAN match: * ? [a-c] \\) at all\n"
     "nodes, in the background, and shows how far it is. Exit status: 0 done, 1 failed or "
@@ -30,9 +32,8 @@ static const char HELP[] =
     "  --rate KEYS          look at so many keys a second at most, at each node (default: as fast "
     "as\n"
     "                       leaves the nodes four fifths of their time)\n"
-    "  --count N            keys that a node looks at in one go (default 1000)\n"
-    "  --connect HOST:PORT  the proxy itself, no balancer in front of several; a bare PORT means\n"
-    "                       127.0.0.1:PORT (default 127.0.0.1:6379)\n"
+    "  --count N            keys that a node looks at in one go (default 1000)\n" ASK_CONNECT_HELP
+    "                       (it must be the proxy itself, no balancer in front of several)\n"
     "  --detach             print the job's number and leave it alone\n"
     "  --help               this text\n"
     "\n"
@@ -41,6 +42,7 @@ static const char HELP[] =
 
 struct request {
     const char *pattern, *connect, *rate, *count;
+    struct server_options server;
     bool detach, help;
     FILE *out, *err;
 };
@@ -59,30 +61,11 @@ __attribute__((format(printf, 2, 3))) static int fail(const struct request *r, c
 
 /* ---- asking ---- */
 
-/* 0, or -E2BIG. */
-static int encode(char to[REQUEST_MAX], size_t *ret_len, const struct str *words, size_t count)
-{
-    size_t len = (size_t)snprintf(to, REQUEST_MAX, "*%zu\r\n", count);
-    for (size_t i = 0; i < count; i++) {
-        if (words[i].len > REQUEST_MAX) /* as an int it is what it is */
-            return -E2BIG;
-        len += (size_t)snprintf(to + len, REQUEST_MAX - len, "$%zu\r\n%.*s\r\n", words[i].len,
-                                (int)words[i].len, words[i].p);
-        if (len >= REQUEST_MAX)
-            return -E2BIG;
-    }
-    *ret_len = len;
-    return 0;
-}
-
 /* 0, or an exit status; it is said then. */
 static int ask_words(const struct request *r, struct ask *a, const struct str *words, size_t count)
 {
-    char question[REQUEST_MAX];
-    size_t len;
-    if (encode(question, &len, words, count) != 0)
-        return fail(r, "the pattern is too long");
-    return ask(a, (struct str){question, len}) == 0 ? 0 : fail(r, "%s", a->why);
+    int err = ask(a, words, count);
+    return err == -E2BIG ? fail(r, "the pattern is too long") : err ? fail(r, "%s", a->why) : 0;
 }
 
 static int start(const struct request *r, struct ask *a, int64_t *ret_id)
@@ -239,9 +222,8 @@ static int run(const struct request *r)
 {
     struct ask a;
     int64_t id = 0;
-    if (ask_init(&a, r->connect) != 0)
-        return fail(r, "%s", a.why);
-    int status = start(r, &a, &id);
+    int status =
+        ask_init(&a, r->connect, &r->server) == 0 ? start(r, &a, &id) : fail(r, "%s", a.why);
     if (status == 0 && r->detach)
         fprintf(r->out, "%" PRId64 "\n", id);
     else if (status == 0)
@@ -252,50 +234,23 @@ static int run(const struct request *r)
 
 /* ---- the command line ---- */
 
-/* The value of `--name VALUE` or `--name=VALUE`, or NULL: it is another argument. */
-static const char *take_value(int argc, char **argv, int *at, const char *arg, const char *name)
-{
-    size_t len = strlen(name);
-    if (strncmp(arg, name, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
-        return NULL;
-    if (arg[len] == '=')
-        return arg + len + 1;
-    return *at + 1 < argc ? argv[++*at] : "";
-}
-
 static int parse(struct request *r, int argc, char **argv)
 {
-    const struct {
-        const char *name;
-        const char **value;
-    } options[] = {{"--connect", &r->connect}, {"--rate", &r->rate}, {"--count", &r->count}};
-    bool words_only = false;
-    for (int i = 1; i < argc && argv[i]; i++) {
-        const char *arg = argv[i], *value = NULL;
-        size_t k = 0;
-        while (k < 3 && !words_only && !(value = take_value(argc, argv, &i, arg, options[k].name)))
-            k++;
-        if (value && !*value)
-            return fail(r, "%s needs a value", options[k].name);
-        if (value)
-            *options[k].value = value;
-        else if (!words_only && strcmp(arg, "--detach") == 0)
-            r->detach = true;
-        else if (!words_only && strcmp(arg, "--help") == 0)
-            r->help = true;
-        else if (!words_only && strcmp(arg, "--") == 0)
-            words_only = true;
-        else if (r->pattern || (!words_only && strncmp(arg, "--", 2) == 0))
-            return fail(r, "unknown argument: %s (see --help)", arg);
-        else
-            r->pattern = arg;
-    }
-    return 0;
+    const struct argument rows[] = {{.value = &r->pattern},
+                                    {.name = "--connect", .value = &r->connect},
+                                    SERVER_OPTIONS_ARGUMENTS(&r->server),
+                                    {.name = "--rate", .value = &r->rate},
+                                    {.name = "--count", .value = &r->count},
+                                    {.name = "--detach", .given = &r->detach},
+                                    {.name = "--help", .given = &r->help}};
+    char why[ARGUMENTS_WHY_MAX];
+    int err = arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why);
+    return err ? fail(r, "%s", why) : 0;
 }
 
 int unlink_command(int argc, char **argv, FILE *out, FILE *err)
 {
-    struct request r = {.connect = "127.0.0.1:6379", .out = out, .err = err};
+    struct request r = {.connect = ASK_CONNECT_DEFAULT, .out = out, .err = err};
     int status = parse(&r, argc, argv);
     if (status != 0)
         return status;

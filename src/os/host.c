@@ -119,84 +119,110 @@ int host_free_port(uint16_t first, uint16_t last, uint16_t *ret_port)
 
 static bool is_ready(int fd, short what, uint64_t until)
 {
-    uint64_t now = process_now_ns();
-    struct pollfd p = {fd, what, 0};
-    int ms = now >= until ? 0 : (int)((until - now + NSEC_MS - 1) / NSEC_MS);
-    return poll(&p, 1, ms) == 1 && (p.revents & what);
-}
-
-/* Connected, and the question sent: 0 or -errno. A question is a few bytes and the socket is fresh:
- * it fits its buffer in one call. */
-static int begin(int fd, const struct addr *at, struct str question, uint64_t until)
-{
-    union sockaddr_any sa;
-    socklen_t len = sockaddr_write(at, &sa), err_len = sizeof(int);
-    int err = 0;
-    if (connect(fd, &sa.any, len) != 0 && errno != EINPROGRESS)
-        return -errno;
-    if (!is_ready(fd, POLLOUT, until))
-        return -ETIMEDOUT;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0)
-        return -errno;
-    if (err)
-        return -err;
-    ssize_t sent = send(fd, question.p, question.len, MSG_NOSIGNAL);
-    if (sent < 0)
-        return -errno;
-    return (size_t)sent == question.len ? 0 : -EMSGSIZE;
-}
-
-static int take_answer(int fd, uint64_t until,
-                       bool (*take)(void *owner, const char *bytes, size_t len), void *owner)
-{
-    char got[16 * 1024];
     for (;;) {
-        if (!is_ready(fd, POLLIN, until))
-            return -ETIMEDOUT;
-        ssize_t n = read(fd, got, sizeof(got));
-        if (n == 0)
-            return -ECONNRESET;
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return -errno;
-        if (n > 0 && take(owner, got, (size_t)n))
-            return 0;
+        uint64_t now = process_now_ns();
+        struct pollfd p = {fd, what, 0};
+        int ms = now >= until ? 0 : (int)((until - now + NSEC_MS - 1) / NSEC_MS);
+        int count = poll(&p, 1, ms);
+        if (count >= 0 || errno != EINTR)
+            return count == 1 && (p.revents & what);
     }
 }
 
-int host_ask(const struct addr *at, struct str question, uint64_t timeout_ns,
-             bool (*take)(void *owner, const char *bytes, size_t len), void *owner)
+/* Waits until `fd` is connected. Takes it: it is closed unless it is returned. */
+static int await_connection(int fd, uint64_t until)
 {
-    uint64_t until = process_now_ns() + timeout_ns;
-    int family = at->family == ADDR_V4 ? AF_INET : AF_INET6;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    int err = begin(fd, at, question, until);
-    if (!err)
-        err = take_answer(fd, until, take, owner);
+    int err = 0;
+    socklen_t len = sizeof(err);
+    if (!is_ready(fd, POLLOUT, until))
+        err = ETIMEDOUT;
+    else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+        err = errno;
+    if (err == 0)
+        return fd;
     close(fd);
-    return err;
+    return -err;
 }
 
-struct expected {
-    struct str rest;
-    bool same;
-};
-
-static bool compare(void *owner, const char *bytes, size_t len)
+int host_connect(const struct addr *at, uint64_t until)
 {
-    struct expected *e = owner;
-    size_t n = len < e->rest.len ? len : e->rest.len;
-    e->same = memcmp(bytes, e->rest.p, n) == 0;
-    e->rest = (struct str){e->rest.p + n, e->rest.len - n};
-    return !e->same || e->rest.len == 0;
+    union sockaddr_any sa;
+    socklen_t len = sockaddr_write(at, &sa);
+    int fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, &sa.any, len) != 0 && errno != EINPROGRESS) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return await_connection(fd, until);
+}
+
+int host_connect_unix(const char *path, uint64_t until)
+{
+    struct sockaddr_un at;
+    int fd = open_unix(path, &at);
+    if (fd < 0)
+        return fd;
+    if (connect(fd, (struct sockaddr *)&at, sizeof(at)) != 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return await_connection(fd, until);
+}
+
+int host_send(int fd, struct str bytes, uint64_t until)
+{
+    while (bytes.len > 0) {
+        if (!is_ready(fd, POLLOUT, until))
+            return -ETIMEDOUT;
+        ssize_t sent = send(fd, bytes.p, bytes.len, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        if (sent > 0)
+            bytes = (struct str){bytes.p + sent, bytes.len - (size_t)sent};
+    }
+    return 0;
+}
+
+ssize_t host_receive(int fd, char *to, size_t size, uint64_t until)
+{
+    for (;;) {
+        if (!is_ready(fd, POLLIN, until))
+            return -ETIMEDOUT;
+        ssize_t n = read(fd, to, size);
+        if (n >= 0)
+            return n;
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+    }
+}
+
+void host_close(int fd)
+{
+    close(fd);
 }
 
 bool host_answers(const struct addr *at, struct str question, struct str answer,
                   uint64_t timeout_ns)
 {
-    struct expected e = {answer, false};
-    return host_ask(at, question, timeout_ns, compare, &e) == 0 && e.same;
+    uint64_t until = process_now_ns() + timeout_ns;
+    int fd = host_connect(at, until);
+    if (fd < 0)
+        return false;
+    bool same = host_send(fd, question, until) == 0;
+    while (same && answer.len > 0) {
+        char got[512];
+        ssize_t n =
+            host_receive(fd, got, answer.len < sizeof(got) ? answer.len : sizeof(got), until);
+        same = n > 0 && memcmp(got, answer.p, (size_t)n) == 0;
+        if (same)
+            answer = (struct str){answer.p + n, answer.len - (size_t)n};
+    }
+    close(fd);
+    return same;
 }
 
 int host_find(struct str name, uint16_t port, struct addr *ret_at, const char **ret_why)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * Could a socket listen there? Asks without SO_REUSEPORT, so that a second process of the same user
@@ -38,8 +39,10 @@ bool host_answers(const struct addr *at, struct str question, struct str answer,
  * *ret_at. 0 or -ENOENT: *ret_why, a text that stays, says why. There is no time-out. */
 int host_find(struct str name, uint16_t port, struct addr *ret_at, const char **ret_why) MUST_CHECK;
 
-/* Connects, sends `question` (short: it fits a fresh socket's buffer), and hands what is answered
- * to `take`, piece by piece, until that returns true. 0; -ETIMEDOUT after timeout_ns; -ECONNRESET
- * if it is closed before; or another -errno. */
-int host_ask(const struct addr *at, struct str question, uint64_t timeout_ns,
-             bool (*take)(void *owner, const char *bytes, size_t len), void *owner) MUST_CHECK;
+/* A connection for one who may wait, each call at most until `until` (process_now_ns()). They give
+ * -ETIMEDOUT then, or another -errno. */
+int host_connect(const struct addr *at, uint64_t until) MUST_CHECK; /* → descriptor */
+int host_connect_unix(const char *path, uint64_t until) MUST_CHECK; /* → descriptor */
+int host_send(int fd, struct str bytes, uint64_t until) MUST_CHECK; /* all of them, or not 0 */
+ssize_t host_receive(int fd, char *to, size_t size, uint64_t until) MUST_CHECK; /* 0: the end */
+void host_close(int fd);

@@ -58,7 +58,8 @@ static void ask(struct server *s, const struct node_login *login, uint32_t sampl
     struct thread *t = NULL;
     *ret_member = listen_somewhere(s);
     assert_int_equal(thread_start("server", serve, s, &t), 0);
-    assert_int_equal(advise_node_ask(login, ret_member, sample, ret), 0);
+    assert_int_equal(advise_node_ask(&(struct advise_way){.login = login}, ret_member, sample, ret),
+                     0);
     assert_int_equal(thread_join(t, NSEC_NEVER), 0);
     close(s->fd);
 }
@@ -146,7 +147,7 @@ static void test_one_that_is_denied(void **state)
     assert_true(n.facts.is_denied);
     advise_node_fini(&n);
     m = (struct member){.name = "x:1"};
-    assert_int_equal(advise_node_ask(&nobody, &m, 0, &n), 0);
+    assert_int_equal(advise_node_ask(&(struct advise_way){.login = &nobody}, &m, 0, &n), 0);
     assert_string_equal(n.error, "its name has no address");
     advise_node_fini(&n);
 }

@@ -2,6 +2,8 @@
 #include "os/host.h"
 
 #include "base/nsec.h"
+#include "os/file.h"
+#include "os/process.h"
 #include "os/thread.h"
 
 #include <errno.h>
@@ -9,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -102,49 +105,67 @@ static void test_answers(void **state)
     assert_false(host_answers(&at, STR("PING\r\n"), STR("+PONG\r\n"), NSEC_S)); /* nobody there */
 }
 
-struct heard {
-    char bytes[64];
-    size_t len, enough;
-};
-
-static bool hear(void *owner, const char *bytes, size_t len)
-{
-    struct heard *h = owner;
-    assert_true(h->len + len < sizeof(h->bytes));
-    memcpy(h->bytes + h->len, bytes, len);
-    h->len += len;
-    return h->len >= h->enough;
-}
-
-static void test_ask(void **state)
+static void test_a_connection(void **state)
 {
     (void)state;
-    static const struct {
-        const char *answer;
-        size_t enough;
-        int result;
-    } cases[] = {{"+PONG\r\n", 7, 0}, {"+PONG\r\n", 8, -ETIMEDOUT}, {NULL, 1, -ETIMEDOUT}};
+    char got[16];
     struct addr at;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct server s = {.fd = listen_somewhere(&at), .answer = cases[i].answer};
-        struct heard h = {.enough = cases[i].enough};
-        struct thread *t = NULL;
-        thread_lock_init(&s.lock);
-        assert_int_equal(thread_start("server", serve_one, &s, &t), 0);
-        uint64_t patience = cases[i].result ? 300 * NSEC_MS : 20 * NSEC_S;
-        assert_int_equal(host_ask(&at, STR("PING\r\n"), patience, hear, &h), cases[i].result);
-        if (cases[i].result == 0)
-            assert_string_equal(h.bytes, "+PONG\r\n");
-        thread_lock_take(&s.lock);
-        s.asked_enough = true;
-        thread_lock_notify(&s.lock);
-        thread_lock_give(&s.lock);
-        assert_int_equal(thread_join(t, NSEC_NEVER), 0);
-        thread_lock_fini(&s.lock);
-        close(s.fd);
-    }
-    struct heard h = {.enough = 1};
-    assert_int_equal(host_ask(&at, STR("PING\r\n"), NSEC_S, hear, &h), -ECONNREFUSED);
+    int listener = listen_somewhere(&at);
+    uint64_t soon = process_now_ns() + 20 * NSEC_S;
+    int fd = host_connect(&at, soon), server = accept(listener, NULL, NULL);
+    assert_true(fd >= 0 && server >= 0);
+    assert_int_equal(host_send(fd, STR("question"), soon), 0);
+    assert_int_equal(read(server, got, sizeof(got)), 8);
+    assert_memory_equal(got, "question", 8);
+    assert_int_equal(host_receive(fd, got, sizeof(got), process_now_ns() + NSEC_MS), -ETIMEDOUT);
+    assert_int_equal(send(server, "answer", 6, MSG_NOSIGNAL), 6);
+    assert_int_equal(host_receive(fd, got, sizeof(got), soon), 6);
+    assert_memory_equal(got, "answer", 6);
+    close(server);
+    assert_int_equal(host_receive(fd, got, sizeof(got), soon), 0);
+    host_close(fd);
+    close(listener);
+    assert_int_equal(host_connect(&at, soon), -ECONNREFUSED);
+}
+
+/* More than the kernel holds, to one who reads nothing. */
+static void test_one_who_takes_nothing(void **state)
+{
+    (void)state;
+    static char bytes[64 * 1024];
+    struct addr at;
+    int listener = listen_somewhere(&at), err = 0;
+    int fd = host_connect(&at, process_now_ns() + 20 * NSEC_S);
+    assert_true(fd >= 0);
+    for (int i = 0; i < 1000 && !err; i++)
+        err = host_send(fd, (struct str){bytes, sizeof(bytes)}, process_now_ns() + 20 * NSEC_MS);
+    assert_int_equal(err, -ETIMEDOUT);
+    host_close(fd);
+    close(listener);
+}
+
+static void test_a_unix_socket(void **state)
+{
+    (void)state;
+    char dir[200], path[300], got[16];
+    uint64_t soon = process_now_ns() + 20 * NSEC_S;
+    assert_int_equal(file_temp_dir("sumcache-test-", dir, sizeof(dir)), 0);
+    snprintf(path, sizeof(path), "%s/socket", dir);
+    assert_int_equal(host_connect_unix(path, soon), -ENOENT);
+    int listener = host_listen_unix(path, 0600);
+    assert_true(listener >= 0);
+    int fd = host_connect_unix(path, soon), server = accept(listener, NULL, NULL);
+    assert_true(fd >= 0 && server >= 0);
+    assert_int_equal(host_send(fd, STR("word"), soon), 0);
+    assert_int_equal(read(server, got, sizeof(got)), 4);
+    close(server);
+    host_close(fd);
+    close(listener);
+    assert_int_equal(host_connect_unix(path, soon), -ECONNREFUSED);
+    memset(path, 'x', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    assert_int_equal(host_connect_unix(path, soon), -ENAMETOOLONG);
+    file_remove_tree(dir);
 }
 
 static void test_find(void **state)
@@ -165,10 +186,9 @@ static void test_find(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken_port),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_ask),
-        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_taken_port),    cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_a_connection),  cmocka_unit_test(test_one_who_takes_nothing),
+        cmocka_unit_test(test_a_unix_socket), cmocka_unit_test(test_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

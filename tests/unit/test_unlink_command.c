@@ -200,8 +200,8 @@ static void test_usage(void **state)
 static void test_a_pattern_that_is_too_long(void **state)
 {
     (void)state;
-    char line[3000];
-    snprintf(line, sizeof(line), "unlink %2500d --connect 1", 7);
+    char line[9000];
+    snprintf(line, sizeof(line), "unlink %8500d --connect 1", 7);
     for (char *p = line + 7; *p == ' '; p++)
         *p = 'a';
     struct run r = run(line);
