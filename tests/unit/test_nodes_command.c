@@ -145,7 +145,7 @@ static void test_usage(void **state)
         {"nodes all", "unknown argument: all (see --help)"},
         {"nodes --connect", "--connect needs a value"},
         {"nodes --connects=a", "unknown argument: --connects=a (see --help)"},
-        {"nodes --connect=", "--connect: not HOST:PORT: "},
+        {"nodes --connect=", "--connect needs a value"},
         {"nodes --connect a/b", "--connect: not HOST:PORT: a/b"},
         {"nodes --connect a:0", "--connect: not HOST:PORT: a:0"},
         {"nodes --connect 1:70000", "--connect: not HOST:PORT: 1:70000"},
