@@ -77,8 +77,8 @@ client-recipes: ## the recipes of client/node, against the frameworks that they 
 	@cd client/node && npm ci --ignore-scripts --loglevel=error && npm run --silent build
 	@cd client/node/recipes && npm ci --ignore-scripts --omit=optional --loglevel=error && npm run --silent check
 
-deploy: ## what is in deploy/, not part of `make test` yet: Kubernetes, systemd, HAProxy, package (pytest)
-	@tools/setup.sh deploy
+deploy: ## what is in deploy/: Kubernetes, systemd, HAProxy, package, man pages (pytest)
+	@tools/setup.sh test
 	@tools/test.sh build deploy
 
 deb: ## a Debian package: build/sumcache_VERSION_ARCH.deb

@@ -6,9 +6,8 @@
 #   tools/setup.sh run     what `make run` needs: compiler, Meson, libraries, redis-server
 #   tools/setup.sh test    the same, and what `make test` needs
 #   tools/setup.sh bench   the same as run, and the peers of `make bench`
-#   tools/setup.sh deploy  the same as test, and what `make deploy` needs
 #   tools/setup.sh chroot  what `make debtest` and `make imagetest` need beside
-#   tools/setup.sh         all of it but the last two
+#   tools/setup.sh         all of it but the last
 #
 # A thing is looked for by what it gives (a program, a library, a module), not by its package, so
 # that what was installed by other means counts. Silent when nothing is missing. Works as root or
@@ -77,10 +76,6 @@ need_test() {
     need nodejs has_program node
     need npm has_program npm
     need chromium has_program chromium
-}
-
-need_deploy() {
-    need_test
     need haproxy has_program haproxy
     need shellcheck has_program shellcheck
     need mandoc has_program mandoc
@@ -114,11 +109,10 @@ look() { # look VERB: sets $missing
     run) need_run ;;
     test) need_test ;;
     bench) need_bench ;;
-    deploy) need_deploy ;;
     chroot) need_chroot ;;
     all) need_test && need_bench ;;
     *)
-        echo "usage: tools/setup.sh [run|test|bench|deploy|chroot|all]" >&2
+        echo "usage: tools/setup.sh [run|test|bench|chroot|all]" >&2
         exit 2
         ;;
     esac

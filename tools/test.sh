@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the stages of `make test` and counts. Without arguments all of them but deploy, in this order:
+# Runs the stages of `make test` and counts. Without arguments all of them, in this order:
 #
 #   build        the plain build                                     counts only if it fails
 #   lint         tools/lint.sh, but for what analysis does           each check counts
@@ -32,7 +32,7 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration clients page node-client client-c analysis)
+    stages=(build lint unit sim asan tsan fuzz integration clients page deploy node-client client-c analysis)
 fi
 
 sim_seed=${SIM_SEED:-1}
