@@ -219,18 +219,14 @@ fuzz_one() { # fuzz_one PROGRAM: exit status 0 if nothing was found
 }
 
 stage_fuzz() {
-    if ! tools/build.sh fuzz; then
+    local programs=() program running=() index
+    programs=(tests/fuzz/fuzz_*.c)
+    programs=("${programs[@]%.c}")
+    if ! tools/build.sh fuzz "${programs[@]}"; then # all else would be built, too: tests, by clang
         count 1 "the build for fuzzing"
         return
     fi
-    local programs=() program running=() index
-    for program in build-fuzz/tests/fuzz/fuzz_*; do
-        [ -f "$program" ] && [ -x "$program" ] && programs+=("$program")
-    done
-    if [ ${#programs[@]} -eq 0 ]; then
-        count 1 "there is no fuzzer in build-fuzz/tests/fuzz/"
-        return
-    fi
+    programs=("${programs[@]/#/build-fuzz/}")
     # As many at a time as there are CPUs.
     local width
     width=$(nproc)
