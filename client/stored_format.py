@@ -131,7 +131,7 @@ def decode(identity, raw, *, now, codec=0, epoch=0, size_max=5 << 20, keys=()):
         return miss
     if created > now + FUTURE_MAX_MS or now >= created + hard:
         return miss
-    if stored_codec != codec or stored_epoch != epoch:
+    if stored_codec != codec and not negative or stored_epoch != epoch:
         return miss
     if zlib.crc32(identity + raw[:4] + raw[8:]) != checksum:
         return miss
@@ -269,6 +269,7 @@ def value_vectors():
     row("size says less", encode(ident, b"hello", size=4, **base))
     row("size says 4 GB", encode(ident, b"hello", size=0xFFFFFFFF, **base))
     row("another codec", encode(ident, b"hello", codec=1, **base))
+    row("negative, of another codec", encode(ident, b"", negative=True, codec=2, **base))
     row("another epoch", encode(ident, b"hello", epoch=1, **base), epoch=2)
     row("an epoch where none is expected", encode(ident, b"hello", epoch=1, **base))
     row("no epoch where one is expected", good, epoch=1)

@@ -100,7 +100,7 @@ enum envelope_result envelope_decode(struct bytes *stored, const struct envelope
         get(p + 4, 4) != checksum(w->identity, w->identity_len, p, len)) {
         return ENVELOPE_BAD;
     }
-    if (get(p + 3, 1) != w->codec) {
+    if (get(p + 3, 1) != w->codec && !negative) {
         return ENVELOPE_FOREIGN;
     }
     if (get(p + 32, 8) != w->epoch) {

@@ -29,8 +29,8 @@ enum envelope_result {
     ENVELOPE_OK,
     ENVELOPE_EXPIRED,     /* its time is over */
     ENVELOPE_OTHER_EPOCH, /* of before an invalidation */
-    ENVELOPE_FOREIGN,     /* a value, but of a writer that knows more, or of another codec: it is
-                             left alone */
+    ENVELOPE_FOREIGN,     /* a value, but of a writer that knows more, or of another codec
+                             (unless it is negative): it is left alone */
     ENVELOPE_BAD,         /* no value of ours */
 };
 

@@ -132,7 +132,7 @@ export function open(
   const created = Number(created64);
   if (now >= created + hard) return undefined;
   const codec = raw.readUInt8(3);
-  if (!knows(codec) || raw.readBigUInt64LE(32) !== epoch) return undefined;
+  if (!(isNegative || knows(codec)) || raw.readBigUInt64LE(32) !== epoch) return undefined;
   if (checksum(identity, raw) !== raw.readUInt32LE(4)) return undefined;
   if (isSigned) {
     const stored = raw.subarray(end);

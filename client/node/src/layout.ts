@@ -151,7 +151,7 @@ export abstract class Shared {
   protected async seal(identity: Buffer, entry: Entry, epoch: bigint): Promise<Buffer> {
     const { serializer, maxValueBytes, compressOver, compression, keys } = this.options;
     const isNegative = entry.value === null;
-    // With the codec of the others, though it has no payload: a reader that is asked for that one believes no other.
+    // With the codec of the others, though it has no payload: for readers that are older than the rule to ignore it.
     let made = { codec: serializer?.codec ?? (CODEC.bytes as number), bytes: Buffer.alloc(0) as Buffer };
     if (!isNegative && serializer) {
       made = { codec: serializer.codec, bytes: Buffer.from(serializer.encode(entry.value) as string) };
