@@ -96,7 +96,7 @@ imagetest: ## builds the image from a fresh Debian 12, runs it (root, mmdebstrap
 
 lint: ## layers, symbols, globals, clang-tidy, cppcheck, format
 	@tools/setup.sh test
-	@tools/test.sh lint analysis
+	@tools/lint.sh
 
 fmt: ## format the C files in place
 	@tools/setup.sh test

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs clang-tidy over all files that a build compiles, in parallel, and says each thing once.
 
-  tools/clang_tidy.py BUILD_DIR
+  tools/clang_tidy.py [--quick] BUILD_DIR
+
+--quick leaves out the analyzer, which follows all paths through a function: nineteen twentieths of the time.
 
 Beyond what clang-tidy does by itself:
 * A finding in a header is printed once, not once for each file that includes it.
@@ -13,6 +15,7 @@ Beyond what clang-tidy does by itself:
   found clean (BUILD_DIR/clang-tidy-clean/).
 """
 
+import argparse
 import concurrent.futures
 import hashlib
 import json
@@ -63,11 +66,11 @@ def is_false_alarm(path, text):
     return re.search(rf"\b{leak.group(1)}\b[^;\n]* CLEANUP\(".encode(), read(path)) is not None
 
 
-def findings_of(path, build):
+def findings_of(path, build, options):
     """(key, text) for each finding in our own files; a key that is "" is a failure of the tool."""
     result = subprocess.run(
         # The compile commands are gcc's: clang must not stumble over warnings it does not know.
-        ["clang-tidy", "-p", build, "--quiet", "--extra-arg=-Wno-unknown-warning-option", path],
+        ["clang-tidy", "-p", build, "--quiet", "--extra-arg=-Wno-unknown-warning-option", *options, path],
         cwd=build,
         capture_output=True,
         text=True,
@@ -93,9 +96,12 @@ def findings_of(path, build):
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: tools/clang_tidy.py BUILD_DIR")
-    build = os.path.abspath(sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("build")
+    given = parser.parse_args()
+    build = os.path.abspath(given.build)
+    options = ["--checks=-clang-analyzer-*"] if given.quick else []
     files = compiled_files(build)
     if not files:
         sys.exit("clang-tidy: the build compiles nothing")
@@ -103,13 +109,13 @@ def main():
     around = digest_of_surroundings()
     todo = {}
     for path, command in files.items():
-        content = around + command.encode() + read(path)
+        content = around + repr((options, command)).encode() + read(path)
         mark = os.path.join(clean, hashlib.sha256(content).hexdigest())
         if not os.path.exists(mark):
             todo[path] = mark
     seen = {}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, found in zip(todo, pool.map(lambda p: findings_of(p, build), todo)):
+        for path, found in zip(todo, pool.map(lambda p: findings_of(p, build, options), todo)):
             for key, text in found:
                 seen.setdefault(key or path, text)
             if not found:

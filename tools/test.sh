@@ -16,7 +16,7 @@
 #   deploy       what is in deploy/: Kubernetes, systemd, HAProxy   each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
 #   client-c     client/c with the plain build: its units, its calls each test counts
-#   analysis     clang-tidy and cppcheck                             each check counts
+#   analysis     cppcheck, and clang-tidy without its analyzer        each check counts
 #
 # analysis costs minutes of CPU, and many stages wait or use one CPU only: it begins right after
 # lint, whose build it needs, at the lowest priority, and is waited for in its place. For the same reason
@@ -108,7 +108,7 @@ stage_lint() {
 }
 
 stage_analysis() {
-    run_lint cppcheck clang-tidy
+    run_lint cppcheck clang-tidy-quick
 }
 
 run_units() { # run_units SUITE…: each case of the plain build's counts

@@ -76,7 +76,8 @@ static int read_word(struct reader *r, int *at)
 int arguments_read(const struct argument *rows, size_t count, int argc, char *const argv[],
                    char why[ARGUMENTS_WHY_MAX])
 {
-    struct reader r = {.rows = rows, .count = count, .argc = argc, .argv = argv, .why = why};
+    struct reader r = {.rows = rows, .count = count, .argc = argc, .argv = argv};
+    r.why = why;
     for (int i = 1; i < argc; i++) {
         if (!r.only_operands && strcmp(argv[i], "--") == 0) {
             r.only_operands = true;
