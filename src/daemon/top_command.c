@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * It asks the JSON API of the admin listener (docs/api.md), a page per connection, so what it shows
- * can be had from there with every other tool too. What a frame looks like: top_frame.h.
+ * can be had from there with every other tool too. What a frame looks like: top_frame.h; what
+ * somebody at a terminal has instead: top_session.h.
  */
 #include "daemon/top_command.h"
 
@@ -9,10 +10,12 @@
 #include "base/str.h"
 #include "daemon/arguments.h"
 #include "daemon/top_frame.h"
+#include "daemon/top_session.h"
 #include "net/talk.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "os/process.h"
+#include "os/terminal.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -36,7 +39,7 @@ static const char HELP[] =
     "Usage: sumcache top [--once] [--token-file FILE] [ADDRESS]\n"
     "\n"
     "Shows a running proxy: the sum of its nodes, a row per node, the last events, hot keys and\n"
-    "prefixes, drawn again every second until Ctrl-C.\n"
+    "prefixes, drawn again every second. At a terminal keys sort, scroll and end it.\n"
     "\n"
     "  ADDRESS            HOST:PORT of its admin.listen; a bare PORT means 127.0.0.1:PORT\n"
     "                     (default 127.0.0.1:9379, that of sumcache --local)\n"
@@ -44,6 +47,16 @@ static const char HELP[] =
     "  --once             one frame; exit status 1 if the proxy cannot be asked\n"
     "  --help             this text\n"
     "\n"
+    "Keys at a terminal:\n"
+    "  q, Ctrl-C            end\n"
+    "  h, ?                 all keys\n"
+    "  Tab, 1-4             nodes, events, hot keys, prefixes: which has the room\n"
+    "  arrows, PgUp, PgDn   scroll\n"
+    "  s, <, >, r           sort the nodes by another column, the other way round\n"
+    "  p, Space             pause\n"
+    "  +, -, d              look less often, more often, type how often\n"
+    "\n"
+    "No colours where NO_COLOR is set; frames without a screen where TERM is dumb.\n"
     "Bytes of names that are no printable ASCII are shown as \\x1b.\n";
 
 struct top {
@@ -52,17 +65,22 @@ struct top {
     bool once, help;
     struct addr at;
     FILE *out, *err;
+    char *why; /* of TOP_WHY_MAX bytes: errors go there; NULL: to err */
 };
 
 __attribute__((format(printf, 3, 4))) static int fail(const struct top *t, int status,
                                                       const char *what, ...)
 {
     va_list ap;
-    fputs("sumcache top: ", t->err);
     va_start(ap, what);
-    vfprintf(t->err, what, ap);
+    if (t->why) {
+        vsnprintf(t->why, TOP_WHY_MAX, what, ap);
+    } else {
+        fputs("sumcache top: ", t->err);
+        vfprintf(t->err, what, ap);
+        fputc('\n', t->err);
+    }
     va_end(ap);
-    fputc('\n', t->err);
     return status;
 }
 
@@ -144,15 +162,37 @@ static int ask_page(const struct top *t, const char *page, json_t **ret)
     return status;
 }
 
+static int ask_pages(const struct top *t, struct top_pages *ret)
+{
+    int status = ask_page(t, "summary", &ret->summary);
+    status = status ? status : ask_page(t, "nodes", &ret->nodes);
+    status = status ? status : ask_page(t, "events", &ret->events);
+    return status ? status : ask_page(t, "keys", &ret->keys);
+}
+
+/* ---- on a screen ---- */
+
+/* In the thread that asks. */
+static int ask_for_screen(void *owner, struct top_pages *ret, char why[TOP_WHY_MAX])
+{
+    struct top t = *(const struct top *)owner;
+    t.why = why;
+    return ask_pages(&t, ret);
+}
+
+static int show_screen(struct top *t)
+{
+    struct top_session_config config = {t->address, ask_for_screen, t, t->out};
+    int err = top_session_run(&config);
+    return err ? fail(t, STATUS_FAILED, "the terminal: %s", strerror(-err)) : STATUS_OK;
+}
+
 /* ---- a frame ---- */
 
 static int draw(const struct top *t, bool clear)
 {
     struct top_pages p = {0};
-    int status = ask_page(t, "summary", &p.summary);
-    status = status ? status : ask_page(t, "nodes", &p.nodes);
-    status = status ? status : ask_page(t, "events", &p.events);
-    status = status ? status : ask_page(t, "keys", &p.keys);
+    int status = ask_pages(t, &p);
     if (status == STATUS_OK) {
         if (clear)
             fputs("\033[H\033[2J", t->out);
@@ -163,6 +203,13 @@ static int draw(const struct top *t, bool clear)
     }
     top_pages_fini(&p);
     return status;
+}
+
+/* Can it move a cursor? */
+static bool is_screen(FILE *out)
+{
+    const char *kind = process_env("TERM");
+    return process_is_terminal(out) && !(kind && strcmp(kind, "dumb") == 0);
 }
 
 /* ---- the command line ---- */
@@ -234,11 +281,13 @@ int top_command(int argc, char **argv, FILE *out, FILE *err)
         status = status ? status : find(&t);
         if (status != STATUS_OK)
             return status;
-        status = draw(&t, !t.once && process_is_terminal(out));
+        if (!t.once && is_screen(out) && terminal_is_there(out))
+            return show_screen(&t);
+        status = draw(&t, !t.once && is_screen(out));
     }
     while (!t.once && is_written(&t)) {
         process_sleep_ns(DRAW_EACH);
-        status = draw(&t, process_is_terminal(out)); /* one that is gone may come back */
+        status = draw(&t, is_screen(out)); /* one that is gone may come back */
     }
     return is_written(&t) ? status : fail(&t, STATUS_FAILED, "cannot write: %s", strerror(errno));
 }
