@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of a proxy's model that knows what its workers may hold, and how often they may knock.
- */
+/* The part of a proxy's model that knows what its workers may hold, how often they may knock, and
+ * what they may tell. */
 #include "base/nsec.h"
 #include "proxy.h"
 
@@ -36,6 +36,19 @@ static void check_upstreams(struct sim_proxy *p, unsigned index)
     }
 }
 
+/* The keys of slow requests are keys that clients send, and nothing else. */
+static void check_slow(struct sim_proxy *p, unsigned index)
+{
+    struct slow_request slow;
+    while (samples_take_slow(worker_samples(p->workers[index]), &slow)) {
+        struct str key = slow_key_text(&slow.key);
+        struct check_key parsed;
+        if (slow.key.count > 0 && !check_key_parse(key.p, key.len, &parsed))
+            checker_fail(p->checker, "slow: worker %u tells of a key nobody sent: %.*s", index,
+                         (int)key.len, key.p);
+    }
+}
+
 void proxy_check_worker(struct sim_proxy *p, unsigned index)
 {
     const struct proxy_settings *o = &p->options->proxy;
@@ -48,6 +61,7 @@ void proxy_check_worker(struct sim_proxy *p, unsigned index)
         checker_fail(p->checker, "memory: worker %u has reserved %" PRIu64 " bytes", index,
                      debt.reserved);
     check_upstreams(p, index);
+    check_slow(p, index);
 }
 
 static void check_debt(struct sim_proxy *p, unsigned index)

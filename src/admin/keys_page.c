@@ -48,6 +48,18 @@ static const char *node_name(const struct admin *a, uint32_t number)
     return ""; /* none answered, or it has left */
 }
 
+static void add_slow_key(struct text *t, const struct slow_key *k)
+{
+    struct str key = slow_key_text(k);
+    text_add(t, ",\"keys\":%" PRIu32 ",\"key\":", k->count);
+    if (k->count == 0) {
+        text_add(t, "null");
+        return;
+    }
+    text_add_json(t, key);
+    text_add(t, ",\"cut\":%s,\"key_bytes\":%" PRIu32, key.len < k->len ? "true" : "false", k->len);
+}
+
 void page_slowlog(const struct admin *a, struct text *t)
 {
     uint64_t wall = admin_wall_ms(a), now = a->config.loop->now;
@@ -62,6 +74,8 @@ void page_slowlog(const struct admin *a, struct text *t)
         uint64_t apart = (uint64_t)s->queue_us + s->node_us;
         text_add(t, "%s{\"at_ms\":%" PRIu64 ",\"command\":", age > 0 ? "," : "", wall - ago);
         text_add_json(t, str_of(command_at(s->command)->name));
+        add_slow_key(t, &s->key);
+        text_add(t, ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64, s->bytes_in, s->bytes_out);
         text_add(t, ",\"result\":\"%s\",\"node\":", outcome_name((enum outcome)s->outcome));
         text_add_json(t, str_of(node_name(a, s->node)));
         text_add(t, ",\"client_id\":%" PRIu64 ",\"client\":", s->client_id);

@@ -71,9 +71,10 @@ static struct client *find_client(struct worker *w, uint64_t id)
 static bool unblock(struct worker *w, uint64_t id, bool kick)
 {
     struct client *c = find_client(w, id);
-    if (!c || !session_is_blocked(c) || !c->session->current->part)
+    struct part *p = c && session_is_blocked(c) ? request_part(c->session->current) : NULL;
+    if (!p)
         return false;
-    private_unblock(c->session->current->part, kick);
+    private_unblock(p, kick);
     return true;
 }
 

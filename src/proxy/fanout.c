@@ -136,8 +136,10 @@ void fanout_start(struct client *c, const struct command *command, const uint32_
     }
     metric_add(&w->metrics.requests_split, 1);
     struct fanout *f = fanout_new(node_of_key, w->keys.count, w->upstreams.count);
-    if (f)
+    if (f) {
         gather_begin(&f->gather, r, false);
+        slow_key_add(w, &f->gather.key, w->keys.count);
+    }
     if (!f || write_requests(w, f, command) != 0)
         request_fail(r, FAILURE_MEMORY, NULL);
     else

@@ -35,6 +35,7 @@ int gather_make_room(struct gather *g, uint32_t room)
 void gather_begin(struct gather *g, struct request *r, bool alone)
 {
     r->gather = g;
+    g->request_bytes = r->client->worker->args.frame_len;
     g->alone = alone;
     if (alone)
         r->client->waits = true;
@@ -239,5 +240,6 @@ static void finish(struct request *r)
             return;
         }
     }
+    r->given = o.to->len - before;
     request_finish(r);
 }

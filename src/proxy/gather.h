@@ -56,6 +56,8 @@ struct gather {
     uint64_t deadline;             /* ns, of all rounds together; 0: timeouts.request for each */
     uint64_t reply_bytes;          /* of replies so far … */
     uint64_t reply_max;            /* … and how many there may be; 0: as limits.memory allows */
+    uint64_t request_bytes;        /* of what its client asked … */
+    struct slow_key key;           /* … and its keys */
 };
 
 /* For at most `room` nodes a round. 0 or -ENOMEM, and nothing is to be freed. */

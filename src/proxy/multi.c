@@ -171,6 +171,8 @@ static void send_transaction(struct client *c, struct request *r, struct transac
     struct upstream_node *n = p->node;
     p->swallow = 1 + t->sent_count;
     p->writes = t->writes;
+    p->noted = true;
+    p->key = t->key;
     p->size = s->watching                             ? PART_PRIVATE
               : t->sent.len > w->settings->bulk_above ? PART_LARGE
                                                       : PART_SMALL;
@@ -305,8 +307,10 @@ void multi_answer_watch(struct client *c, const struct command *command)
         }
         session_wait_for(s, r);
         struct part *p = session_new_part(r, node, w->args.frame_len);
-        if (p)
-            session_forward(r, p, NULL);
+        if (!p)
+            return;
+        slow_key_note_found(w, p, w->keys.count);
+        session_forward(r, p, NULL);
         return;
     }
     if (s && !s->watching)

@@ -154,7 +154,7 @@ void reply_stream_end(struct upstream *u, struct part *p, const uint8_t *bytes, 
         return;
     }
     p->request = NULL;
-    r->part = NULL;
+    r->given += r->reply.len; /* what waits for its turn */
     request_finish(r);
 }
 

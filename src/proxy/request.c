@@ -90,12 +90,14 @@ void request_finish(struct request *r)
     request_count_held(r);
     if (r->uploading) {
         r->answered = true;
+        r->part = NULL;
         client_wake(r->client); /* what it still sends has nowhere to go, so nothing to wait for */
         return;
     }
     r->done = true;
     struct worker *w = r->client->worker;
     outcomes_end(w, &w->run, r);
+    r->part = NULL;
     if (r->client->session)
         session_request_done(r);
     client_advance(r->client);
@@ -354,6 +356,7 @@ void request_fail(struct request *r, enum failure f, const char *node_name)
         client_close(r->client);
         return;
     }
+    r->given = o.to->len - before;
     request_finish(r);
 }
 
@@ -495,7 +498,6 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
         return;
     }
     p->request = NULL;
-    r->part = NULL;
     if (r->gather) {
         outcomes_keep(w, r);
         gather_part_answered(r, p->index, head, tail, tail_len, type);
@@ -506,12 +508,11 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
         return;
     }
     struct reply_out o = request_reply(r);
+    size_t len = head->len + tail_len;
     int err;
     r->outcome = (uint8_t)(type == '$' && r->command->miss == MISS_NIL /* most are */
-                               ? outcome_of_bulk(head->len + tail_len)
+                               ? outcome_of_bulk(len)
                                : other_outcome(w, r, head, tail, tail_len, type));
-    if (r->sample)
-        samples_note_reply(w, r, head->len + tail_len);
     if (head->len == 0 && tail_len >= CLIENT_PASS_ON_MIN && request_is_next(r)) {
         struct client *c = r->client;
         err = client_pass_on(c, tail, tail_len);
@@ -528,10 +529,12 @@ void part_answer(struct worker *w, struct part *p, struct buf *head, const void 
         else
             buf_clear(head, &w->chunks);
     }
-    if (err)
+    if (err) {
         request_fail(r, FAILURE_MEMORY, NULL);
-    else
-        request_finish(r);
+        return;
+    }
+    r->given += len;
+    request_finish(r);
 }
 
 void part_fail(struct worker *w, struct part *p, enum failure f)
@@ -540,7 +543,6 @@ void part_fail(struct worker *w, struct part *p, enum failure f)
     if (!r || retry_take(w, p, f))
         return;
     p->request = NULL;
-    r->part = NULL;
     if (p->unblocked && f != FAILURE_KICKED)
         f = FAILURE_UNBLOCKED;
     if (r->gather)

@@ -20,6 +20,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/list.h"
+#include "proxy/slow_key.h"
 #include "resp/command.h"
 #include "resp/reply.h"
 
@@ -64,7 +65,7 @@ struct request {
     struct part *part;   /* of a request that is not split; NULL: none yet, or it has left */
     struct buf reply;    /* kept here until the request is the first in its client's queue */
     size_t held;         /* bytes of `reply` that count in client.held */
-    uint64_t given;      /* bytes of its reply that its client's output got, before it is done */
+    uint64_t given;      /* bytes of its reply that its client's output got; once done: of all */
     uint32_t batch;      /* client.batch when it came: equal for all that were read at once */
     uint32_t node;       /* 1 + the number of the node that answered; 0: none, or it is not kept */
     uint64_t came;       /* ns: when its last byte was there; … */
@@ -129,19 +130,31 @@ struct part {
     bool early;       /* its deadline is not in the order of its queue: it is in worker.early … */
     bool late;        /* … and later than those of parts behind it */
     uint8_t copy_len; /* 0: it is not sent again */
+    bool begun;       /* … nor is it if its reply had begun when its upstream failed */
+    bool noted;       /* its keys are in `key` */
 
     /* Not zeroed by part_new(): each has a meaning only if … */
     uint64_t block_time;    /* … `blocks`: ns that the node may let it wait, before its deadline
                                begins; NSEC_NEVER: for ever */
     struct list early_link; /* … `early` */
     uint64_t hash; /* … `copy_len` > 0, `again`, or an upload: of the key, for the ring */
-    uint8_t copy[PART_COPY_MAX]; /* … `copy_len` > 0 */
+    union {
+        uint8_t copy[PART_COPY_MAX]; /* … `copy_len` > 0 */
+        struct slow_key key;         /* … `noted` */
+    };
 };
 
 /* At the end of its client's queue, not done. NULL: out of memory. */
 struct request *request_new(struct client *c, const struct command *command, uint64_t arg_count);
 /* Takes it from the queue and cuts off its parts. */
 void request_free(struct request *r);
+
+/* Its part, if it waits for that one's answer. While an answer is dealt with r->part is still
+ * there, but has no request. */
+static inline struct part *request_part(const struct request *r)
+{
+    return r->part && r->part->request == r ? r->part : NULL;
+}
 
 /* Is its reply the next one that its client gets? One that is muted never is. */
 bool request_is_next(const struct request *r);

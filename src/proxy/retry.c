@@ -12,8 +12,10 @@
 void retry_keep(struct worker *w, struct part *p, uint64_t key_hash)
 {
     const struct args *a = &w->args;
-    if (a->frame_len > PART_COPY_MAX || !w->control)
+    if (a->frame_len > PART_COPY_MAX || !w->control) {
+        slow_key_note(w, p, (size_t)p->request->command->first);
         return;
+    }
     size_t len = 0;
     for (size_t i = 0; i < a->iov_count; i++) {
         memcpy(p->copy + len, a->iov[i].iov_base, a->iov[i].iov_len);
@@ -60,7 +62,7 @@ bool retry_take(struct worker *w, struct part *p, enum failure f)
 {
     struct request *r = p->request;
     bool broke = p->upstream && (f == FAILURE_CLOSED || f == FAILURE_DOWN);
-    if (p->copy_len == 0 || p->again || !broke || r->given > 0 || r->reply.len > 0 ||
+    if (p->copy_len == 0 || p->begun || p->again || !broke || r->given > 0 || r->reply.len > 0 ||
         p->deadline <= worker_now(w) || w->draining || is_overtaken(p))
         return false;
     struct part *again = part_new(r, NULL, 0);
@@ -97,12 +99,11 @@ static void give_up(struct worker *w, struct part *p, enum failure f, const char
 {
     struct request *r = p->request;
     take_out(p);
+    list_remove(&p->of_client); /* whoever ends with its request does not find it any more */
     p->request = NULL;
+    if (r)
+        request_fail(r, f, node_name);
     part_free(w, p);
-    if (!r)
-        return;
-    r->part = NULL;
-    request_fail(r, f, node_name);
 }
 
 void retry_abandon(struct part *p)

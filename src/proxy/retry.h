@@ -7,7 +7,8 @@
 #pragma once
 #include "proxy/request.h"
 
-/* Keeps the bytes of a read (a whole request, in w->args) in its part. */
+/* Keeps the bytes of a read (a whole request, in w->args) in its part; of a longer one its key, as
+ * slow_key.h has it. */
 void retry_keep(struct worker *w, struct part *p, uint64_t key_hash);
 
 /* The part fails: is it to be sent again? Then its request has another part from now on. */

@@ -185,7 +185,7 @@ static bool passes(struct client *c, const struct command *command, uint8_t flag
 /* ---- one node ---- */
 
 /* `size_id`: of what is asked, in the size table; 0: it is not looked up. `hash`: of its only key;
- * NULL: it has not just one. */
+ * NULL: it has not just one, and those it has are in w->keys. */
 static void forward(struct request *r, uint32_t node, uint64_t size_id, const uint64_t *hash,
                     struct buf *from)
 {
@@ -204,6 +204,10 @@ static void forward(struct request *r, uint32_t node, uint64_t size_id, const ui
     p->writes = !reads && r->command->way != COMMAND_PUBSUB;
     if (reads && hash)
         retry_keep(w, p, *hash);
+    else if (hash)
+        slow_key_note(w, p, (size_t)r->command->first);
+    else
+        slow_key_note_found(w, p, w->keys.count - w->keys.pinned);
     p->size_id = size_id;
     p->guess = size_id ? size_table_find(&w->sizes, size_id) : 0;
     p->size = p->guess > 0 || len > w->settings->bulk_above ? PART_LARGE : PART_SMALL;
@@ -287,6 +291,8 @@ static SLOW_PATH void forward_to_node(struct client *c, const struct command *co
         return;
     }
     struct request *r = request_new(c, command, c->worker->args.count);
+    if (!with_keys)
+        c->worker->keys.count = c->worker->keys.pinned = 0;
     if (r)
         forward(r, node, 0, NULL, from);
     else
@@ -603,6 +609,7 @@ static void begin_upload(struct client *c, const struct command *command)
     p->size_id = size_id;
     p->hash = hash.ring;
     p->guess = len;
+    slow_key_note(w, p, (size_t)command->first);
     part_enter(p, c->in.len);
     buf_move_all(&p->bytes, &c->in);
     lanes_place(p);

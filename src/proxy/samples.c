@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "proxy/gather.h"
 #include "proxy/worker_internal.h"
 
 enum { ARGS_LOOKED_AT = 16 }; /* of one request, for its length */
@@ -34,12 +35,6 @@ void samples_begin(struct worker *w, struct request *r, struct str key, uint64_t
     r->sample = (uint8_t)(slot + 1);
 }
 
-void samples_note_reply(struct worker *w, const struct request *r, uint64_t bytes)
-{
-    if (r->sample && w->samples.pending[r->sample - 1].bytes < bytes)
-        w->samples.pending[r->sample - 1].bytes = bytes;
-}
-
 static void give(struct samples *s, const struct sample *p)
 {
     unsigned head = atomic_load_explicit(&s->head, memory_order_relaxed);
@@ -54,13 +49,24 @@ static uint32_t microseconds(uint64_t from, uint64_t to)
     return to > from ? (uint32_t)nsec_min((to - from) / NSEC_US, UINT32_MAX) : 0;
 }
 
+static uint64_t request_bytes(const struct request *r)
+{
+    const struct part *p = r->part;
+    if (r->gather)
+        return r->gather->request_bytes;
+    if (!p)
+        return 0;
+    return p->size == PART_UPLOAD ? p->guess : p->copy_len > 0 ? p->copy_len : p->len;
+}
+
 void samples_give_slow(struct worker *w, const struct request *r, uint64_t took)
 {
     struct samples *s = &w->samples;
     unsigned head = atomic_load_explicit(&s->slow_head, memory_order_relaxed);
     if (!has_room(&s->slow_head, &s->slow_tail, SAMPLES_SLOW_MAX))
         return;
-    s->slow[head % SAMPLES_SLOW_MAX] = (struct slow_request){
+    struct slow_request *slow = &s->slow[head % SAMPLES_SLOW_MAX];
+    *slow = (struct slow_request){
         .ended = worker_now(w),
         .client_id = r->client->id,
         .client = r->client->peer,
@@ -68,9 +74,12 @@ void samples_give_slow(struct worker *w, const struct request *r, uint64_t took)
         .queue_us = microseconds(r->came, r->sent),
         .node_us = microseconds(r->sent, r->first_byte),
         .total_us = took / NSEC_US,
+        .bytes_in = request_bytes(r),
+        .bytes_out = r->given,
         .command = r->command->id,
         .outcome = r->outcome,
     };
+    slow_key_of(r, &slow->key);
     atomic_store_explicit(&s->slow_head, head + 1, memory_order_release);
 }
 
@@ -80,7 +89,8 @@ void samples_end(struct worker *w, struct request *r)
     unsigned slot = r->sample - 1U;
     struct sample *p = &w->samples.pending[slot];
     if (r->done) {
-        samples_note_reply(w, r, r->given);
+        if (p->bytes < r->given)
+            p->bytes = r->given;
         p->outcome = r->outcome;
         give(&w->samples, p);
     }

@@ -10,6 +10,7 @@
 #include "base/metric.h"
 #include "base/str.h"
 #include "proxy/outcomes.h"
+#include "proxy/slow_key.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,10 +39,13 @@ struct slow_request {
     uint64_t ended; /* ns, of the monotonic clock */
     uint64_t client_id;
     struct addr client;
-    uint32_t node;     /* its number in the control plane (pulse.node); UINT32_MAX: none */
-    uint32_t queue_us; /* until it might be sent */
-    uint32_t node_us;  /* from then to the first byte; of several parts the last one */
-    uint64_t total_us; /* what the two leave was waited for the rest, or for the client */
+    uint32_t node;      /* its number in the control plane (pulse.node); UINT32_MAX: none */
+    uint32_t queue_us;  /* until it might be sent */
+    uint32_t node_us;   /* from then to the first byte; of several parts the last one */
+    uint64_t total_us;  /* what the two leave was waited for the rest, or for the client */
+    uint64_t bytes_in;  /* of the request, as it went to nodes … */
+    uint64_t bytes_out; /* … and of the whole reply */
+    struct slow_key key;
     uint16_t command;
     uint8_t outcome;
 };
@@ -62,8 +66,6 @@ struct samples {
 /* A request for one key goes out, every settings.sample_each-th of them (samples.left counts); its
  * arguments are in w->args. */
 void samples_begin(struct worker *w, struct request *r, struct str key, uint64_t hash);
-/* The reply to it is so long, and complete. */
-void samples_note_reply(struct worker *w, const struct request *r, uint64_t bytes);
 /* A request that was to be a sample dies; it is one if it was answered. */
 void samples_end(struct worker *w, struct request *r);
 /* One that is answered took `took` ns, which is slow. */

@@ -312,7 +312,7 @@ void session_drop(struct client *c)
     if (!s)
         return;
     if (s->blocking) {
-        struct part *p = s->current->part;
+        struct part *p = request_part(s->current);
         if (p) {
             s->current->part = NULL;
             p->request = NULL;
@@ -328,7 +328,7 @@ void session_drop(struct client *c)
 void session_drain(struct client *c)
 {
     if (session_is_blocked(c))
-        private_unblock(c->session->current->part, false);
+        private_unblock(request_part(c->session->current), false);
 }
 
 void session_request_fails(struct request *r)
@@ -362,9 +362,9 @@ void session_view_changed(struct worker *w)
         struct session *s = list_item(link, struct session, link);
         if (s->watching && !s->unwatched && keys_have_moved(w, &s->watched, s->node, true))
             lose_watch(s);
-        if (s->blocking && s->current->part &&
-            keys_have_moved(w, &s->waited, s->wait_node, s->waited.logged))
-            private_unblock(s->current->part, false);
+        struct part *p = s->blocking ? request_part(s->current) : NULL;
+        if (p && keys_have_moved(w, &s->waited, s->wait_node, s->waited.logged))
+            private_unblock(p, false);
     }
 }
 

@@ -461,7 +461,8 @@ void subscriber_route(struct client *c, const struct command *command, struct bu
 static bool may_overtake(const struct client *c)
 {
     const struct request *first = list_first(&c->requests, struct request, link);
-    return c->proto == 3 && c->subscriber->queued == 0 && first->given == 0;
+    bool begun = first->given > 0 && !first->uploading; /* of an upload nothing goes out yet */
+    return c->proto == 3 && c->subscriber->queued == 0 && !begun;
 }
 
 /* The request behind everything that is pending, if it is one for messages already. */

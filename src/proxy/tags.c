@@ -505,6 +505,8 @@ void tags_start(struct client *c, const struct command *command)
      * it may: what is invalidated meanwhile is a miss. */
     gather_begin(&t->gather, r, command->id == COMMAND_ID_SUMCACHE_SET && a.first_generation == 0);
     gather_set_timeout(&t->gather, w, w->settings->request_timeout);
+    if (command->keys != KEYS_NONE)
+        slow_key_set(&t->gather.key, a.key, 1);
     if (begin(t, command, &a) != 0)
         request_fail(r, FAILURE_MEMORY, NULL);
     else

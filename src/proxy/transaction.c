@@ -149,7 +149,8 @@ static enum failure check_channel(struct worker *w, uint32_t *node)
 }
 
 /* The present request: do all its keys belong to *node, and may it be sent? */
-static enum failure check_one(struct client *c, const struct command *command, uint32_t *node)
+static enum failure check_one(struct client *c, struct slow_key *all, const struct command *command,
+                              uint32_t *node)
 {
     struct worker *w = c->worker;
     const char *refusal = NULL;
@@ -160,6 +161,8 @@ static enum failure check_one(struct client *c, const struct command *command, u
     int err = command_find_keys(command, &w->args, &w->keys, &refusal);
     if (err == -EINVAL || (!err && w->keys.count == 0))
         return FAILURE_NONE;
+    if (!err)
+        slow_key_add(w, all, w->keys.count);
     if (!err && w->settings->policy.count > 0)
         err = rules_note_behind(w, command);
     w->keys.count += err ? 0 : w->keys.pinned; /* as router_find_keys() */
@@ -197,7 +200,7 @@ enum failure transaction_check(struct client *c, struct transaction *t, const ch
             continue;
         if (reader_next(&rd, t->queue[i].len) != 0)
             return FAILURE_MEMORY;
-        enum failure f = check_one(c, t->queue[i].command, &node);
+        enum failure f = check_one(c, &t->key, t->queue[i].command, &node);
         if (f != FAILURE_NONE)
             return f;
     }
@@ -276,6 +279,7 @@ static void write_answer(struct request *r, struct buf *reply)
     int err = write_all(r, reply, &o);
     buf_clear(reply, &w->chunks);
     if (!err) {
+        r->given = o.to->len - before;
         request_finish(r);
         return;
     }
@@ -309,6 +313,7 @@ void transaction_answered(struct request *r, struct buf *head, const void *tail,
         str_to_i64((struct str){header + 1, (size_t)(end - header - 1)}, &count) != 0 ||
         count != (int64_t)r->transaction->sent_count) { /* nil, or an error: nothing was done */
         struct reply_out o = request_reply(r);
+        r->given = reply.len;
         buf_move_all(o.to, &reply);
         request_finish(r);
         return;

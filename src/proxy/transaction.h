@@ -26,6 +26,7 @@ struct transaction {
     uint32_t sent_count;
     uint32_t published; /* of these, PUBLISH and SPUBLISH */
     bool writes;
+    struct slow_key key; /* of all that are sent, once they are checked */
 };
 
 /* NULL: out of memory. */

@@ -21,7 +21,7 @@ static void fail(struct part *p, enum failure f)
 
 void upload_take(struct client *c, const uint8_t *bytes, size_t len)
 {
-    struct part *p = c->upload->part;
+    struct part *p = request_part(c->upload);
     if (!p)
         return; /* it has failed: the rest is dropped */
     int err = p->upstream ? upstream_send_more(p->upstream, bytes, len)
@@ -33,7 +33,7 @@ void upload_take(struct client *c, const uint8_t *bytes, size_t len)
 void upload_end(struct client *c)
 {
     struct request *r = take_ptr(c->upload);
-    struct part *p = r->part;
+    struct part *p = request_part(r);
     if (p && p->upstream) {
         if (p->behind_bytes)
             upstream_send_behind(p->upstream, p->behind_bytes);
@@ -45,7 +45,7 @@ void upload_end(struct client *c)
 void upload_abort(struct client *c)
 {
     struct request *r = take_ptr(c->upload);
-    struct part *p = r->part;
+    struct part *p = request_part(r);
     request_free(r);
     if (!p)
         return;
@@ -89,7 +89,7 @@ void upload_view_changed(struct worker *w)
 
 bool upload_is_blocked(const struct client *c)
 {
-    const struct part *p = c->upload->part;
+    const struct part *p = request_part(c->upload);
     return p && (!p->upstream || p->upstream->conn.out.len > STREAM_PAUSE);
 }
 

@@ -256,7 +256,7 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     bool was_ready = u->state == UPSTREAM_READY;
     /* Of a reply that has begun nothing is to be expected a second time. */
     if (was_ready && u->frame.len > 0)
-        list_first(&u->sent, struct part, queue)->copy_len = 0;
+        list_first(&u->sent, struct part, queue)->begun = true;
     u->node->broke_at = worker_now(w);
     drop_connection(u);
     if (u->private)

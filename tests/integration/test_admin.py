@@ -391,9 +391,102 @@ def test_slow_requests_are_listed(watched, start):
         eventually(lambda: admin.json("slowlog")["count"] >= 1)
         entry = admin.json("slowlog")["entries"][0]
     assert (entry["command"], entry["result"], entry["node"]) == ("get", "hit", node.name)
+    assert (entry["key"], entry["keys"], entry["cut"], entry["key_bytes"]) == ("k", 1, False, 1)
+    assert (entry["bytes_in"], entry["bytes_out"]) == (len(encode("GET", "k")), len(b"$1\r\nv\r\n"))
     assert entry["client"].startswith("127.0.0.1:")
     assert entry["total_us"] >= 250000 and entry["node_us"] >= 250000 and entry["queue_us"] < 100000
     assert entry["total_us"] == entry["queue_us"] + entry["node_us"] + entry["rest_us"] or entry["rest_us"] == 0
+
+
+SECRET = "a value or a script, which nobody may read here"
+STRANGE = "\x00\xff\x1b</script>\u202e"
+SLOW_CASES = [  # a request, its command in the list, its first key, how many it has
+    (["SET", "written", SECRET], "set", "written", 1),
+    (["GET", "written"], "get", "written", 1),
+    (["GET", ""], "get", "", 1),
+    (["SET", STRANGE, SECRET], "set", STRANGE, 1),
+    (["GET", "l" * 65], "get", "l" * 65, 1),
+    (["GET", "l" * 5000], "get", "l" * 5000, 1),
+    (["SET", "l" * 5000, SECRET], "set", "l" * 5000, 1),
+    (["OBJECT", "ENCODING", "written"], "object|encoding", "written", 1),
+    (["HSET", "hash", "field", SECRET], "hset", "hash", 1),
+    (["MGET", *[f"m{i}" for i in range(20)]], "mget", "m0", 20),
+    (["MSET", *[word for i in range(20) for word in (f"m{i}", SECRET)]], "mset", "m0", 20),
+    (["BITOP", "NOT", "{b}1", "{b}2"], "bitop", "{b}1", 2),
+    (["EVAL", f"return '{SECRET}'", 2, "{s}1", "{s}2", SECRET], "eval", "{s}1", 2),
+    (["EVAL", f"return '{SECRET}'", 0, SECRET], "eval", None, 0),
+    (["SORT", "{l}1", "BY", "{l}weight_*"], "sort", "{l}1", 1),
+    (["SUMCACHE.SET", "tagged", SECRET, "EX", 9, "TAGS", "tag"], "sumcache.set", "tagged", 1),
+    (["SUMCACHE.GET", "tagged"], "sumcache.get", "tagged", 1),
+    (["SET", "large", SECRET * 50000], "set", "large", 1),
+    (["GET", "large"], "get", "large", 1),
+    (["WATCH", "watched"], "watch", "watched", 1),
+    (["PUBLISH", SECRET, SECRET], "publish", None, 0),
+    (["CONFIG", "SET", "latency-monitor-threshold", "123456"], "config|set", None, 0),
+    (["DBSIZE"], "dbsize", None, 0),
+    (["KEYS", SECRET], "keys", None, 0),
+]
+
+
+@pytest.mark.parametrize("node_count", [1, 3])
+def test_slow_requests_name_their_keys(watched, start, node_count):
+    proxy, admin = watched(start.nodes(node_count), slow_above="1us", settings={"ring": {"hash_tags": "on"}})
+    with proxy.connect() as client:
+        for words, command, key, count in SLOW_CASES:
+            before = admin.json("slowlog")["count"]
+            reply = client.ask(*words)
+            eventually(lambda: admin.json("slowlog")["count"] > before)
+            entry = admin.json("slowlog")["entries"][0]
+            said = f"{words[0]} {key!r:.20}: {reply!r:.80}, {entry}"
+            assert (entry["command"], entry["keys"]) == (command, count), said
+            if key is None:
+                assert entry["key"] is None and "cut" not in entry, said
+            else:
+                raw = key.encode()
+                assert entry["key"].encode("latin-1") == raw[:64], said
+                assert (entry["key_bytes"], entry["cut"]) == (len(raw), len(raw) > 64), said
+            if command in ("get", "set"):
+                assert entry["bytes_in"] == len(encode(*words)), said
+            if command == "get" and reply is not None:
+                assert entry["bytes_out"] > len(reply), said
+        assert SECRET.encode() not in admin.get("/api/slowlog")[2]
+        assert b"</script>" not in admin.get("/api/slowlog")[2] and b"123456" not in admin.get("/api/slowlog")[2]
+
+
+def test_a_slow_transaction_names_its_first_key(watched, start):
+    proxy, admin = watched(start.nodes(3), slow_above="1us")
+    with proxy.connect() as client:
+        for watches in (False, True):
+            if watches:
+                client.ask("WATCH", "t")
+            for words in (["MULTI"], ["SET", "t", SECRET], ["PING"], ["GET", "t"], ["EXEC"]):
+                client.ask(*words)
+            eventually(lambda: [e["command"] for e in admin.json("slowlog")["entries"][:1]] == ["exec"])
+            entry = admin.json("slowlog")["entries"][0]
+            assert (entry["key"], entry["keys"], entry["result"]) == ("t", 2, "ok")
+            assert entry["bytes_in"] > len(SECRET) and entry["bytes_out"] > len(SECRET)
+            client.ask("PING")
+    assert SECRET.encode() not in admin.get("/api/slowlog")[2]
+
+
+def test_slow_requests_that_fail_name_their_keys(watched, start):
+    """A node that hangs: late replies, and reads that wait for another try in vain."""
+    node, = members = start.nodes(1)
+    proxy, admin = watched(members, slow_above="100ms", settings={
+        "health": {"eject_after": "10m", "unhealthy": 1000}, "timeouts": {"request": "300ms"}})
+    requests = (["GET", "read"], ["SET", "written", SECRET], ["MGET", "m0", "m1"], ["GET", "l" * 200])
+    with proxy.connect() as client:
+        client.ask("SET", "read", "v")
+        node.freeze()
+        client.send(b"".join(encode(*words) for words in requests))
+        replies = [client.reply() for _ in requests]
+        node.thaw()
+    assert len(replies) == len(requests)
+    eventually(lambda: admin.json("slowlog")["count"] >= len(requests))
+    entries = {(entry["command"], entry["key"]): entry for entry in admin.json("slowlog")["entries"]}
+    for command, key in (("get", "read"), ("set", "written"), ("mget", "m0"), ("get", "l" * 64)):
+        assert entries[command, key]["result"] in ("failed", "failover_miss"), entries
+        assert entries[command, key]["bytes_out"] > 0
 
 
 def test_nothing_is_collected_without_a_reader(start, nodes):

@@ -66,12 +66,11 @@ function put(e, text) {
 }
 
 function fill(table, heads, rows, empty) {
-  const head = make('tr'), body = make('tbody');
-  for (const h of heads)
-    head.append(make('th', h, {scope: 'col'}));
+  const head = make('tr'), body = make('tbody'), isName = i => i === 0 || heads[i] === 'Key';
+  heads.forEach((h, i) => head.append(make('th', h, {scope: 'col', class: isName(i) ? 'word' : ''})));
   for (const cells of rows) {
     const row = body.appendChild(make('tr'));
-    cells.forEach((cell, i) => row.append(make('td', cell, i === 0 ? {class: 'key', title: cell} : {})));
+    cells.forEach((cell, i) => row.append(make('td', cell, isName(i) ? {class: 'key', title: cell} : {})));
   }
   if (rows.length === 0)
     body.appendChild(make('tr')).append(make('td', empty, {colspan: heads.length}));
@@ -326,9 +325,12 @@ function showKeys(k) {
 }
 
 function showSlow(s) {
-  fill($('slow'), ['Command', 'At', 'Result', 'Node', 'Client', 'Total', 'Queue', 'Node took', 'Rest'], s.entries.slice(0, LINES_MAX).map(e =>
-    [e.command, clock(e.at_ms), e.result, e.node || '–', e.client, micros(e.total_us), micros(e.queue_us), micros(e.node_us), micros(e.rest_us)]),
-  s.slow_above_us ? 'none took ' + micros(s.slow_above_us) : 'off: admin.slow_above');
+  const key = e => e.key === null ? '–' : readable(e.key) + (e.cut ? '… (' + bytes(e.key_bytes) + ')' : '') +
+    (e.keys > 1 ? ' and ' + (e.keys - 1) + ' more' : '');
+  fill($('slow'), ['Command', 'Key', 'At', 'Result', 'Node', 'Client', 'Total', 'Queue', 'Node took', 'Rest', 'In', 'Out'],
+    s.entries.slice(0, LINES_MAX).map(e => [e.command.replace('|', ' '), key(e), clock(e.at_ms), e.result, e.node || '–', e.client,
+      micros(e.total_us), micros(e.queue_us), micros(e.node_us), micros(e.rest_us), bytes(e.bytes_in), bytes(e.bytes_out)]),
+    s.slow_above_us ? 'none took ' + micros(s.slow_above_us) : 'off: admin.slow_above');
 }
 
 /* ---- asking ---- */
