@@ -9,9 +9,10 @@ const [check, url, pictures, argument] = process.argv.slice(2);
 const PATIENCE = 20000 * Number(process.env.SUMCACHE_TEST_SLOWNESS || 1);
 const complaints = [];
 
-async function open(browser, options = {}) {
+async function open(browser, options = {}, prepare = async () => {}) {
   const context = await browser.newContext({viewport: {width: 1280, height: 900}, ...options});
   const page = await context.newPage();
+  await prepare(page);
   page.setDefaultTimeout(PATIENCE);
   page.on('console', message => complaints.push(`${message.type()}: ${message.text()}`));
   page.on('pageerror', error => complaints.push(String(error)));
@@ -28,6 +29,7 @@ async function open(browser, options = {}) {
 const text = (page, selector) => page.locator(selector).innerText();
 const picture = (page, name) => page.screenshot({path: `${pictures}/${name}.png`, fullPage: true});
 const background = page => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+const asked = (page, path) => page.waitForResponse(r => r.url() === url + path && r.status() === 200);
 const until = (page, selector, pattern) => page.locator(selector).filter({hasText: pattern}).first().waitFor();
 
 const CHECKS = {
@@ -84,6 +86,12 @@ const CHECKS = {
     await until(page, '#where-answer', /^user:7 é is at \S+ \(up\), slot \d+\.$/);
     const api = await page.evaluate(async () => (await fetch('/api/where?key=' + encodeURIComponent('user:7 é'))).json());
     assert.ok((await text(page, '#where-answer')).includes(`at ${api.node} (${api.state}), slot ${api.slot}`));
+    /* In the box these are letters as all are. */
+    const before = await background(page);
+    await page.locator('#where-key').fill('');
+    await page.keyboard.type('t/t');
+    assert.equal(await page.locator('#where-key').inputValue(), 't/t');
+    assert.equal(await background(page), before);
   },
 
   /* Keys that are markup, and one that would turn the text around, are text. */
@@ -91,12 +99,88 @@ const CHECKS = {
     const page = await open(browser);
     await until(page, '#hot', /<img src=x onerror=/);
     await until(page, '#hot', /\\u202e/);
-    assert.equal(await page.locator('img, iframe, #hot script, #hot b').count(), 0);
+    for (const name of [/<img src=x onerror=/, /<script>/, /"><b onclick=/, /a\\u202eb/])
+      await until(page, '#slow td.key', name);
+    assert.equal(await page.locator('img, iframe, #hot script, #hot b, #slow script, #slow b').count(), 0);
     await page.locator('#where-key').fill('<img src=x onerror=alert(1)>');
     await page.getByRole('button', {name: 'Find'}).click();
     await until(page, '#where-answer', /<img src=x onerror=alert\(1\)> is at/);
     assert.equal(await page.locator('img').count(), 0);
     assert.equal(await page.evaluate(() => window.stolen), undefined);
+  },
+
+  /* Key and bytes of a slow request. */
+  async slow(browser) {
+    const page = await open(browser), head = await page.locator('#slow th').allInnerTexts();
+    const row = page.locator('#slow tbody tr').filter({hasText: 'several:1'}).first();
+    await row.waitFor();
+    const cells = Object.fromEntries((await row.locator('td').allInnerTexts()).map((cell, i) => [head[i], cell]));
+    assert.equal(cells.Command, 'eval');
+    assert.equal(cells.Key, 'several:1 and 2 more');
+    assert.match(cells.In, /^\d+ B$/);
+    const cut = page.locator('#slow td.key').filter({hasText: /^l{64}… \(1\.0 KiB\)$/}).first();
+    await cut.waitFor();
+    assert.match(await cut.getAttribute('title'), /^l{64}…/);
+    await picture(page, 'slow');
+  },
+
+  /* `argument` is the token. The browser asks for it; the page has no part in it, and never sees it. */
+  async token(browser) {
+    for (const password of [undefined, '', 'wrong', argument + 'x']) {
+      const httpCredentials = password === undefined ? undefined : {username: argument, password};
+      const page = await (await browser.newContext({httpCredentials})).newPage(), answer = page.waitForEvent('response');
+      /* Told nothing by whoever it asked it gives up; told something wrong it shows what we say. */
+      const shown = await page.goto(url).then(async () => (await text(page, 'body')).trim(), error => error.message);
+      assert.match(shown, password ? /^the token is missing or wrong$/ : /ERR_INVALID_AUTH_CREDENTIALS|^the token is missing or wrong$/);
+      assert.equal((await answer).status(), 401);
+      assert.equal((await answer).headers()['www-authenticate'], 'Basic realm="sumcache: the token is the password"');
+      await page.close();
+    }
+    const urls = [], page = await open(browser, {httpCredentials: {username: 'ana', password: argument}},
+      async p => { p.on('request', request => urls.push(request.url())); });
+    await until(page, '#sum-in-ring', '3');
+    for (let i = 0; i < 3; i++)
+      await asked(page, 'api/summary');
+    await until(page, '#hot', /popular/);
+    await page.reload();
+    await page.getByText(/^ready, up for/).waitFor();
+    const kept = await page.evaluate(() => JSON.stringify([document.documentElement.outerHTML, {...localStorage}, {...sessionStorage},
+      document.cookie, window.name, location.href, history.state, performance.getEntries().map(e => e.name)]));
+    assert.ok(!kept.includes(argument) && !kept.includes(btoa('ana:' + argument)));
+    assert.deepEqual(urls.filter(u => u.includes(argument) || u.includes('ana')), []);
+    assert.deepEqual(await page.context().cookies(), []);
+    /* It is refused from now on: that is said, and the page goes on once it is not. */
+    assert.deepEqual(complaints, []);
+    await page.route(url + 'api/summary', route => route.fulfill({status: 401, body: 'the token is missing or wrong\n'}));
+    await page.getByText('cannot be asked: 401 the token is missing or wrong').waitFor();
+    await page.unroute(url + 'api/summary');
+    await page.getByText(/^ready, up for/).waitFor();
+    assert.deepEqual(complaints.filter(c => !c.includes('401')), []);
+    complaints.length = 0;
+  },
+
+  /* `argument` is what a build without Chart.js has in its place. */
+  async chartless(browser) {
+    const page = await open(browser, {}, p => p.route(url + 'chart.js', route =>
+      route.fulfill({contentType: 'text/javascript; charset=utf-8', body: argument})));
+    await page.getByText('This build has no chart library: install libjs-chart.js and build anew.').waitFor();
+    assert.equal(await page.locator('#charts canvas').count(), 0);
+    await until(page, '#sum-in-ring', '3');
+    await until(page, '#sum-requests', /[1-9]/);
+    assert.equal(await page.locator('#nodes tbody tr').count(), 3);
+    assert.equal(await page.locator('#ring path').count(), 3);
+    await until(page, '#hot', /popular/);
+    await until(page, '#slow', /eval/);
+    for (let i = 0; i < 2; i++)
+      await asked(page, 'api/summary');
+    const before = await background(page);
+    await page.keyboard.press('t');
+    assert.notEqual(await background(page), before);
+    await page.keyboard.press('/');
+    await page.keyboard.type('user:7');
+    await page.keyboard.press('Enter');
+    await until(page, '#where-answer', /^user:7 is at /);
+    await picture(page, 'without-charts');
   },
 
   async themes(browser) {

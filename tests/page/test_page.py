@@ -15,7 +15,8 @@ from processes import SLOWNESS
 from resp import eventually
 
 PAGE = pathlib.Path(__file__).parent
-PICTURES = PAGE.parent.parent / "build" / "test-logs" / "page"
+ROOT = PAGE.parent.parent
+PICTURES = ROOT / "build" / "test-logs" / "page"
 EVIL = ["<img src=x onerror=window.stolen=1>", "<script>window.stolen=1</script>", '"><b onclick="x">', "a\u202eb"]
 ASSETS = ["/", "/page.css", "/page.js", "/chart.js", "/icon.svg"]
 
@@ -30,28 +31,42 @@ def node_modules():
     PICTURES.mkdir(parents=True, exist_ok=True)
 
 
-@pytest.fixture
-def shown(start):
-    """Three nodes, the page's port, and somebody who goes on asking for keys."""
-    port, nodes, stop = processes.free_port(), start.nodes(3, memory="64mb"), threading.Event()
-    proxy = start.proxy(nodes, {"admin": {"listen": port, "sample_each": 1, "slow_above": "5ms"}, "health": {"interval": "100ms"}})
-    eventually(lambda: proxy.events("listening-admin"))
+def ask_on(proxy, stop):
+    """Somebody who goes on asking for keys, some of it slow."""
+    with proxy.connect() as client:
+        for i in range(10000):
+            for key in (f"user:{i % 50}", "popular", *EVIL):
+                client.ask("SET" if i % 3 == 0 else "GET", key, *(["v" * 40] if i % 3 == 0 else []))
+            if i % 20 == 0:
+                for keys in (["l" * 1024], ["several:1", "several:1", "several:1"], *([key] for key in EVIL)):
+                    client.ask("EVAL", "local n = 0; for i = 1, 1000000 do n = n + i end; return n", len(keys), *keys)
+            if stop.wait(0.05):
+                return
 
-    def ask_on():
-        with proxy.connect() as client:
-            for i in range(10000):
-                for key in (f"user:{i % 50}", "popular", *EVIL):
-                    client.ask("SET" if i % 3 == 0 else "GET", key, *(["v" * 40] if i % 3 == 0 else []))
-                if i % 20 == 0:
-                    client.ask("EVAL", "local n = 0; for i = 1, 2000000 do n = n + i end; return n", 1, "slow")
-                if stop.wait(0.05):
-                    return
-    asker = threading.Thread(target=ask_on, daemon=True)
-    asker.start()
-    yield port, nodes
+
+@pytest.fixture
+def serve(start):
+    """Starts three nodes and a proxy that is asked. → the page's port, the nodes"""
+    stop, askers = threading.Event(), []
+
+    def make(**admin):
+        port, nodes = processes.free_port(), start.nodes(3, memory="64mb")
+        proxy = start.proxy(nodes, {"admin": {"listen": port, "sample_each": 1, "slow_above": "5ms", **admin},
+                                    "health": {"interval": "100ms"}})
+        eventually(lambda: proxy.events("listening-admin"))
+        askers.append(threading.Thread(target=ask_on, args=(proxy, stop), daemon=True))
+        askers[-1].start()
+        return port, nodes
+    yield make
     stop.set()
-    asker.join(10 * SLOWNESS)
-    assert not asker.is_alive()
+    for asker in askers:
+        asker.join(10 * SLOWNESS)
+        assert not asker.is_alive()
+
+
+@pytest.fixture
+def shown(serve):
+    return serve()
 
 
 def browse(check, port, *arguments):
@@ -67,9 +82,45 @@ def finish(browser):
     assert browser.returncode == 0, said
 
 
-@pytest.mark.parametrize("check", ["shows", "where", "survives", "themes", "narrow", "keyboard"])
+@pytest.mark.parametrize("check", ["shows", "where", "survives", "slow", "themes", "narrow", "keyboard"])
 def test_page(shown, node_modules, check):
     finish(browse(check, shown[0]))
+
+
+def test_page_behind_a_token(serve, node_modules, tmp_path):
+    (tmp_path / "token").write_text("only-the-browser-knows-this\n")
+    finish(browse("token", serve(token_file=tmp_path / "token")[0], "only-the-browser-knows-this"))
+
+
+PRINT_CHARTS = """
+#include "admin/assets.h"
+#include <stdio.h>
+int main(void)
+{
+    const struct asset *a = asset_find(STR("/chart.js"));
+    return a && fwrite(a->plain, 1, a->plain_len, stdout) == a->plain_len ? 0 : 1;
+}
+"""
+
+
+@pytest.fixture
+def placeholder(tmp_path):
+    """What a build without Chart.js has in its place. Of that build only this is made: all of it would take
+    minutes, and the rest is the same."""
+    build = tmp_path / "build"
+    subprocess.run(["meson", "setup", build, ROOT, "-Dchart_js=/nowhere/chart.js", "-Dtests=disabled", "-Dclient=disabled"],
+                   check=True, timeout=120 * SLOWNESS, capture_output=True)
+    subprocess.run(["ninja", "-C", build, "src/admin/page_assets.c"], check=True, timeout=60 * SLOWNESS, capture_output=True)
+    (tmp_path / "print.c").write_text(PRINT_CHARTS)
+    subprocess.run(["cc", "-D_GNU_SOURCE", f"-I{ROOT / 'src'}", "-o", tmp_path / "print", tmp_path / "print.c",
+                    build / "src" / "admin" / "page_assets.c", ROOT / "src" / "admin" / "assets.c"],
+                   check=True, timeout=60 * SLOWNESS, capture_output=True)
+    return subprocess.run([tmp_path / "print"], check=True, timeout=10 * SLOWNESS, capture_output=True, text=True).stdout
+
+
+def test_page_without_charts(shown, node_modules, placeholder):
+    assert placeholder == "/* built without it */\n"
+    finish(browse("chartless", shown[0], placeholder))
 
 
 def test_page_follows_a_node_that_dies_and_returns(shown, node_modules):
