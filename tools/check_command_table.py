@@ -39,6 +39,7 @@ NOT_IN_REDIS = {
     "sumcache.invalidate": -2,
     "sumcache.jobs": -1,
     "sumcache.set": -5,
+    "sumcache.slowlog": -2,
     "sumcache.tags": -2,
     "sumcache.unlink": -3,
     "sumcache.where": -2,

@@ -46,7 +46,8 @@ static enum class class_by_group(const struct command *c, const char *group) {
 
 static enum class class_of(const struct command *c) {
     static const char *const OWN_FREE[] = {"sumcache.failures", "sumcache.where", NULL};
-    static const char *const OWN_ADMIN[] = {"sumcache.unlink", "sumcache.jobs", NULL};
+    static const char *const OWN_ADMIN[] = {"sumcache.unlink", "sumcache.jobs", "sumcache.slowlog",
+                                            NULL};
     const char *group = command_facts(c)->group;
     if (command_gate(c) != GATE_OPEN || is_any(c, OWN_ADMIN)) return CLASS_ADMIN;
     if (is_any(c, OWN_FREE)) return CLASS_FREE;

@@ -173,8 +173,9 @@ static void ask_list_or_kill(struct client *c, const struct command *command)
 
 /* ---- PAUSE ---- */
 
-static void enter_pause(const struct roll_question *q, struct worker *w)
+static void enter_pause(const struct roll_question *q, struct worker *w, struct roll_text *t)
 {
+    (void)t;
     client_pause_set(w, q->until, q->writes_only);
 }
 
@@ -257,6 +258,7 @@ bool client_commands_asks(const struct command *command)
     case COMMAND_ID_CLIENT_PAUSE:
     case COMMAND_ID_CLIENT_UNPAUSE:
     case COMMAND_ID_CLIENT_REPLY:
+    case COMMAND_ID_SUMCACHE_SLOWLOG:
         return true;
     default:
         return false;

@@ -180,6 +180,7 @@ static bool has_keys_of_keyless(struct client *c, const struct command *command)
         return has_keys_from(c, 1); /* tags are named as keys are */
     case COMMAND_ID_RANDOMKEY:
     case COMMAND_ID_SUMCACHE_JOBS:
+    case COMMAND_ID_SUMCACHE_SLOWLOG: /* it names keys of all */
         return false;
     default:
         return command->way != COMMAND_ALL_NODES || !(command->flags & COMMAND_WRITE);

@@ -11,6 +11,7 @@
 #include "proxy/node_sums.h"
 #include "proxy/own.h"
 #include "proxy/session.h"
+#include "proxy/slow_log.h"
 #include "proxy/worker_internal.h"
 
 #include <fnmatch.h>
@@ -344,7 +345,7 @@ void local_write(struct client *c, const struct command *command, struct reply_o
 
 void local_answer(struct client *c, const struct command *command)
 {
-    if (client_commands_take(c, command))
+    if (client_commands_take(c, command) || slow_log_take(c, command))
         return;
     if (command->id == COMMAND_ID_RESET) {
         c->mute = CLIENT_MUTE_NONE; /* its own answer is one already */

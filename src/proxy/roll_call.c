@@ -117,7 +117,7 @@ static void deliver_question(struct message *message, void *receiver)
         return;
     }
     if (m->seen == 0 && kind->enter)
-        kind->enter(m->question, w);
+        kind->enter(m->question, w, &m->text);
     if (kind->visit && !look_at_clients(m, w)) {
         mailbox_post(&w->mailbox, message);
         return;
@@ -281,7 +281,7 @@ void roll_call_start(struct client *c, const struct command *command, struct rol
     /* Without memory for a message its worker is missing at the deadline. */
     for (unsigned i = 0; i < w->all_count; i++) {
         if (w->all[i] == w && !q->kind->visit) {
-            q->kind->enter(q, w); /* before what its client sends next */
+            q->kind->enter(q, w, &r->text); /* before what its client sends next */
             continue;
         }
         (void)send_one(r, w->all[i]);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A roll call: a question about the clients of all workers (CLIENT LIST, KILL, PAUSE). The worker
- * of the one who asks sends a message to each, itself included; each goes through its own clients,
- * a slice in each turn so that requests do not wait, and sends the message back. With the last of
- * them, or at the deadline, the request is answered.
+ * A roll call: a question about the clients of all workers (CLIENT LIST, KILL, PAUSE), or about
+ * what each worker remembers (SUMCACHE.SLOWLOG). The worker of the one who asks sends a message to
+ * each, itself included; each goes through its own clients, a slice in each turn so that requests
+ * do not wait, and sends the message back. With the last of them, or at the deadline, the request
+ * is answered.
  *
  *   asker: start ──► every worker: enter, visit each client ──► asker: finish
  *
@@ -28,8 +29,8 @@ void roll_text_add(struct roll_text *t, const char *bytes, size_t len);
 struct roll_question;
 
 struct roll_kind {
-    /* Once in each worker, at its beginning; NULL: nothing. */
-    void (*enter)(const struct roll_question *q, struct worker *w);
+    /* Once in each worker, at its beginning; NULL: nothing. May add to what it tells. */
+    void (*enter)(const struct roll_question *q, struct worker *w, struct roll_text *t);
     /* For each client of the filter; NULL: none. May close it. True: it counts. */
     bool (*visit)(const struct roll_question *q, struct client *c, struct roll_text *t);
     /* All have answered: writes the reply. */
@@ -44,6 +45,7 @@ struct roll_question {
     struct client_filter filter; /* owned */
     uint64_t until;              /* ns: of a pause; 0: it ends */
     bool writes_only;            /* … */
+    int64_t wanted;              /* of SUMCACHE.SLOWLOG GET: so many; -1: all */
 };
 
 /* NULL: out of memory; the filter is still the caller's. */

@@ -83,6 +83,21 @@ void samples_give_slow(struct worker *w, const struct request *r, uint64_t took)
     atomic_store_explicit(&s->slow_head, head + 1, memory_order_release);
 }
 
+const struct slow_request *samples_slow(const struct samples *s, unsigned age, uint32_t *ret_number)
+{
+    uint32_t head = atomic_load_explicit(&s->slow_head, memory_order_relaxed);
+    uint32_t have = head - s->slow_from;
+    if (age >= have || age >= SAMPLES_SLOW_MAX)
+        return NULL;
+    *ret_number = head - 1 - age;
+    return &s->slow[*ret_number % SAMPLES_SLOW_MAX];
+}
+
+void samples_forget_slow(struct samples *s)
+{
+    s->slow_from = atomic_load_explicit(&s->slow_head, memory_order_relaxed);
+}
+
 void samples_end(struct worker *w, struct request *r)
 {
     must(r->sample > 0);

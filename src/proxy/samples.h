@@ -52,6 +52,7 @@ struct slow_request {
 
 struct samples {
     uint32_t left;               /* requests until the next sample */
+    uint32_t slow_from;          /* of slow requests those before are forgotten: SLOWLOG RESET */
     uint32_t pending_used;       /* a bit for each of `pending` */
     atomic_uint head, slow_head; /* written by the worker … */
     char apart[64];              /* … and on another cache line, … */
@@ -70,6 +71,13 @@ void samples_begin(struct worker *w, struct request *r, struct str key, uint64_t
 void samples_end(struct worker *w, struct request *r);
 /* One that is answered took `took` ns, which is slow. */
 void samples_give_slow(struct worker *w, const struct request *r, uint64_t took);
+
+/* What it still has of them, read by others or not, by age: 0 is the newest. *ret_number: which of
+ * all it was. NULL: there are not so many. */
+const struct slow_request *samples_slow(const struct samples *s, unsigned age,
+                                        uint32_t *ret_number);
+/* samples_slow() gives no more what there is now. */
+void samples_forget_slow(struct samples *s);
 
 /* ---- the one reader, any thread ---- */
 

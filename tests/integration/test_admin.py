@@ -469,6 +469,49 @@ def test_a_slow_transaction_names_its_first_key(watched, start):
     assert SECRET.encode() not in admin.get("/api/slowlog")[2]
 
 
+def test_slow_requests_by_a_command(watched, start):
+    """SUMCACHE.SLOWLOG, in the form of SLOWLOG GET, of two workers."""
+    proxy, _ = watched(start.nodes(3), workers=2, slow_above="1us")
+    clients = [proxy.connect() for _ in range(4)]  # on both workers
+    for i, client in enumerate(clients):
+        client.ask("SET", f"key{i}", SECRET)
+        client.ask("GET", "l" * 100)
+        client.ask("MGET", *[f"m{k}" for k in range(20)])
+        client.ask("OBJECT", "ENCODING", f"key{i}")
+        client.ask("DBSIZE")
+    client = clients[0]
+
+    def listed(*count):  # without the lists themselves, which take a microsecond too
+        return [entry for entry in client.ask("SUMCACHE.SLOWLOG", "GET", *count) if entry[3] != [b"sumcache.slowlog"]]
+    assert client.ask("SUMCACHE.SLOWLOG", "LEN") == 20
+    entries = listed("-1")
+    assert len(entries) == 20
+    assert len({entry[0] for entry in entries}) == 20
+    assert all(abs(entry[1] - time.time()) < 60 and entry[2] >= 1 for entry in entries)
+    words = [entry[3] for entry in entries]
+    assert sorted(words) == sorted([
+        *[[b"set", b"key%d" % i] for i in range(4)], *[[b"object", b"encoding", b"key%d" % i] for i in range(4)],
+        *[[b"get", b"l" * 64 + b"... (36 more bytes)"]] * 4, *[[b"mget", b"m0", b"... (19 more keys)"]] * 4,
+        *[[b"dbsize"]] * 4])
+    assert words[0] == [b"dbsize"] and words[-1] == [b"set", b"key0"]  # the newest first
+    assert {entry[4] for entry in entries} == {b"127.0.0.1:%d" % c.socket.getsockname()[1] for c in clients}
+    assert {entry[5].decode() for entry in entries if entry[3][0] == b"set"} <= {node.name for node in proxy.nodes}
+    assert len(client.ask("SUMCACHE.SLOWLOG", "GET")) == 10
+    assert client.ask("SUMCACHE.SLOWLOG", "get", "0") == []
+    assert client.ask("SUMCACHE.SLOWLOG", "RESET") == "OK"
+    assert client.ask("SUMCACHE.SLOWLOG", "LEN") <= 1 and listed() == []
+    client.ask("SET", "after", SECRET)
+    assert [entry[3] for entry in listed()] == [[b"set", b"after"]]
+    for wrong, error in ((["NONSENSE"], "ERR syntax error"), (["GET", "1", "2"], "ERR syntax error"),
+                         (["LEN", "1"], "ERR syntax error"), (["GET", "x"], "ERR value is not an integer"),
+                         (["GET", "-2"], "ERR count should be greater")):
+        assert str(client.ask("SUMCACHE.SLOWLOG", *wrong)).startswith(error)
+    client.ask("MULTI")
+    assert "not offered inside MULTI" in str(client.ask("SUMCACHE.SLOWLOG", "LEN"))
+    for client in clients:
+        client.close()
+
+
 def test_slow_requests_that_fail_name_their_keys(watched, start):
     """A node that hangs: late replies, and reads that wait for another try in vain."""
     node, = members = start.nodes(1)

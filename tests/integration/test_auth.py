@@ -157,7 +157,8 @@ def test_patterns_stay_inside_the_keys_of_a_user(shared_by_two):
         for question in (("SCAN", "0"), ("SCAN", "0", "MATCH", "*"), ("SCAN", "0", "MATCH", "a[p]p:*"),
                          ("SCAN", "0", "MATCH", "app:*", "MATCH", "*"), ("RANDOMKEY",),
                          ("SORT", "app:l{x}", "BY", "w:{x}*"), ("SORT", "app:l{x}", "GET", "w:{x}*"),
-                         ("SUMCACHE.INVALIDATE", "tag"), ("SUMCACHE.JOBS",), ("SUMCACHE.UNLINK", "MATCH", "*")):
+                         ("SUMCACHE.INVALIDATE", "tag"), ("SUMCACHE.JOBS",), ("SUMCACHE.UNLINK", "MATCH", "*"),
+                         ("SUMCACHE.SLOWLOG", "GET")):
             assert is_error(client.ask(*question), "NOPERM"), question
         assert client.ask("SORT", "app:l{x}", "GET", "app:w{x}*") == []
 
