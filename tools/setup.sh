@@ -78,7 +78,6 @@ need_test() {
     need chromium has_program chromium
     need haproxy has_program haproxy
     need shellcheck has_program shellcheck
-    need mandoc has_program mandoc
     need strace has_program strace
     need systemd has_program systemd-analyze
     need dpkg-dev has_program dpkg-shlibdeps
