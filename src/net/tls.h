@@ -8,8 +8,13 @@
  *
  * While SHAKING the connection counts as blocked, so nothing is sent on it, and reading gives
  * -EAGAIN. When that is over its owner hears of IO_IN and IO_OUT, and reads the error if there is
- * one. What is encrypted and not sent yet is at most one record (and what a handshake says), lies
- * in the chunks of the connection's pool, and counts as memory there.
+ * one.
+ *
+ * Records go out together, many in a system call, and much is read in long pieces
+ * (docs/decisions/0024). What is encrypted and not sent yet is at most TLS_GATHER_MAX and a record,
+ * and what OpenSSL says of its own accord up to TLS_UNSENT_MAX (tls_internal.h). It lies in the
+ * chunks of the connection's pool, and counts as memory there; so does what was read and OpenSSL
+ * does not go on with before it is heard: at most the length of a read.
  *
  * A struct tls belongs to its connection's thread; a tls_context (tls_context.h) to all.
  */
@@ -47,8 +52,12 @@ int tls_start(struct conn *c, struct tls_context *context, const char *peer, str
 /* Says farewell if that can be done without waiting, and frees it. */
 void tls_close(struct conn *c);
 
-/* As conn_read(), conn_send() and conn_flush(): lengths are those of plain bytes. A read gives less
- * than `size` only if no more is there, as a socket does. */
+/*
+ * As conn_read(), conn_send() and conn_flush(): lengths are those of plain bytes, which count as
+ * sent when the socket has taken as many encrypted ones: so a flush may tell of bytes although
+ * nothing waited. A read gives less than `size` only if no more is there, as a socket does, and may
+ * have used all of `to` meanwhile.
+ */
 ssize_t tls_read(struct conn *c, void *to, size_t size);
 ssize_t tls_send(struct conn *c, const void *bytes, size_t len, size_t *ret_taken);
 ssize_t tls_flush(struct conn *c);

@@ -741,7 +741,8 @@ static void on_ready(struct source *s, unsigned ready)
     }
     if (ready & IO_OUT && u->conn.blocked) {
         u->conn.blocked = false;
-        if (u->conn.out.len > 0)
+        /* By TLS, out.len may be 0 and the node have taken bytes of which the flush tells. */
+        if (u->conn.out.len > 0 || u->conn.tls)
             conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
     }
     if (ready & IO_HUP)

@@ -401,6 +401,44 @@ def test_nodes_are_spoken_to_by_tls(start, files):
         assert counters["tls_connections"] >= 4 and counters["tls_handshakes_failed"] == 0
 
 
+def drip(client, count, each=20000):
+    """Reads so many bytes slowly, as a link would that is a thousand times slower than the others."""
+    data = bytearray()
+    while len(data) < count:
+        data += client._exactly(min(each, count - len(data)))
+        time.sleep(0.002)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_long_values_by_tls_on_both_sides_and_slow_readers(secure, start, files, version):
+    """A client that reads in drips, a node that stands still in the middle of being written to: all is as it was sent,
+    others are served meanwhile, and nothing stays in memory."""
+    node = node_of(start, files, files.server)
+    proxy = secure(over=[node], workers=1, nodes_tls={"enabled": "on", "ca_file": files.ca.file},
+                   timeouts={**PATIENT, "client_stall": "10s"}, limits={"client_min_rate": 0})
+    value = bytes(range(251)) * ((5 << 20) // 251)
+    with Secure(proxy.secure, files, version=version, rcvbuf=8192) as slow, Secure(proxy.secure, files) as other, \
+            Secure(proxy.secure, files, version=version) as writer:
+        assert other.ask("SET", "long", value) == "OK"
+        slow.send(encode("GET", "long") * 2 + encode("PING"))
+        line = b"$%d\r\n" % len(value)
+        assert drip(slow, len(line) + 1000000) == line + value[:1000000]
+        assert other.ask("GET", "long") == value
+        node.freeze()
+        request = encode("SET", "other", value)
+        writer.send(request[:3 << 20])
+        time.sleep(0.3)
+        node.thaw()
+        writer.send(request[3 << 20:])
+        assert writer.reply().value == "OK"
+        assert drip(slow, len(value) - 1000000 + 2) == value[1000000:] + b"\r\n"
+        assert slow.reply().value == value and slow.reply().value == "PONG"
+        assert other.ask("GET", "other") == value
+    eventually(lambda: proxy.counter("buffer_bytes") < 1 << 20)
+    eventually(lambda: proxy.counter("tls_connections") <= 6)
+
+
 def test_a_node_that_goes_and_comes_back(start, files):
     nodes = [node_of(start, files, files.server) for _ in range(2)]
     proxy = over(start, files, nodes)

@@ -2,9 +2,9 @@
 #include "net/tls_context.h"
 #include "net/tls_internal.h"
 #include "os/file.h"
+#include "tls_pair.h"
 
 #include <errno.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
@@ -22,31 +22,6 @@ struct files {
     char one[PATH_SIZE], two[PATH_SIZE]; /* a certificate and its key each */
     char none[PATH_SIZE], noise[PATH_SIZE];
 };
-
-/* A certificate that signed itself, and its key behind it. */
-static void write_certificate(const char *path, const char *name)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x = X509_new();
-    FILE *f = fopen(path, "w");
-    assert_non_null(key);
-    assert_non_null(x);
-    assert_non_null(f);
-    X509_set_version(x, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-    X509_gmtime_adj(X509_getm_notBefore(x), 0);
-    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-    X509_set_pubkey(x, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                               (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(x, X509_get_subject_name(x));
-    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-    assert_int_equal(PEM_write_X509(f, x), 1);
-    assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
-    assert_int_equal(fclose(f), 0);
-    X509_free(x);
-    EVP_PKEY_free(key);
-}
 
 static int make_files(void **state)
 {
