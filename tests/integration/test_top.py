@@ -30,7 +30,9 @@ def watched(start):
     def make(**admin):
         nodes = start.nodes(3)
         port = processes.free_port()
-        proxy = start.proxy(nodes, {"health": HEALTH, "timeouts": {"request": "10s"}, "admin": {"listen": port, "sample_each": 1, **admin}}, workers=1)
+        settings = {"health": HEALTH, "timeouts": {"request": "10s"},
+                    "admin": {"listen": port, "sample_each": 1, **admin}}
+        proxy = start.proxy(nodes, settings, workers=1)
         eventually(lambda: proxy.events("listening-admin"))
         return proxy, nodes, port
     return make
