@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Long: connecting, sending, reading and failing all turn on one thing, the order of the parts that
- * were sent, and on one state. What a greeting says, how a large reply goes on, how a large request
- * is sent and what becomes of a write without an answer are in files of their own.
+ * Long: connecting, sending and failing turn on one thing, the order of the parts that were sent,
+ * and on one state. Replies: upstream_replies.c. What a greeting says, how a large reply goes on,
+ * how a large request is sent and what becomes of a write without an answer are in files of their
+ * own.
  */
 #include "proxy/upstream.h"
 
 #include "base/must.h"
 #include "base/nsec.h"
-#include "proxy/gather.h"
 #include "proxy/greeting.h"
 #include "proxy/lanes.h"
-#include "proxy/node_error.h"
 #include "proxy/outcomes_run.h"
 #include "proxy/private.h"
 #include "proxy/reply_stream.h"
 #include "proxy/settle.h"
 #include "proxy/upload.h"
+#include "proxy/upstream_internal.h"
 #include "proxy/worker_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +28,6 @@ enum {
      * a slow one would have answered something. */
     SILENT_DEADLINES = 5,
     BACKOFF_DOUBLINGS_MAX = 16,
-    GREETING_MAX = 1024,  /* bytes; without a server's modules */
-    SWALLOWED_MAX = 1024, /* bytes of a reply that is not told, so that its error can be counted */
 };
 
 static const char *const STATE_NAMES[] = {
@@ -67,7 +64,7 @@ static void upstream_enter(struct upstream *u, enum upstream_state to)
 
 /* ---- parts ---- */
 
-static void tell_in_flight(struct upstream *u)
+void upstream_tell_in_flight(struct upstream *u)
 {
     if (u->node->pulse)
         atomic_store_explicit(&u->node->pulse->of[u->worker->index].in_flight, u->node->requests,
@@ -84,7 +81,7 @@ static void fail_all(struct upstream *u, struct list *parts, enum failure f)
         part_fail(u->worker, p, f);
         part_leave(u->worker, p);
     }
-    tell_in_flight(u); /* there may be no more reads or writes that do */
+    upstream_tell_in_flight(u); /* there may be no more reads or writes that do */
 }
 
 enum failure upstream_admits(const struct upstream *u, size_t len)
@@ -142,7 +139,7 @@ void upstream_give_up(struct part *p)
         private_doom(p->upstream);
 }
 
-static void tell_trouble(struct upstream *u, enum trouble what, const char *why)
+void upstream_tell_trouble(struct upstream *u, enum trouble what, const char *why)
 {
     if (u->worker->control && u->node->pulse)
         control_tell_trouble(u->worker->control, u->node->pulse, what, why);
@@ -159,7 +156,7 @@ static void note_miss(struct upstream *u, const struct part *p)
 void upstream_missed(struct upstream *u, const struct part *p)
 {
     note_miss(u, p);
-    tell_trouble(u, TROUBLE_MISSED, "");
+    upstream_tell_trouble(u, TROUBLE_MISSED, "");
 }
 
 uint64_t upstream_expire(struct upstream *u)
@@ -196,7 +193,7 @@ uint64_t upstream_expire(struct upstream *u)
         part_fail(u->worker, p, FAILURE_TIMED_OUT);
     }
     if (missed)
-        tell_trouble(u, TROUBLE_MISSED, "");
+        upstream_tell_trouble(u, TROUBLE_MISSED, "");
     if (missed && u->private)
         private_doom(u);
     return next;
@@ -248,9 +245,7 @@ static void drop_connection(struct upstream *u)
     timer_clear(&u->timer);
 }
 
-/* The connection is of no use any more. `blame`: the node itself is not well, as far as we can see;
- * else it may be tried again at once. */
-static void fail(struct upstream *u, enum failure f, bool blame, const char *why)
+void upstream_fail(struct upstream *u, enum failure f, bool blame, const char *why)
 {
     struct worker *w = u->worker;
     bool was_ready = u->state == UPSTREAM_READY;
@@ -281,13 +276,11 @@ static void fail(struct upstream *u, enum failure f, bool blame, const char *why
     w->retry_due = true;
 }
 
-/* It never became READY, because nobody is there. (Of one that is only late nothing is told: the
- * deadlines that are missed are, if anybody waits.) */
-static void fail_refused(struct upstream *u, const char *why)
+void upstream_fail_refused(struct upstream *u, const char *why)
 {
     u->node->refused = u->worker->control != NULL; /* first, for what fails may wait for that */
-    fail(u, FAILURE_DOWN, true, why);
-    tell_trouble(u, TROUBLE_REFUSED, why);
+    upstream_fail(u, FAILURE_DOWN, true, why);
+    upstream_tell_trouble(u, TROUBLE_REFUSED, why);
 }
 
 static void begin_connect(struct upstream *u)
@@ -324,14 +317,14 @@ static void step_connecting(struct upstream *u)
     if (err == -EAGAIN)
         return;
     if (err) {
-        fail_refused(u, strerror(-err));
+        upstream_fail_refused(u, strerror(-err));
         return;
     }
     upstream_enter(u, UPSTREAM_GREETING);
     struct tls_context *tls = u->worker->settings->node_tls;
     if ((tls && tls_start(&u->conn, tls, u->node->name, NULL, &u->worker->node_tls) != 0) ||
         greeting_append(u) != 0) {
-        fail(u, FAILURE_MEMORY, true, "limits.memory");
+        upstream_fail(u, FAILURE_MEMORY, true, "limits.memory");
         return;
     }
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
@@ -353,14 +346,14 @@ static void rest(struct upstream *u)
     upstream_enter(u, UPSTREAM_IDLE);
 }
 
-static void greeted(struct upstream *u, const uint8_t *reply, size_t len)
+void upstream_greeted(struct upstream *u, const uint8_t *reply, size_t len)
 {
     struct worker *w = u->worker;
     char why[GREETING_WHY_MAX];
     if (!greeting_take(u, reply, len, why)) {
-        fail(u, FAILURE_DOWN, true, why);
+        upstream_fail(u, FAILURE_DOWN, true, why);
         if (u->proto == 2) /* one that has no HELLO serves RESP2 clients all the same */
-            tell_trouble(u, TROUBLE_UNREADY, why);
+            upstream_tell_trouble(u, TROUBLE_UNREADY, why);
         return;
     }
     if (u->greetings_left > 0)
@@ -416,10 +409,10 @@ static void step_silence(struct upstream *u)
     metric_add(inside_reply ? &u->worker->metrics.upstreams_stalled
                             : &u->worker->metrics.upstreams_silent,
                1);
-    fail(u, inside_reply ? FAILURE_CLOSED : FAILURE_TIMED_OUT, true,
-         inside_reply ? "stopped inside a reply"
-         : u->upload  ? "stopped inside a request"
-                      : "silent");
+    upstream_fail(u, inside_reply ? FAILURE_CLOSED : FAILURE_TIMED_OUT, true,
+                  inside_reply ? "stopped inside a reply"
+                  : u->upload  ? "stopped inside a request"
+                               : "silent");
 }
 
 static void on_time(struct timer *t)
@@ -427,11 +420,11 @@ static void on_time(struct timer *t)
     struct upstream *u = container_of(t, struct upstream, timer);
     switch ((enum upstream_state)u->state) {
     case UPSTREAM_CONNECTING:
-        fail(u, FAILURE_DOWN, true,
-             u->connect_error ? strerror(-u->connect_error) : "connect timed out");
+        upstream_fail(u, FAILURE_DOWN, true,
+                      u->connect_error ? strerror(-u->connect_error) : "connect timed out");
         return;
     case UPSTREAM_GREETING:
-        fail(u, FAILURE_DOWN, true, conn_late(&u->conn, "greeting timed out"));
+        upstream_fail(u, FAILURE_DOWN, true, conn_late(&u->conn, "greeting timed out"));
         return;
     case UPSTREAM_READY:
         step_silence(u);
@@ -454,281 +447,7 @@ static void on_time(struct timer *t)
     unreachable();
 }
 
-/* ---- reading ---- */
-
-static void protocol_error(struct upstream *u, const char *why)
-{
-    metric_add(&u->worker->metrics.upstreams_protocol_error, 1);
-    fail(u, FAILURE_BAD_REPLY, true, why);
-}
-
-/* Without its greeting, which is short, an upstream is of no use: limits.memory does not stop it.
- */
-static int append_reply(struct upstream *u, const uint8_t *bytes, size_t len)
-{
-    struct chunk_pool *chunks = &u->worker->chunks;
-    if (u->state == UPSTREAM_GREETING && u->in.len + len <= GREETING_MAX)
-        return buf_append_urgent(&u->in, chunks, bytes, len);
-    return buf_append_slowly(&u->in, chunks, bytes, len);
-}
-
-/* Keeps what has come of an incomplete reply, unless nobody wants it or it does not fit. */
-static void keep(struct upstream *u, const uint8_t *bytes, size_t len)
-{
-    struct part *p = list_empty(&u->sent) ? NULL : list_first(&u->sent, struct part, queue);
-    bool gathered = p && p->request && p->request->gather && u->state == UPSTREAM_READY;
-    if (gathered && !gather_takes(p->request->gather, len))
-        part_fail(u->worker, p, FAILURE_REPLY_LIMIT);
-    bool wanted = p && p->request && (!p->request->muted || p->request->gather);
-    if (p && !wanted && u->state == UPSTREAM_READY)
-        u->dropping = true;
-    if (p && p->swallow > 0 && u->in.len + len > SWALLOWED_MAX)
-        u->dropping = true;
-    /* What has to be gathered though it is long takes no more than its share. */
-    if (u->in.len + len > u->worker->settings->bulk_above && !lanes_has_room(u->worker, len))
-        u->dropping = u->out_of_memory = true;
-    if (!u->dropping && append_reply(u, bytes, len) != 0)
-        u->dropping = u->out_of_memory = true;
-    if (u->dropping)
-        buf_clear(&u->in, &u->worker->chunks);
-}
-
-/* A complete greeting: what is in u->in and then `tail`. */
-static void take_greeting(struct upstream *u, const uint8_t *tail, size_t len)
-{
-    uint8_t whole[64]; /* "+PONG" cut in two, or the beginning of whatever it is, for the log */
-    size_t head = u->in.len < sizeof(whole) ? u->in.len : sizeof(whole);
-    size_t rest = len < sizeof(whole) - head ? len : sizeof(whole) - head;
-    buf_copy_out(&u->in, 0, whole, head);
-    memcpy(whole + head, tail, rest);
-    buf_clear(&u->in, &u->worker->chunks);
-    greeted(u, whole, head + rest);
-}
-
-/* Learns from a complete reply. What is streamed was learned when it began. */
-static void note_size(struct upstream *u, const struct part *p, uint64_t len, uint8_t type)
-{
-    struct size_table *sizes = &u->worker->sizes;
-    if (u->streaming)
-        return;
-    if (p->size == PART_UPLOAD && type != '-')
-        size_table_learn(sizes, p->size_id, p->guess);
-    else if (len > u->worker->settings->bulk_above)
-        size_table_learn(sizes, p->size_id, len);
-    else if (p->guess > 0)
-        size_table_forget(sizes, p->size_id);
-}
-
-/* The reply to a command that was sent behind a part. */
-static void take_reply_behind(struct upstream *u, struct part *p, const uint8_t *tail, size_t len)
-{
-    struct worker *w = u->worker;
-    char first[2] = ""; /* stays so if the reply was dropped */
-    size_t head = u->in.len < sizeof(first) ? u->in.len : sizeof(first);
-    buf_copy_out(&u->in, 0, first, head);
-    if (!u->dropping && len >= sizeof(first) - head)
-        memcpy(first + head, tail, sizeof(first) - head);
-    buf_clear(&u->in, &w->chunks);
-    u->dropping = u->out_of_memory = false;
-    if (first[0] == '-')
-        metric_add(&w->metrics.policy_lives_uncut, 1);
-    else if (first[1] == '1')
-        metric_add(&w->metrics.policy_lives_cut, 1);
-    if (--p->behind > 0)
-        return;
-    list_remove(&p->queue);
-    part_leave(w, p);
-    if (u->bulk)
-        lanes_changed(u->node);
-    else if (u->private)
-        private_answered(u);
-}
-
-/* It is none that anybody waits for: the answer comes behind it. */
-static void swallow_reply(struct upstream *u, struct part *p, const uint8_t *tail, size_t len,
-                          uint8_t type)
-{
-    p->swallow--;
-    if (type == '-' && node_error_count(&u->worker->metrics, &u->in, tail, len))
-        tell_trouble(u, TROUBLE_UNREADY, "");
-    buf_clear(&u->in, &u->worker->chunks);
-    u->dropping = u->out_of_memory = false;
-}
-
-/* A complete reply: what is in u->in and then `tail`. */
-static void take_reply(struct upstream *u, const uint8_t *tail, size_t len, uint8_t type)
-{
-    struct worker *w = u->worker;
-    struct part *p = list_first(&u->sent, struct part, queue);
-    if (p->is_tail | p->swallow) { /* neither, nearly always: one look */
-        if (p->is_tail)
-            take_reply_behind(u, p, tail, len);
-        else
-            swallow_reply(u, p, tail, len, type);
-        return;
-    }
-    bool was_upload = p == u->upload;
-    list_remove(&p->queue);
-    settle_now(u, p);
-    bool failed = u->out_of_memory;
-    u->dropping = u->out_of_memory = false;
-    if (type == '-' && node_error_count(&w->metrics, &u->in, tail, len))
-        tell_trouble(u, TROUBLE_UNREADY, "");
-    if (p->size_id)
-        note_size(u, p, u->in.len + len, type);
-    if (u->streaming)
-        reply_stream_end(u, p, tail, len);
-    else if (failed)
-        part_fail(w, p, FAILURE_MEMORY);
-    else
-        part_answer(w, p, &u->in, tail, len, type);
-    if (p->behind > 0 && !was_upload) {
-        part_become_tail(p);
-        list_push_head(&u->sent, &p->queue);
-        return;
-    }
-    part_leave(w, p);
-    if (was_upload) {
-        u->upload = NULL;
-        lanes_abandon(u); /* answered before its end: what still comes of it has nowhere to go */
-    } else if (u->bulk) {
-        lanes_changed(u->node);
-    } else if (u->private) {
-        private_answered(u);
-    }
-}
-
-/* What its client moved since the window began is below limits.client_min_rate. */
-bool upstream_client_is_slow(struct upstream *u)
-{
-    const struct proxy_settings *s = u->worker->settings;
-    uint64_t now = worker_now(u->worker);
-    uint64_t elapsed = now - u->window_began;
-    if (elapsed < s->stall_timeout)
-        return false;
-    /* In KiB and µs, so that neither large limits nor long times overflow. */
-    bool slow = u->window_bytes / 1024 * (NSEC_S / NSEC_US) <
-                s->client_min_rate / 1024 * (elapsed / NSEC_US);
-    u->window_began = now;
-    u->window_bytes = 0;
-    return slow;
-}
-
-/* The first byte of a reply has come: the part has met its deadline. */
-static void begin_reply(struct upstream *u)
-{
-    if (u->state != UPSTREAM_READY)
-        return;
-    struct part *p = list_first(&u->sent, struct part, queue);
-    if (u->undecided == &p->queue && p->swallow == 0)
-        u->undecided = u->undecided->next;
-    outcomes_begin(u->worker, &u->worker->run, p);
-}
-
-/* The rest of a reply comes later, when it is forgotten when this came. */
-static void keep_times(struct upstream *u)
-{
-    struct part *p = list_first(&u->sent, struct part, queue);
-    if (p->request && p->swallow == 0)
-        outcomes_keep(u->worker, p->request);
-}
-
-/* False: the upstream has failed. */
-static bool feed(struct upstream *u, const uint8_t *bytes, size_t len)
-{
-    while (len > 0) {
-        if (u->state == UPSTREAM_READY && list_empty(&u->sent)) {
-            protocol_error(u, "a reply nobody asked for");
-            return false;
-        }
-        bool begins = u->frame.len == 0;
-        size_t used = begins && u->state == UPSTREAM_READY
-                          ? frame_try_reply(bytes, len, &u->worker->reply_limits)
-                          : 0;
-        if (used > 0) {
-            begin_reply(u);
-            take_reply(u, bytes, used, bytes[0]);
-            if (!conn_is_open(&u->conn))
-                return false;
-            bytes += used;
-            len -= used;
-            continue;
-        }
-        enum frame_result result = frame_feed(&u->frame, bytes, len, &used);
-        if (result == FRAME_BAD) {
-            char why[FRAME_ERROR_MAX];
-            protocol_error(u, frame_error(&u->frame, why));
-            return false;
-        }
-        if (u->frame.type == '>') {
-            protocol_error(u, "a push on a shared upstream");
-            return false;
-        }
-        if (begins)
-            begin_reply(u);
-        if (result == FRAME_MORE) {
-            if (begins && u->state == UPSTREAM_READY)
-                keep_times(u);
-            /* Gathered or dropped, it is as long: others must not wait behind it. */
-            if (u->private && !timer_is_set(&u->timer)) /* it blocked till now */
-                timer_set(&u->timer, u->last_byte + u->worker->settings->stall_timeout);
-            if (!u->bulk && !u->private && u->state == UPSTREAM_READY &&
-                u->frame.body_left > u->worker->settings->bulk_above)
-                lanes_promote(u);
-            if (reply_stream_wants(u))
-                return reply_stream_take(u, bytes, used);
-            keep(u, bytes, used);
-            return true;
-        }
-        if (u->state == UPSTREAM_GREETING)
-            take_greeting(u, bytes, used);
-        else
-            take_reply(u, bytes, used, u->frame.type);
-        if (!conn_is_open(&u->conn))
-            return false; /* it was no good greeting */
-        frame_reset(&u->frame);
-        bytes += used;
-        len -= used;
-    }
-    return true;
-}
-
-static void read_node(struct upstream *u)
-{
-    struct worker *w = u->worker;
-    while (!u->paused_for) {
-        ssize_t n = conn_read(&u->conn, w->upstream_scratch, UPSTREAM_READ_BYTES);
-        if (n == -EAGAIN || n == -EINTR)
-            return;
-        if (n <= 0) {
-            metric_add(&w->metrics.upstreams_closed_by_node, 1);
-            bool was_ready = u->state == UPSTREAM_READY;
-            u->at_end = n == 0;
-            char text[CONN_WHY_MAX];
-            const char *why = n == 0 ? "closed by the node" : conn_why(&u->conn, (int)n, text);
-            if (was_ready)
-                fail(u, FAILURE_CLOSED, false, why);
-            else
-                fail_refused(u, why);
-            return;
-        }
-        metric_add(&w->metrics.bytes_from_nodes, (uint64_t)n);
-        u->last_byte = worker_now(w);
-        if (u->node->pulse)
-            pulse_beat(u->node->pulse, w->index, u->last_byte);
-        bool lives = feed(u, w->upstream_scratch, (size_t)n);
-        outcomes_read_over(w, &w->run);
-        if (!lives)
-            return;
-        tell_in_flight(u);
-        if (n < UPSTREAM_READ_BYTES && !u->hung_up)
-            return;
-        if (!u->hung_up) { /* more may be there; others first */
-            loop_again(&w->loop, &u->conn.source);
-            return;
-        }
-    }
-}
+/* ---- events ---- */
 
 static void on_ready(struct source *s, unsigned ready)
 {
@@ -748,7 +467,7 @@ static void on_ready(struct source *s, unsigned ready)
     if (ready & IO_HUP)
         u->hung_up = true;
     if (ready & (IO_IN | IO_HUP))
-        read_node(u);
+        upstream_read(u);
 }
 
 void upstream_resume(struct upstream *u)
@@ -793,6 +512,22 @@ void upstream_send_behind(struct upstream *u, struct buf *bytes)
     conn_mark_dirty(&u->conn, &u->worker->dirty_upstreams);
 }
 
+/* What its client moved since the window began is below limits.client_min_rate. */
+bool upstream_client_is_slow(struct upstream *u)
+{
+    const struct proxy_settings *s = u->worker->settings;
+    uint64_t now = worker_now(u->worker);
+    uint64_t elapsed = now - u->window_began;
+    if (elapsed < s->stall_timeout)
+        return false;
+    /* In KiB and µs, so that neither large limits nor long times overflow. */
+    bool slow = u->window_bytes / 1024 * (NSEC_S / NSEC_US) <
+                s->client_min_rate / 1024 * (elapsed / NSEC_US);
+    u->window_began = now;
+    u->window_bytes = 0;
+    return slow;
+}
+
 void upstream_upload_ends(struct upstream *u)
 {
     struct part *p = take_ptr(u->upload);
@@ -803,7 +538,7 @@ void upstream_upload_ends(struct upstream *u)
 
 void upstream_flush(struct upstream *u)
 {
-    tell_in_flight(u);
+    upstream_tell_in_flight(u);
     ssize_t n = conn_flush(&u->conn);
     if (n > 0)
         sent_bytes(u, (size_t)n);
@@ -811,11 +546,11 @@ void upstream_flush(struct upstream *u)
         return;
     /* What it answered before it closed is still there to be read; the end comes with that. */
     u->hung_up = true;
-    read_node(u);
+    upstream_read(u);
     if (conn_is_open(&u->conn) && !u->paused_for) {
         char why[CONN_WHY_MAX];
         metric_add(&u->worker->metrics.upstreams_closed_by_node, 1);
-        fail(u, FAILURE_CLOSED, false, conn_why(&u->conn, (int)n, why));
+        upstream_fail(u, FAILURE_CLOSED, false, conn_why(&u->conn, (int)n, why));
     }
 }
 
