@@ -7,20 +7,20 @@
 #   lint         tools/lint.sh, but for what analysis does           each check counts
 #   unit         unit tests and scenarios                            each case counts
 #   sim          SIM_COUNT (2,000) seeds from SIM_SEED (1)           the run counts as one
-#   asan         unit tests, scenarios and ASAN_SEEDS (300) seeds    each program counts
-#   tsan         unit tests that start threads; two integration tests each program counts
-#   fuzz         each fuzzer for FUZZ_SECONDS (5)                    each fuzzer counts
 #   integration  real redis-servers                                  each test counts
 #   clients      real client libraries and caches                    each test counts
 #   page         the admin page in headless Chromium                 each test counts
 #   deploy       what is in deploy/: Kubernetes, systemd, HAProxy   each test counts
 #   node-client  client/node: npm test, with the plain build         each test counts
 #   client-c     client/c with the plain build: its units, its calls each test counts
+#   asan         unit tests, scenarios and ASAN_SEEDS (300) seeds    each program counts
+#   tsan         unit tests that start threads; two integration tests each program counts
+#   fuzz         each fuzzer for FUZZ_SECONDS (5)                    each fuzzer counts
 #   analysis     cppcheck, and clang-tidy without its analyzer        each check counts
 #
-# analysis costs minutes of CPU, and many stages wait or use one CPU only: it begins right after
-# lint, whose build it needs, at the lowest priority, and is waited for in its place. For the same reason
-# tests with real servers run several files at a time (pytest-xdist).
+# The builds of the sanitizers and the analysis cost minutes of CPU, and the stages with real servers
+# wait or use one CPU only: so these run several files at a time (pytest-xdist), and the others begin
+# right after lint, whose build they need, at the lowest priority, and are waited for in their place.
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -32,7 +32,7 @@ root=$PWD
 logs=$root/build/test-logs
 stages=("$@")
 if [ ${#stages[@]} -eq 0 ]; then
-    stages=(build lint unit sim asan tsan fuzz integration clients page deploy node-client client-c analysis)
+    stages=(build lint unit sim integration clients page deploy node-client client-c asan tsan fuzz analysis)
 fi
 
 sim_seed=${SIM_SEED:-1}
@@ -218,14 +218,20 @@ fuzz_one() { # fuzz_one PROGRAM: exit status 0 if nothing was found
     fi
 }
 
+# Fuzzers alone: else all tests would be built by clang, too.
+build_fuzzers() {
+    local programs=(tests/fuzz/fuzz_*.c)
+    tools/build.sh fuzz "${programs[@]%.c}"
+}
+
 stage_fuzz() {
     local programs=() program running=() index
-    programs=(tests/fuzz/fuzz_*.c)
-    programs=("${programs[@]%.c}")
-    if ! tools/build.sh fuzz "${programs[@]}"; then # all else would be built, too: tests, by clang
+    if ! build_fuzzers; then
         count 1 "the build for fuzzing"
         return
     fi
+    programs=(tests/fuzz/fuzz_*.c)
+    programs=("${programs[@]%.c}")
     programs=("${programs[@]/#/build-fuzz/}")
     # As many at a time as there are CPUs.
     local width
@@ -346,6 +352,13 @@ stage_node_client() {
     fi
 }
 
+# Of the stages to come. What fails here fails there, and is told there.
+stage_early_builds() {
+    tools/build.sh asan
+    tools/build.sh tsan
+    build_fuzzers
+}
+
 stage_client_c() {
     run_units client-c
     run_pytest client-c client/c/tests
@@ -356,7 +369,7 @@ limit_of() {
     case "$1" in
     sim) echo $((300 + sim_count / 20)) ;;
     integration) echo 900 ;;
-    analysis) echo 1500 ;;
+    analysis | early-builds) echo 1500 ;; # at the lowest priority
     fuzz) echo $((480 + 8 * fuzz_seconds)) ;;
     *) echo 480 ;;
     esac
@@ -390,7 +403,7 @@ fi
 
 for stage in "${stages[@]}"; do
     if ! declare -F "stage_${stage//-/_}" >/dev/null; then
-        echo "usage: tools/test.sh [build|lint|unit|sim|asan|tsan|fuzz|integration|clients|page|deploy|node-client|client-c|analysis]…" >&2
+        echo "usage: tools/test.sh [build|lint|unit|sim|integration|clients|page|deploy|node-client|client-c|asan|tsan|fuzz|analysis]…" >&2
         exit 2
     fi
 done
@@ -398,14 +411,23 @@ done
 mkdir -p "$logs"
 trap 'exit 130' INT TERM
 
-early= # the process that runs analysis, once it has begun
-begin_analysis() {
+early= # the process that builds and runs analysis, once it has begun
+begin_early() {
+    rm -f "$logs/early-builds.count" "$logs/analysis.count"
     (
         chrt --idle -p 0 $BASHPID
         renice -n 19 -p $BASHPID
+        run_limited early-builds >"$logs/early-builds.log"
         run_limited analysis
     ) >"$logs/analysis.log" 2>&1 &
     early=$!
+    trap 'kill $early 2>/dev/null' EXIT
+}
+
+await_early_builds() {
+    while [ ! -e "$logs/early-builds.count" ] && kill -0 "$early" 2>/dev/null; do
+        sleep 0.2
+    done
 }
 
 summary=
@@ -418,6 +440,9 @@ for stage in "${stages[@]}"; do
         wait "$early"
         cat "$logs/analysis.log"
     else
+        case "$stage" in
+        asan | tsan | fuzz) [ -z "$early" ] || await_early_builds ;;
+        esac
         rm -f "$logs/$stage.count"
         run_limited "$stage" 2>&1 | tee "$logs/$stage.log"
     fi
@@ -433,9 +458,8 @@ for stage in "${stages[@]}"; do
     if [ "$stage" = build ] && [ "$bad" -ne 0 ]; then
         break # all others need it
     fi
-    if [ "$stage" = lint ] && [[ " ${stages[*]} " == *" lint "*" integration "*" analysis "* ]]; then
-        rm -f "$logs/analysis.count"
-        begin_analysis
+    if [ "$stage" = lint ] && [[ " ${stages[*]} " == *" lint "*" integration "*" asan "*" analysis "* ]]; then
+        begin_early
     fi
 done
 
