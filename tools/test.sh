@@ -20,7 +20,8 @@
 #
 # The builds of the sanitizers and the analysis cost minutes of CPU, and the stages with real servers
 # wait or use one CPU only: so these run several files at a time (pytest-xdist), and the others begin
-# right after lint, whose build they need, at the lowest priority, and are waited for in their place.
+# behind integration, whose clocks are the finest, at the lowest priority, and are waited for in
+# their place.
 #
 # A stage whose tools are missing fails: nothing is passed over in silence. A test that skips itself
 # counts as failed, unless its reason starts with "machine:" (the kernel lacks IPv6 and the like);
@@ -458,7 +459,7 @@ for stage in "${stages[@]}"; do
     if [ "$stage" = build ] && [ "$bad" -ne 0 ]; then
         break # all others need it
     fi
-    if [ "$stage" = lint ] && [[ " ${stages[*]} " == *" lint "*" integration "*" asan "*" analysis "* ]]; then
+    if [ "$stage" = integration ] && [[ " ${stages[*]} " == *" integration "*" asan "*" analysis "* ]]; then
         begin_early
     fi
 done
