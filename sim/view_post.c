@@ -69,6 +69,14 @@ void view_post_send(struct view_post *p, struct view *v)
     view_post_run(p);
 }
 
+void view_post_hold(struct view_post *p, unsigned worker, uint64_t version, uint64_t until)
+{
+    struct view_post_queue *q = &p->queues[worker];
+    for (uint32_t i = 0; i < q->count; i++)
+        if (q->items[i].view->version >= version)
+            q->items[i].at = until;
+}
+
 uint64_t view_post_next(const struct view_post *p)
 {
     uint64_t next = NSEC_NEVER;

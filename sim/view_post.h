@@ -27,6 +27,9 @@ void view_post_fini(struct view_post *p);
 
 /* To all workers. The very first view is there at once: nobody serves without one. */
 void view_post_send(struct view_post *p, struct view *v);
+/* Views from this version on that are on their way to this worker are there at `until`, not before:
+ * for stories. */
+void view_post_hold(struct view_post *p, unsigned worker, uint64_t version, uint64_t until);
 /* This worker takes no more. */
 void view_post_close(struct view_post *p, unsigned worker);
 

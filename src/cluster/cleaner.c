@@ -394,10 +394,11 @@ static bool wants_flush(const struct control_node *n)
 }
 
 /* Is it another process, in which none of our workers can have written? One that did not know yet
- * that it was out may have been quick to connect to it. By now all know. */
+ * that it was out may have been quick to connect to it, also for the first time. By now all know.
+ */
 static bool is_empty(const struct control_node *n)
 {
-    return is_another_process(n) && pulse_healed(n->pulse) <= n->run_at;
+    return is_another_process(n) && pulse_last_greeted(n->pulse) <= n->run_at;
 }
 
 static void join_settle(struct control_node *n)

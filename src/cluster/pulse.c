@@ -52,11 +52,11 @@ void pulse_first_byte(const struct pulse *p, struct histogram_sum *to)
         histogram_sum_add(to, &p->of[i].first_byte);
 }
 
-uint64_t pulse_healed(const struct pulse *p)
+uint64_t pulse_last_greeted(const struct pulse *p)
 {
     uint64_t last = 0;
     for (unsigned i = 0; i < p->worker_count; i++) {
-        uint64_t at = atomic_load_explicit(&p->of[i].healed, memory_order_relaxed);
+        uint64_t at = atomic_load_explicit(&p->of[i].greeted, memory_order_relaxed);
         last = at > last ? at : last;
     }
     return last;

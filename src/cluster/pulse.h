@@ -22,8 +22,8 @@ struct pulse_worker {
     alignas(PULSE_LINE) atomic_uint_least64_t last_byte; /* ns: when the node last gave a byte */
     /* ns: since when requests have waited without a byte; told with `missed`. */
     atomic_uint_least64_t silent_since;
-    /* ns: when one of its upstreams last broke before one was ready; 0: none did. */
-    atomic_uint_least64_t healed;
+    /* ns: when one of its upstreams last became ready; 0: none did. */
+    atomic_uint_least64_t greeted;
     atomic_uint_least32_t missed;    /* deadlines, since the last byte */
     atomic_uint_least32_t in_flight; /* requests, some time ago */
     /* From when a request might be sent to the first byte of its reply; lines of their own. */
@@ -58,15 +58,15 @@ static inline void pulse_beat(struct pulse *p, unsigned worker, uint64_t now)
         atomic_store_explicit(&w->missed, 0, memory_order_relaxed);
 }
 
-/* An upstream of worker `worker` is ready, and the last of them broke at `broke_at`, 0: never.
- * From here on requests may be sent to another process than before. */
-static inline void pulse_heals(struct pulse *p, unsigned worker, uint64_t broke_at)
+/* An upstream of worker `worker` is ready, `now` (ns, read by now and not when the turn began). It
+ * may be the first one to another process than before. */
+static inline void pulse_greeted(struct pulse *p, unsigned worker, uint64_t now)
 {
-    atomic_store_explicit(&p->of[worker].healed, broke_at, memory_order_relaxed);
+    atomic_store_explicit(&p->of[worker].greeted, now, memory_order_relaxed);
 }
 
-/* When an upstream of any worker last broke before one of the same worker was ready; 0: never. */
-uint64_t pulse_healed(const struct pulse *p);
+/* When an upstream of any worker last became ready; 0: never. */
+uint64_t pulse_last_greeted(const struct pulse *p);
 
 /* A deadline of worker `worker` has passed; requests have waited since `since` without a byte. */
 void pulse_miss(struct pulse *p, unsigned worker, uint64_t since);

@@ -252,7 +252,6 @@ void upstream_fail(struct upstream *u, enum failure f, bool blame, const char *w
     /* Of a reply that has begun nothing is to be expected a second time. */
     if (was_ready && u->frame.len > 0)
         list_first(&u->sent, struct part, queue)->begun = true;
-    u->node->broke_at = worker_now(w);
     drop_connection(u);
     if (u->private)
         private_doom(u);
@@ -366,7 +365,7 @@ void upstream_greeted(struct upstream *u, const uint8_t *reply, size_t len)
     u->failures = 0;
     u->ready_since = u->last_byte = worker_now(w);
     if (u->node->pulse)
-        pulse_heals(u->node->pulse, w->index, u->node->broke_at);
+        pulse_greeted(u->node->pulse, w->index, io_now(w->loop.io));
     timer_clear(&u->timer);
     rest(u);
     send_waiting(u);

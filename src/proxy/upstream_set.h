@@ -50,7 +50,6 @@ struct upstream_node {
     struct pulse *pulse;      /* one reference; NULL: nobody looks at it */
     bool out;                 /* ejected: nothing is sent to it */
     bool refused;      /* nobody was there, and the control plane was told: it will be out soon */
-    uint64_t broke_at; /* ns: when one of its upstreams last did; 0: never */
     struct feed *feed; /* owned; NULL: nobody subscribes to anything there */
     struct list held;  /* parts that wait for their client; see lanes.c */
     struct list busy, doomed;           /* private upstreams in use, and to be closed: private.h */

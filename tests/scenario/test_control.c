@@ -547,6 +547,54 @@ static void test_who_stands_in_and_is_out_twice_leaves_nothing_behind(void **sta
     story_end(&t);
 }
 
+/* The node comes to this state, and the worker hears of that in so many ms. */
+static void tell_late(struct story *t, unsigned node, enum view_state state, unsigned ms)
+{
+    uint64_t known = newest(t)->version;
+    for (int i = 0; i < 100000 && state_of(t, node) != state; i++)
+        story_run(t, 5 * NSEC_US);
+    assert_int_equal(state_of(t, node), state);
+    view_post_hold(&t->s->proxies[0].view_post, 0, known + 1,
+                   io_sim_now(t->s->world) + ms * NSEC_MS);
+}
+
+/* Its connections break, it is not in a hurry to have others, and meanwhile the node is restarted:
+ * so its next connection is to a new process, which is therefore not empty. */
+static void test_a_worker_may_be_quick_to_a_process_that_it_takes_for_the_old_one(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    o.nodes = 2;
+    o.adopt_max = 10 * NSEC_MS;
+    o.control.interval = 10 * NSEC_MS;
+    o.proxy.backoff_min = o.proxy.backoff_max = 100 * NSEC_MS;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    const char *key = story_key(&t, 0, 0);
+    cut_off(&t, 0, 60 * NSEC_S);
+    wait_for_move(&t);
+    story_run(&t, 200 * NSEC_MS);
+    reset_connections(&t, 1);
+    story_run(&t, 5 * NSEC_MS);
+    reset_connections(&t, 1);
+    story_run(&t, 40 * NSEC_MS); /* the node is looked at, and is well */
+    redis_model_crash(t.s->nodes[1], io_sim_now(t.s->world) + NSEC_MS, true, 0);
+    tell_late(&t, 1, VIEW_OUT, 300);
+    story_run(&t, 200 * NSEC_MS);
+    set(&t, a, key, 1);
+    assert_true(holds(&t, 1, key));
+    redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world), false, 0);
+    wait_for(&t, 1, VIEW_UP);
+    wait_for_rest(&t);
+    assert_false(holds(&t, 1, key));
+    set(&t, a, key, 2);
+    cut_off(&t, 0, 300 * NSEC_MS);
+    wait_for_move(&t);
+    miss(&t, a, key);
+    story_end(&t);
+}
+
 static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
 {
     (void)state;
@@ -985,6 +1033,7 @@ int main(void)
         cmocka_unit_test(test_a_flush_waits_for_all_workers),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
         cmocka_unit_test(test_who_stands_in_and_is_out_twice_leaves_nothing_behind),
+        cmocka_unit_test(test_a_worker_may_be_quick_to_a_process_that_it_takes_for_the_old_one),
         cmocka_unit_test(test_a_node_removed_and_added_again_holds_nothing_old),
         cmocka_unit_test(test_a_node_removed_and_added_again_executes_nothing_old),
         cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),

@@ -57,16 +57,16 @@ static void a_byte_forgets_what_the_same_worker_missed(void **state)
     pulse_unref(p);
 }
 
-static void the_last_that_broke_and_healed_of_all_workers_counts(void **state)
+static void the_last_greeting_of_all_workers_counts(void **state)
 {
     (void)state;
     struct pulse *p = pulse_new(0, 3);
-    assert_int_equal(pulse_healed(p), 0);
-    pulse_heals(p, 1, 2000);
-    pulse_heals(p, 2, 1000);
-    assert_int_equal(pulse_healed(p), 2000);
-    pulse_heals(p, 2, 3000);
-    assert_int_equal(pulse_healed(p), 3000);
+    assert_int_equal(pulse_last_greeted(p), 0);
+    pulse_greeted(p, 1, 2000);
+    pulse_greeted(p, 2, 1000);
+    assert_int_equal(pulse_last_greeted(p), 2000);
+    pulse_greeted(p, 2, 3000);
+    assert_int_equal(pulse_last_greeted(p), 3000);
     pulse_unref(p);
 }
 
@@ -89,7 +89,7 @@ int main(void)
         cmocka_unit_test(misses_add_up_over_workers_from_the_first_silence_on),
         cmocka_unit_test(a_byte_for_anybody_ends_the_silence_of_all),
         cmocka_unit_test(a_byte_forgets_what_the_same_worker_missed),
-        cmocka_unit_test(the_last_that_broke_and_healed_of_all_workers_counts),
+        cmocka_unit_test(the_last_greeting_of_all_workers_counts),
         cmocka_unit_test(it_lives_as_long_as_its_last_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
