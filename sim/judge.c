@@ -233,6 +233,15 @@ static bool is_too_long(const struct judgement *j, const struct answer_item *top
            len > j->k->options->proxy.split_request_max;
 }
 
+/* Its value came in pieces, and its slot has moved between them, which happens to well nodes too.
+ */
+static bool has_moved_inside(const struct judgement *j, const struct answer_item *top)
+{
+    const struct check_view *newest = checker_newest_view(j->k, j->c->process);
+    return starts_with(top, "ERR sumcache: the key is moving") && checker_may_stream(j->k, j->c) &&
+           newest && newest->posted_at + j->k->options->adopt_max >= j->c->begun_at;
+}
+
 /* All nodes are asked, and each may be the one that fails. */
 static void judge_error_of_all(const struct judgement *j)
 {
@@ -345,7 +354,7 @@ static void judge_error(const struct judgement *j)
     if (starts_with(top, "ERR sumcache: ")) {
         j->k->failures_told++;
         j->c->failed = true;
-        if (is_too_long(j, top))
+        if (is_too_long(j, top) || has_moved_inside(j, top))
             return;
         bool ours = starts_with(top, "ERR sumcache: out of buffer memory");
         if (j->k->options->starved && starts_with(top, "ERR sumcache: out of buffer memory"))
