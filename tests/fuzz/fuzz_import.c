@@ -11,6 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
+/* Further on it may be a value that the error repeats. */
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct import_result r;
@@ -23,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         struct config_error error = {0};
         config_init(&c);
         int err = config_read(&c, str_of(r.yaml), &error);
-        must(!err || !strstr(error.text, "not valid YAML"));
-        must(!err || !strstr(error.text, "unknown key"));
+        must(!err || !begins(error.text, "not valid YAML"));
+        must(!err || !begins(error.text, "unknown key"));
         config_fini(&c);
     }
     import_result_fini(&r);

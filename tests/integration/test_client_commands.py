@@ -97,6 +97,7 @@ def test_all_workers_clients_are_listed(crowd):
 def test_a_thousand_clients_are_listed_in_slices(start, nodes):
     proxy = start.proxy(nodes, {"timeouts": {"request": "10s"}}, workers=2)
     clients = [proxy.connect() for _ in range(1000)]
+    assert all(client.ask("PING") == "PONG" for client in clients)  # accepted, and with the worker where they stay
     with proxy.connect() as asker:
         assert len(listed(asker)) == 1001
         assert asker.ask("CLIENT", "KILL", "TYPE", "normal") == 1000

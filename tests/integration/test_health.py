@@ -313,7 +313,7 @@ def test_an_application_that_starts_before_its_nodes(start):
     ports = [processes.free_port() for _ in range(2)]
     names = [f"{processes.HOST}:{port}" for port in ports]
     firsts = []
-    for _ in range(3):
+    while len(firsts) < 10 and (len(firsts) < 3 or min(firsts) >= 0.005 * SLOWNESS):  # the machine may be busy
         proxy = start.proxy(names, settings())
         began = time.monotonic()
         with proxy.connect() as client:

@@ -266,6 +266,9 @@ def test_a_node_that_is_killed_and_back(start, three):
     lame = three[0]
     proxy = start.proxy(three, settings(), workers=2)
     put_all(proxy, dict.fromkeys(keys_of(three, lame, 100), "old"))
+    # It has to be known that workers greeted the process that dies: a check of it comes after them.
+    checks = proxy.counter("checks")
+    eventually(lambda: proxy.counter("checks") > checks + 2 * len(three), within=PATIENCE)
     lame.kill()
     eventually(lambda: proxy.state_of(lame) == "out", within=PATIENCE)
     number = proxy.ask("SUMCACHE.UNLINK", "MATCH", "*")
