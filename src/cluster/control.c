@@ -53,23 +53,13 @@ static void bury_node(struct grave *g)
     free(n);
 }
 
-static void free_ghosts(struct list *ghosts)
-{
-    list_for_each_safe (link, ghosts) {
-        struct control_ghost *g = list_item(link, struct control_ghost, link);
-        pulse_unref(g->pulse);
-        free(g);
-    }
-    list_init(ghosts);
-}
-
 static void node_free(struct control_node *n)
 {
     struct control *c = n->control;
     c->nodes[n->number] = NULL;
     probe_fini(&n->probe);
     jobs_node_gone(n);
-    free_ghosts(&n->ghosts);
+    departed_free_ghosts(&n->ghosts);
     timer_unmake(&n->check);
     timer_unmake(&n->look);
     timer_unmake(&n->wait);
@@ -148,79 +138,14 @@ static struct control_node *find_node(const struct control *c, const char *name)
     return NULL;
 }
 
-static struct departed *find_departed(struct control *c, const char *name)
-{
-    for (unsigned i = 0; i < DEPARTED_MAX; i++)
-        if (c->departed[i].left_at != 0 && strcmp(c->departed[i].name, name) == 0)
-            return &c->departed[i];
-    return NULL;
-}
-
-static bool is_free_number(const struct control *c, uint32_t number)
-{
-    for (unsigned i = 0; i < DEPARTED_MAX; i++)
-        if (c->departed[i].left_at != 0 && c->departed[i].number == number)
-            return false;
-    return !c->nodes[number];
-}
-
 static int free_number(const struct control *c)
 {
     if (c->node_room < NUMBERS_MAX)
         return (int)c->node_room;
     for (uint32_t i = 0; i < c->node_room; i++)
-        if (is_free_number(c, i))
+        if (!c->nodes[i] && !departed_has_number(c, i))
             return (int)i;
     return -E2BIG;
-}
-
-static void forget_departed(struct departed *d)
-{
-    if (d->left_at == 0)
-        return;
-    free_ghosts(&d->ghosts);
-    pulse_unref(d->pulse);
-    *d = (struct departed){0};
-}
-
-static void move_ghosts(struct list *from, struct list *to)
-{
-    list_for_each_safe (link, from) {
-        list_remove(link);
-        list_push_tail(to, link);
-    }
-}
-
-static void remember(struct control *c, struct control_node *n)
-{
-    struct departed *d = &c->departed[0];
-    for (unsigned i = 0; i < DEPARTED_MAX && d->left_at != 0; i++)
-        if (c->departed[i].left_at < d->left_at)
-            d = &c->departed[i];
-    forget_departed(d);
-    d->left_at = control_now(c);
-    d->number = n->number;
-    d->pulse = pulse_ref(n->pulse);
-    list_init(&d->ghosts);
-    move_ghosts(&n->ghosts, &d->ghosts);
-    memcpy(d->name, n->member.name, sizeof(d->name));
-    memcpy(d->run_id, n->run_id, sizeof(d->run_id));
-    d->run_at = n->run_at;
-}
-
-/* One that was here before is not new: it may hold what has been overwritten since. */
-static void recall(struct control_node *n, struct departed *d)
-{
-    memcpy(n->run_id, d->run_id, sizeof(n->run_id));
-    n->run_at = d->run_at;
-    n->out_since = d->left_at;
-    n->lost = n->to_sweep = true;
-    n->state = NODE_OUT;
-    n->out_version = n->control->version + 1;
-    str_fill(n->why, sizeof(n->why), STR("was a member before"));
-    wiper_recall(n);
-    move_ghosts(&d->ghosts, &n->ghosts);
-    forget_departed(d);
 }
 
 /* It comes when scripts are in use: it is admitted with them, as one that comes back; else it would
@@ -237,7 +162,7 @@ static void wait_for_scripts(struct control_node *n)
 
 static int add_node(struct control *c, const struct member *m)
 {
-    struct departed *d = find_departed(c, m->name);
+    struct departed *d = departed_find(c, m->name);
     int number = d ? (int)d->number : free_number(c);
     if (number < 0)
         return number;
@@ -249,7 +174,7 @@ static int add_node(struct control *c, const struct member *m)
     if ((uint32_t)number == c->node_room)
         c->node_room++;
     if (d)
-        recall(n, d);
+        departed_return(d, n);
     else if (c->began && c->scripts.count > 0)
         wait_for_scripts(n);
     jobs_node_added(n);
@@ -305,7 +230,7 @@ static void review_members(struct control *c)
         log_event(c->log, LOG_INFO, "node-left", "node=%s", n->member.name);
         if (c->ops.dropped)
             c->ops.dropped(c->ops.dropped_owner, n->member.name);
-        remember(c, n);
+        departed_remember(n);
         mover_forget_node(c, i);
         node_free(n);
         freed = true;
@@ -439,19 +364,6 @@ void control_tell_trouble(struct control *c, const struct pulse *p, enum trouble
     mailbox_post(&c->mailbox, &t->message);
 }
 
-static void keep_for_departed(struct control *c, struct control_ghost *g)
-{
-    for (unsigned i = 0; i < DEPARTED_MAX; i++) {
-        struct departed *d = &c->departed[i];
-        if (d->left_at != 0 && d->pulse == g->pulse) {
-            list_push_tail(&d->ghosts, &g->link);
-            return;
-        }
-    }
-    pulse_unref(g->pulse); /* should it come back it will be new */
-    free(g);
-}
-
 static void deliver_ghost(struct message *m, void *receiver)
 {
     struct control *c = receiver;
@@ -459,7 +371,7 @@ static void deliver_ghost(struct message *m, void *receiver)
     struct control_node *n = control_node(c, g->pulse->node);
     metric_add(&c->metrics.ghosts, 1);
     if (!n || n->pulse != g->pulse) {
-        keep_for_departed(c, g);
+        departed_take_ghost(c, g);
         return;
     }
     list_push_tail(&n->ghosts, &g->link);
@@ -637,7 +549,7 @@ struct control *control_free(struct control *c)
             node_free(c->nodes[i]);
     jobs_fini(&c->jobs);
     for (unsigned i = 0; i < DEPARTED_MAX; i++)
-        forget_departed(&c->departed[i]);
+        departed_forget(&c->departed[i]);
     journal_fini(&c->journal);
     scripts_fini(&c->scripts);
     mover_fini(&c->mover);

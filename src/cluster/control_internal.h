@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of the control plane, for control.c, health.c, mover.c and cleaner.c only. */
+/* The inside of the control plane, for the files of cluster/ that make it up only. */
 #pragma once
 #include "base/pool.h"
 #include "base/rng.h"
@@ -295,6 +295,17 @@ bool jobs_node_joins(struct control_node *n); /* goes through it. False: it owes
 /* It was flushed after `at` (ns), or is another process: it owes no job that is older. */
 void jobs_node_emptied(struct control_node *n, uint64_t at);
 void jobs_node_gone(struct control_node *n); /* its probe is closed */
+
+/* ---- departed.c ---- */
+struct departed *departed_find(struct control *c, const char *name); /* NULL: nobody's */
+bool departed_has_number(const struct control *c, uint32_t number);
+void departed_remember(struct control_node *n); /* it leaves, and its ghosts stay here */
+/* It is a member again, `n`, which is new: out, until it is clean. Forgets it here. */
+void departed_return(struct departed *d, struct control_node *n);
+void departed_forget(struct departed *d); /* one that is nobody is fine */
+/* A connection of one that has left, or of nobody who is known. Owned now. */
+void departed_take_ghost(struct control *c, struct control_ghost *g);
+void departed_free_ghosts(struct list *ghosts);
 
 /* ---- sweeper.c ---- */
 void sweeper_go_on(struct control_node *n); /* or begins */
