@@ -133,8 +133,12 @@ void sweeper_stop(struct control_node *n)
 
 void sweeper_go_on(struct control_node *n)
 {
-    if (!list_empty(&n->sweep_call.link) || n->swept || !probe_is_ready(&n->probe))
+    if (!list_empty(&n->sweep_call.link) || n->swept)
         return;
+    if (!probe_is_ready(&n->probe)) { /* lost between two steps: there was no call to tell so */
+        n->sweeping = false;
+        return;
+    }
     if (!n->sweeping) {
         if (!cleaner_is_settled(n)) {
             cleaner_settle(n);

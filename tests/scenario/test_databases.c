@@ -194,6 +194,30 @@ static void test_a_node_that_dies_while_it_is_swept_is_swept_again(void **state)
     story_end(&t);
 }
 
+/* Between two of these steps nothing is asked of the node that could fail. */
+static void test_a_sweep_goes_on_though_its_connection_was_lost_between_two_steps(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = options();
+    begin(&t, &o);
+    const struct control *c = t.s->proxies[0].control;
+    struct control_node *n = c->nodes[0];
+    t.s->node_present[2] = false;
+    sim_post_view(t.s);
+    for (int i = 0; i < 20000 && !(n->sweep_database > 0 && list_empty(&n->sweep_call.link)); i++)
+        story_run(&t, NSEC_MS / 10);
+    assert_true(n->sweeping && n->sweep_database > 0 && timer_is_set(&n->wait));
+    io_sim_reset(t.s->world, n->probe.conn.handle);
+    unsigned host = io_sim_host_number(t.s->nodes[0]->io);
+    io_sim_freeze(t.s->world, host, io_sim_now(t.s->world) + 50 * NSEC_MS);
+    story_run(&t, 5 * NSEC_S);
+    assert_int_equal(n->ejections, 0);
+    assert_false(n->to_sweep);
+    assert_false(c->mover.home_is_old);
+    story_end(&t);
+}
+
 static void test_an_upstream_of_a_database_is_closed_when_nobody_uses_it(void **state)
 {
     (void)state;
@@ -224,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_a_write_in_a_database_while_its_node_was_out_is_not_undone),
         cmocka_unit_test(test_a_sweep_goes_through_all_databases),
         cmocka_unit_test(test_a_node_that_dies_while_it_is_swept_is_swept_again),
+        cmocka_unit_test(test_a_sweep_goes_on_though_its_connection_was_lost_between_two_steps),
         cmocka_unit_test(test_an_upstream_of_a_database_is_closed_when_nobody_uses_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
