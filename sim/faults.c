@@ -5,6 +5,8 @@
 
 enum { CONNECTIONS_MAX = 64, CUT_WITHIN = 2000 };
 
+#define UPGRADE_STEP (100 * NSEC_US)
+
 void faults_init(struct faults *f, struct io_sim *world, const struct sim_options *options,
                  struct redis_model **nodes, struct client_model **clients,
                  struct sim_proxy *proxies)
@@ -31,8 +33,11 @@ uint64_t faults_next(const struct faults *f)
                 next = nsec_min(next, f->proxies[p].road_until[i]);
         }
     }
-    for (unsigned p = 0; p < f->options->proxies; p++)
+    for (unsigned p = 0; p < f->options->proxies; p++) {
         next = nsec_min(next, f->proxies[p].up_at);
+        if (f->proxies[p].upgrade_until != 0)
+            next = nsec_min(next, io_sim_now(f->world) + UPGRADE_STEP);
+    }
     return next;
 }
 
@@ -157,8 +162,32 @@ static void revive_proxies(struct faults *f, bool all)
     }
 }
 
+/* Its clients have to live with it. */
+static void cut_clients(struct faults *f, const struct sim_proxy *p)
+{
+    for (unsigned i = 0; i < f->options->clients; i++) {
+        if (f->clients[i]->proxy_number == p->number)
+            f->clients[i]->s.cut = true;
+    }
+}
+
+static void upgrade_proxies(struct faults *f)
+{
+    for (unsigned i = 0; i < f->options->proxies; i++) {
+        struct sim_proxy *p = &f->proxies[i];
+        if (p->upgrade_until == 0)
+            continue;
+        if (p->upgrade_until <= io_sim_now(f->world))
+            p->upgrade_until = 0;
+        else if (proxy_upgrade(p))
+            cut_clients(f, p);
+    }
+}
+
 static void end_all(struct faults *f)
 {
+    for (unsigned i = 0; i < f->options->proxies; i++)
+        f->proxies[i].upgrade_until = 0;
     revive_proxies(f, true);
     struct io_sim_weather weather = f->options->weather;
     weather.accept_abort_chance = weather.connect_fail_chance = weather.spike_chance = 0;
@@ -188,17 +217,13 @@ static bool may_begin_again(const struct faults *f)
     const struct checker *k = f->proxies[0].checker;
     unsigned count = k->process_count + 1;
     for (unsigned i = 0; i < f->options->proxies; i++)
-        count += !f->proxies[i].alive;
+        count += !f->proxies[i].alive + f->proxies[i].upgrades + (f->proxies[i].upgrade_until != 0);
     return count <= CHECK_PROCESSES_MAX;
 }
 
-/* Its clients have to live with it. */
 static void kill_proxy(struct faults *f, struct sim_proxy *p)
 {
-    for (unsigned i = 0; i < f->options->clients; i++) {
-        if (f->clients[i]->proxy_number == p->number)
-            f->clients[i]->s.cut = true;
-    }
+    cut_clients(f, p);
     uint64_t up_at = until(f);
     proxy_kill(p, up_at);
 }
@@ -224,6 +249,8 @@ static void hurt_proxy(struct faults *f, struct sim_proxy *p)
         kill_proxy(f, p);
         return;
     }
+    if (p->upgrade_until == 0 && io_sim_chance(f->world, o->proxy_upgrade) && may_begin_again(f))
+        p->upgrade_until = until(f);
     cut_off(f, p);
     for (unsigned i = 0; i < o->workers; i++) {
         unsigned host = io_sim_host_number(p->worker_ios[i]);
@@ -246,6 +273,7 @@ void faults_run(struct faults *f)
     }
     open_roads(f, false);
     revive_proxies(f, false);
+    upgrade_proxies(f);
     if (now < f->next_at)
         return;
     f->next_at = now + io_sim_between(f->world, o->fault_interval / 2, o->fault_interval);

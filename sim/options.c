@@ -468,6 +468,16 @@ static void draw_proxies(struct sim_options *o, struct rng *r, unsigned proxies)
         draw_rivals(o, r);
 }
 
+/* A process that hands over what it knows counts as the one it takes the place of. */
+static void draw_upgrades(struct sim_options *o, uint64_t seed)
+{
+    struct rng r = {seed ^ UINT64_C(0x7570677261646573)};
+    rng_next(&r);
+    if (!o->has_control || o->calm || o->drain_at > 0 || !one_in(&r, 6))
+        return;
+    o->proxy_upgrade = (uint16_t)between(&r, 1, 40);
+}
+
 /* Where memory is short a SELECT may be refused, and nobody knows where its client is. A job goes
  * through one database. */
 static void draw_databases(struct sim_options *o, uint64_t seed)
@@ -501,6 +511,7 @@ void sim_options_draw(struct sim_options *o, uint64_t seed, unsigned proxies)
         o->job_interval = between(&rng, 20, 400) * NSEC_MS;
     draw_all_nodes(o, seed);
     draw_databases(o, seed);
+    draw_upgrades(o, seed);
     /* Not drawn: other seeds go on as they did. */
     o->layout = seed % 8 == 6 ? LAYOUT_KETAMA : seed % 8 == 7 ? LAYOUT_MODULA : LAYOUT_MAGLEV;
 }

@@ -58,10 +58,11 @@ struct sim_options {
     uint64_t control_pause_max; /* ns the control plane may be kept from running */
     uint64_t view_at;           /* ns from the start: workers have no view before */
     uint16_t view_changes;
-    uint64_t members_lag; /* ns that one proxy may hear of new members after another */
-    uint16_t proxy_kill;  /* it is gone for a while, and then another process */
-    uint16_t cut_off;     /* of a proxy and a node: no way between the two for a while */
-    uint64_t drain_at;    /* ns from the start, clients or no clients; 0: at the end */
+    uint64_t members_lag;   /* ns that one proxy may hear of new members after another */
+    uint16_t proxy_kill;    /* it is gone for a while, and then another process */
+    uint16_t proxy_upgrade; /* another process takes its place, and is told what it left */
+    uint16_t cut_off;       /* of a proxy and a node: no way between the two for a while */
+    uint64_t drain_at;      /* ns from the start, clients or no clients; 0: at the end */
 
     /* Workload. */
     uint32_t commands; /* per client */

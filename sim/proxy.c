@@ -3,6 +3,8 @@
 
 #include "base/must.h"
 #include "base/nsec.h"
+#include "base/text.h"
+#include "cluster/control_internal.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -70,7 +72,7 @@ static struct io *make_host(struct sim_proxy *p, enum host_kind kind, unsigned i
     return io;
 }
 
-static void make_control(struct sim_proxy *p)
+static void make_control(struct sim_proxy *p, struct str testament)
 {
     struct control_ops ops = {
         .publish = proxy_publish, .owner = p, .dropped = dropped, .dropped_owner = &p->sources};
@@ -83,14 +85,17 @@ static void make_control(struct sim_proxy *p)
     int err = control_new(&p->options->control, &ops, p->control_io, p->log, p->options->workers,
                           &p->control);
     must(err == 0);
+    if (testament.len > 0)
+        err = control_inherit(p->control, testament);
+    must(err == 0);
 }
 
 /* Workers are the first hosts, the control plane is the one behind them. */
-static void make_process(struct sim_proxy *p)
+static void make_process(struct sim_proxy *p, struct str testament)
 {
     for (unsigned i = 0; i < p->options->workers; i++)
         p->worker_ios[i] = make_host(p, HOST_WORKER, i);
-    make_control(p);
+    make_control(p, testament);
     for (unsigned i = 0; i < p->options->workers; i++) {
         struct worker_config config = {.settings = &p->options->proxy,
                                        .log = p->log,
@@ -105,7 +110,8 @@ static void make_process(struct sim_proxy *p)
         int err = worker_listen(p->workers[i], -1, &p->addr, false);
         must(err == 0);
     }
-    p->process = checker_process_begins(p->checker, p->number);
+    if (testament.len == 0)
+        p->process = checker_process_begins(p->checker, p->number);
     p->started_at = io_sim_now(p->world);
     p->up_at = NSEC_NEVER;
     p->alive = true;
@@ -126,7 +132,7 @@ void proxy_init(struct sim_proxy *p, struct io_sim *world, const struct sim_opti
         .addr = {.family = ADDR_V4, .port = PROXY_PORT, .ip = {10, 0, 1, (uint8_t)(number + 1)}},
         .told_at = NSEC_NEVER};
     view_post_init(&p->view_post, world, options, p->workers);
-    make_process(p);
+    make_process(p, STR(""));
 }
 
 void proxy_begin(struct sim_proxy *p)
@@ -167,29 +173,74 @@ static void keep_counters(struct sim_proxy *p)
     }
 }
 
-void proxy_kill(struct sim_proxy *p, uint64_t up_at)
+static void end_process(struct sim_proxy *p)
 {
-    io_sim_note(p->world, TRACE_FAULT, p->number, (int64_t)up_at, 0, "proxy killed");
     keep_counters(p);
     for (unsigned i = 0; i < p->options->workers; i++)
         io_sim_freeze(p->world, io_sim_host_number(p->worker_ios[i]), NSEC_NEVER);
     io_sim_freeze(p->world, io_sim_host_number(p->control_io), NSEC_NEVER);
-    checker_process_ends(p->checker, p->process);
     proxy_fini(p);
+    p->upgrade_until = 0;
+}
+
+void proxy_kill(struct sim_proxy *p, uint64_t up_at)
+{
+    io_sim_note(p->world, TRACE_FAULT, p->number, (int64_t)up_at, 0, "proxy killed");
+    checker_process_ends(p->checker, p->process);
+    end_process(p);
     p->up_at = up_at;
 }
 
-void proxy_revive(struct sim_proxy *p)
+static void begin_again(struct sim_proxy *p, struct str testament)
 {
-    io_sim_note(p->world, TRACE_FAULT, p->number, 0, 0, "proxy started again");
     memset(p->worker_ended, 0, sizeof(p->worker_ended));
     memset(p->connects_checked, 0, sizeof(p->connects_checked));
     memset(p->paused_until, 0, sizeof(p->paused_until));
     memset(p->road_until, 0, sizeof(p->road_until)); /* the hosts are others */
     p->view_version = p->control_paused_until = 0;
-    make_process(p);
+    make_process(p, testament);
     proxy_begin(p);
     p->told_at = p->started_at;
+}
+
+void proxy_revive(struct sim_proxy *p)
+{
+    io_sim_note(p->world, TRACE_FAULT, p->number, 0, 0, "proxy started again");
+    begin_again(p, STR(""));
+}
+
+/* Nodes owe it nothing: what would be done there late, only the old process could know. */
+static bool is_between_requests(const struct sim_proxy *p)
+{
+    for (unsigned i = 0; i < p->options->workers; i++) {
+        struct worker_debt d = worker_debt(p->workers[i]);
+        if (d.requests || d.parts || d.upstream_queue || d.owned_upstreams)
+            return false;
+    }
+    for (uint32_t i = 0; i < p->control->node_room; i++) {
+        const struct control_node *n = p->control->nodes[i];
+        if (n && n->state < NODE_OUT && atomic_load(&n->pulse->unsettled) > 0)
+            return false;
+    }
+    return true;
+}
+
+bool proxy_upgrade(struct sim_proxy *p)
+{
+    struct text testament = {0};
+    if (!is_between_requests(p))
+        return false;
+    if (control_write_testament(p->control, true, &testament) != 0) {
+        text_fini(&testament);
+        return false;
+    }
+    io_sim_note(p->world, TRACE_FAULT, p->number, 0, 0, "proxy upgraded");
+    end_process(p);
+    begin_again(p, (struct str){testament.bytes, testament.len});
+    p->upgrades++;
+    p->upgrades_owing += strstr(testament.bytes, "\nforgets\n") != NULL;
+    text_fini(&testament);
+    return true;
 }
 
 void proxy_cut_off(struct sim_proxy *p, unsigned node, enum io_sim_road road, uint64_t until)

@@ -3,7 +3,8 @@
  * One proxy: the process as it is in earnest, with its workers, its control plane and its sources
  * of members, all of them hosts of the virtual world. Several work over the same nodes, and know
  * nothing of each other. One may be killed and started again: then it is another process, which
- * knows nothing of what was.
+ * knows nothing of what was. Or another takes its place and is told what nodes are to forget: to
+ * the checker they are one.
  */
 #pragma once
 #include "agreement.h"
@@ -33,7 +34,10 @@ struct sim_proxy {
     unsigned process; /* as the checker counts them */
     struct addr addr;
     bool alive;
-    uint64_t up_at; /* when it is started again; NSEC_NEVER: it is alive */
+    uint64_t up_at;          /* when it is started again; NSEC_NEVER: it is alive */
+    uint64_t upgrade_until;  /* it is to be upgraded, at the first moment that fits; 0: it is not */
+    unsigned upgrades;       /* so far */
+    unsigned upgrades_owing; /* … while nodes had something to forget */
     uint64_t started_at;
 
     struct worker *workers[SIM_WORKERS_MAX];
@@ -69,6 +73,9 @@ void proxy_fini(struct sim_proxy *p);
 /* Its process ends at once, as by SIGKILL, and another begins at `up_at` by proxy_revive(). */
 void proxy_kill(struct sim_proxy *p, uint64_t up_at);
 void proxy_revive(struct sim_proxy *p);
+/* Another process takes its place at this moment. False: it can't be done now, for something is
+ * under way at nodes or in the control plane. */
+bool proxy_upgrade(struct sim_proxy *p);
 /* No way to this node for its hosts: what is open is clogged until then, connects meet `road`.
  * Ended by IO_SIM_ROAD_OPEN. */
 void proxy_cut_off(struct sim_proxy *p, unsigned node, enum io_sim_road road, uint64_t until);

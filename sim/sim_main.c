@@ -26,7 +26,8 @@ enum { SEED_SECONDS_MAX = 120 };
 struct totals {
     uint64_t executed, judged, failures_told, masked, faults, virtual_ns, steps, dns_failures;
     uint64_t several, agreements, processes, apart;
-    uint64_t *counters; /* owned; as METRIC_INFO, and behind them CONTROL_METRIC_INFO */
+    uint64_t upgrades, owing; /* of them: while nodes had something to forget */
+    uint64_t *counters;       /* owned; as METRIC_INFO, and behind them CONTROL_METRIC_INFO */
 };
 
 /* For the signal handler alone, which has no other way to know. */
@@ -110,8 +111,11 @@ static uint64_t run(uint64_t seed, unsigned proxies, bool stale, FILE *print, bo
     t->processes += s->checker.process_count;
     t->apart += s->checker.stale.apart;
     t->virtual_ns += io_sim_now(s->world) - s->started_at;
-    for (unsigned i = 0; i < s->options.proxies; i++)
+    for (unsigned i = 0; i < s->options.proxies; i++) {
         count_metrics(&s->proxies[i], t);
+        t->upgrades += s->proxies[i].upgrades;
+        t->owing += s->proxies[i].upgrades_owing;
+    }
     if (keep) {
         trace_show(&s->trace, stderr);
         char more[24] = "";
@@ -136,6 +140,9 @@ static void show_totals(const struct totals *t, uint64_t seeds, bool counters)
         printf("%" PRIu64 " of them with several proxies, which came to agree %" PRIu64
                " times; %" PRIu64 " processes; %" PRIu64 " reads stale where that may be\n",
                t->several, t->agreements, t->processes, t->apart);
+    if (t->upgrades > 0)
+        printf("%" PRIu64 " upgrades, %" PRIu64 " of them while nodes had something to forget\n",
+               t->upgrades, t->owing);
     for (unsigned m = 0; m < METRIC_COUNT && counters; m++)
         printf("%-26s %12" PRIu64 "\n", METRIC_INFO[m].name, t->counters[m]);
     for (unsigned m = 0; m < CONTROL_METRIC_COUNT && counters; m++)

@@ -138,7 +138,7 @@ static struct control_node *find_node(const struct control *c, const char *name)
     return NULL;
 }
 
-static int free_number(const struct control *c)
+int control_free_number(const struct control *c)
 {
     if (c->node_room < NUMBERS_MAX)
         return (int)c->node_room;
@@ -163,7 +163,7 @@ static void wait_for_scripts(struct control_node *n)
 static int add_node(struct control *c, const struct member *m)
 {
     struct departed *d = departed_find(c, m->name);
-    int number = d ? (int)d->number : free_number(c);
+    int number = d ? (int)d->number : control_free_number(c);
     if (number < 0)
         return number;
     struct pulse *pulse = d ? pulse_ref(d->pulse) : pulse_new((uint32_t)number, c->worker_count);
@@ -173,6 +173,10 @@ static int add_node(struct control *c, const struct member *m)
     c->nodes[number] = n;
     if ((uint32_t)number == c->node_room)
         c->node_room++;
+    if (c->heir) {
+        n->lost = n->to_sweep = true;
+        n->lost_at = control_now(c);
+    }
     if (d)
         departed_return(d, n);
     else if (c->began && c->scripts.count > 0)

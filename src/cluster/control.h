@@ -109,6 +109,22 @@ struct loop *control_loop(struct control *c);
  * nothing has changed. */
 int control_set_members(struct control *c, const struct member *members, uint32_t count) MUST_CHECK;
 
+/* ---- from one process to the next: testament.c ---- */
+
+struct text;
+/*
+ * What whoever takes its place has to know of nodes, as text: which of them are out, or have left,
+ * so that what they hold is old, and what may yet be done there. Its own thread. With `forgets` the
+ * successor is also told that any node may hold old values of slots that are not its own: it
+ * flushes those that are out when they are back, and sweeps the others. 0; -EAGAIN: slots are
+ * moving, or a job runs; -EBUSY: without `forgets` the successor would lack what only this process
+ * knows, keys that nodes are to forget; -E2BIG: too many nodes are out; -ENOMEM.
+ */
+int control_write_testament(struct control *c, bool forgets, struct text *ret) MUST_CHECK;
+/* Takes over what that says. Before the first members. -EINVAL: it is no such text, or of another
+ * version; -ENOMEM. Either way nothing but control_free() may follow. */
+int control_inherit(struct control *c, struct str testament) MUST_CHECK;
+
 /* ---- what workers tell, from any thread ---- */
 
 /* What is posted is owned by the one who posts it until then; these never fail. */

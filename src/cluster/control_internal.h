@@ -154,6 +154,7 @@ struct departed {
     uint32_t number;
     struct pulse *pulse; /* one reference; NULL: nobody */
     struct list ghosts;
+    bool wiped; /* a client wanted it flushed before that, and it was not */
 };
 
 enum { DEPARTED_MAX = 256 };
@@ -184,6 +185,7 @@ struct control {
     struct control_metrics metrics;
     bool stopping;
     bool began; /* the first members have come */
+    bool heir;  /* of a process that wrote where nobody knows: any node may hold what is old */
 };
 
 static inline uint64_t control_now(const struct control *c)
@@ -296,13 +298,20 @@ bool jobs_node_joins(struct control_node *n); /* goes through it. False: it owes
 void jobs_node_emptied(struct control_node *n, uint64_t at);
 void jobs_node_gone(struct control_node *n); /* its probe is closed */
 
+/* A number that nobody has, and nobody had lately. -E2BIG. */
+int control_free_number(const struct control *c);
+
 /* ---- departed.c ---- */
+/* One that somebody else knew; run_id "": not of which process. NULL: out of memory, or numbers. */
+struct departed *departed_new(struct control *c, const char *name, const char *run_id);
 struct departed *departed_find(struct control *c, const char *name); /* NULL: nobody's */
 bool departed_has_number(const struct control *c, uint32_t number);
 void departed_remember(struct control_node *n); /* it leaves, and its ghosts stay here */
 /* It is a member again, `n`, which is new: out, until it is clean. Forgets it here. */
 void departed_return(struct departed *d, struct control_node *n);
 void departed_forget(struct departed *d); /* one that is nobody is fine */
+/* A connection of one that has left, at which a write may yet be done. False: no memory. */
+bool departed_add_ghost(struct departed *d, uint64_t client_id);
 /* A connection of one that has left, or of nobody who is known. Owned now. */
 void departed_take_ghost(struct control *c, struct control_ghost *g);
 void departed_free_ghosts(struct list *ghosts);

@@ -62,6 +62,38 @@ static struct departed *make_room(struct control *c)
     return d;
 }
 
+struct departed *departed_new(struct control *c, const char *name, const char *run_id)
+{
+    int number = control_free_number(c);
+    struct pulse *pulse = number < 0 ? NULL : pulse_new((uint32_t)number, c->worker_count);
+    if (!pulse)
+        return NULL;
+    if ((uint32_t)number == c->node_room)
+        c->node_room++;
+    struct departed *d = make_room(c);
+    d->left_at = control_now(c);
+    d->number = (uint32_t)number;
+    d->pulse = pulse;
+    d->run_at = control_now(c);
+    list_init(&d->ghosts);
+    str_fill(d->name, sizeof(d->name), str_of(name));
+    str_fill(d->run_id, sizeof(d->run_id), str_of(run_id));
+    return d;
+}
+
+bool departed_add_ghost(struct departed *d, uint64_t client_id)
+{
+    struct control_ghost *g = calloc(1, sizeof(*g));
+    if (!g)
+        return false;
+    g->pulse = pulse_ref(d->pulse);
+    g->client_id = client_id;
+    g->writes = 1;
+    atomic_fetch_add_explicit(&d->pulse->unsettled, g->writes, memory_order_relaxed);
+    list_push_tail(&d->ghosts, &g->link);
+    return true;
+}
+
 void departed_remember(struct control_node *n)
 {
     struct control *c = n->control;
@@ -69,6 +101,7 @@ void departed_remember(struct control_node *n)
     d->left_at = control_now(c);
     d->number = n->number;
     d->pulse = pulse_ref(n->pulse);
+    d->wiped = n->wiped_at != 0;
     list_init(&d->ghosts);
     move_ghosts(&n->ghosts, &d->ghosts);
     memcpy(d->name, n->member.name, sizeof(d->name));
@@ -86,6 +119,8 @@ void departed_return(struct departed *d, struct control_node *n)
     n->out_version = n->control->version + 1;
     str_fill(n->why, sizeof(n->why), STR("was a member before"));
     wiper_recall(n);
+    if (d->wiped)
+        n->wiped_at = control_now(n->control);
     move_ghosts(&d->ghosts, &n->ghosts);
     departed_forget(d);
 }

@@ -367,8 +367,10 @@ void mover_members_changed(struct control *c)
             timer_set(&m->timer, control_now(c) + TIDY_EACH);
         return;
     }
-    /* The first: nothing is known of anybody, so all is as it should be. */
+    /* The first: nothing is known of anybody, so all is as it should be, unless a process before
+     * this one said otherwise. */
     c->began = true;
+    m->forgot = c->heir;
     if (build(c, is_of_home, m->home) != 0 || build(c, is_of_target, m->target) != 0) {
         c->began = false;
         m->republish = true;
