@@ -209,6 +209,21 @@ void control_thread_count_failure(struct control_thread *t, enum control_thread_
     (void)!post(t, NULL, what, NULL, NULL);
 }
 
+static void deliver_testament(struct message *m, void *receiver)
+{
+    struct control_thread_testament *a = container_of(m, struct control_thread_testament, message);
+    a->err = control_write_testament(receiver, a->forgets, &a->text);
+    atomic_store_explicit(&a->answered, true, memory_order_release);
+}
+
+void control_thread_ask_testament(struct control_thread *t, struct control_thread_testament *ask)
+{
+    ask->message = (struct message){.deliver = deliver_testament};
+    ask->text = (struct text){0};
+    atomic_store_explicit(&ask->answered, false, memory_order_relaxed);
+    control_post(t->control, &ask->message);
+}
+
 static void run(void *owner)
 {
     struct control_thread *t = owner;

@@ -6,9 +6,13 @@
 #pragma once
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cluster/control.h"
 #include "daemon/generation.h"
 #include "daemon/local_nodes.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
 
 struct control_thread; /* opaque */
 
@@ -32,6 +36,18 @@ int control_thread_start(struct control_thread *t) MUST_CHECK; /* the thread; -e
  * all stays as it is, and `done` tells that it turns. 0 or -ENOMEM. */
 int control_thread_post(struct control_thread *t, const struct generation *g,
                         void (*done)(void *owner), void *owner) MUST_CHECK;
+/* What a successor has to know of nodes: control_write_testament(). Its members are whoever asks's
+ * until it is posted, and again when `answered`. */
+struct control_thread_testament {
+    struct message message;
+    bool forgets;
+    int err; /* as that says */
+    struct text text;
+    atomic_bool answered;
+};
+/* From the main thread, while it runs; answered by control_thread_free() at the latest. */
+void control_thread_ask_testament(struct control_thread *t, struct control_thread_testament *ask);
+
 enum control_thread_failure {
     CONTROL_THREAD_WELL,
     CONTROL_THREAD_RELOAD_FAILED,

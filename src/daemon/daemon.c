@@ -314,9 +314,27 @@ static int new_admin(struct daemon *d)
     return 0;
 }
 
+/* What the process whose place it takes knows of nodes. */
+static int inherit(struct daemon *d)
+{
+    char *testament CLEANUP(freep) = NULL;
+    size_t len = 0;
+    int err = handover_read_testament(&d->sockets.inherited, &testament, &len);
+    if (!err && testament)
+        err = control_inherit(control_thread_control(d->control), (struct str){testament, len});
+    if (!err)
+        return 0;
+    return fail(d, "cannot take over what the process before knows of nodes: %s",
+                err == -EINVAL ? "it is of a version that this one does not understand"
+                               : strerror(-err));
+}
+
 static int begin_control(struct daemon *d)
 {
-    int err = control_thread_begin(d->control, d->local);
+    int err = inherit(d);
+    if (err)
+        return err;
+    err = control_thread_begin(d->control, d->local);
     if (err)
         return fail(d, "cannot build the ring: %s", strerror(-err));
     err = control_thread_start(d->control);
@@ -648,6 +666,7 @@ enum daemon_status daemon_run(struct config *config, const struct options *optio
     d.admin = admin_free(d.admin);
     free_workers(&d);
     control_thread_free(d.control);
+    upgrade_fini(&d.upgrade);
     local_nodes_stop(d.local, false);
     secret_wipe(d.admin_token, sizeof(d.admin_token)); /* if nobody was given it */
     if (!failed)

@@ -6,6 +6,7 @@
 #include "base/nsec.h"
 #include "base/str.h"
 #include "daemon/arguments.h"
+#include "daemon/upgrade.h"
 #include "os/file.h"
 #include "os/notify.h"
 #include "os/process.h"
@@ -23,7 +24,8 @@ enum { PID_FILE_MAX = 64 };
 /* What may be asked of a process. */
 struct errand {
     const char *name, *help;
-    int (*send)(int pid);
+    const char *option; /* one more, without a value; NULL: there is none */
+    int (*send)(int pid, bool with_option);
     void (*say_done)(FILE *out, const char *rest);
     uint64_t wait; /* ns, for an answer */
 };
@@ -52,6 +54,9 @@ static const char UPGRADE_HELP[] =
     "\n"
     "  --pid PID        the process\n"
     "  --pid-file FILE  a file with its number\n"
+    "  --flush-out      also while nodes are out, or not clean yet: those that are out are "
+    "emptied\n"
+    "                   when they are back, for what they missed only the old process knows\n"
     "  --help           this text\n";
 
 __attribute__((format(printf, 3, 4))) static int fail(const struct errand *e, FILE *err,
@@ -112,13 +117,24 @@ static void say_upgraded(FILE *out, const char *rest)
             rest);
 }
 
-static int run_errand(const struct errand *e, unsigned pid, FILE *out, FILE *err)
+static int send_reload(int pid, bool with_option)
+{
+    (void)with_option; /* it has none */
+    return process_hang_up(pid);
+}
+
+static int send_upgrade(int pid, bool with_option)
+{
+    return process_upgrade(pid, with_option ? UPGRADE_FLUSH_OUT : 0);
+}
+
+static int run_errand(const struct errand *e, unsigned pid, bool with_option, FILE *out, FILE *err)
 {
     char answer[NOTIFY_ANSWER_MAX];
     int handle = notify_open();
     if (handle < 0)
         return fail(e, err, "cannot wait for an answer: %s", strerror(-handle));
-    int failed = e->send((int)pid);
+    int failed = e->send((int)pid, with_option);
     if (failed) {
         notify_close(handle);
         return fail(e, err, "cannot signal process %u: %s", pid, strerror(-failed));
@@ -134,13 +150,15 @@ static int run_errand(const struct errand *e, unsigned pid, FILE *out, FILE *err
 static int command(const struct errand *e, int argc, char **argv, FILE *out, FILE *err)
 {
     const char *pid_text = NULL, *pid_file = NULL;
-    bool help = false;
+    bool help = false, with_option = false;
     unsigned pid = 0;
     const struct argument rows[] = {{.name = "--pid", .value = &pid_text},
                                     {.name = "--pid-file", .value = &pid_file},
-                                    {.name = "--help", .given = &help}};
+                                    {.name = "--help", .given = &help},
+                                    {.name = e->option, .given = &with_option}};
+    size_t count = sizeof(rows) / sizeof(rows[0]) - (e->option ? 0 : 1);
     char why[ARGUMENTS_WHY_MAX];
-    if (arguments_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, why) != 0)
+    if (arguments_read(rows, count, argc, argv, why) != 0)
         return fail(e, err, "%s", why);
     if (help) {
         fputs(e->help, out);
@@ -154,19 +172,19 @@ static int command(const struct errand *e, int argc, char **argv, FILE *out, FIL
         pid = read_pid(str_of(pid_text));
     if (pid == 0)
         return fail(e, err, "--pid: expected the number of a process");
-    return run_errand(e, pid, out, err);
+    return run_errand(e, pid, with_option, out, err);
 }
 
 int reload_command(int argc, char **argv, FILE *out, FILE *err)
 {
-    static const struct errand RELOAD = {"reload", RELOAD_HELP, process_hang_up, say_reloaded,
-                                         30 * NSEC_S};
+    static const struct errand RELOAD = {"reload",    RELOAD_HELP,  NULL,
+                                         send_reload, say_reloaded, 30 * NSEC_S};
     return command(&RELOAD, argc, argv, out, err);
 }
 
 int upgrade_command(int argc, char **argv, FILE *out, FILE *err)
 {
-    static const struct errand UPGRADE = {"upgrade", UPGRADE_HELP, process_upgrade, say_upgraded,
-                                          60 * NSEC_S};
+    static const struct errand UPGRADE = {"upgrade",    UPGRADE_HELP, "--flush-out",
+                                          send_upgrade, say_upgraded, 60 * NSEC_S};
     return command(&UPGRADE, argc, argv, out, err);
 }

@@ -11,10 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOCKETS_PER_WORKER = 64, WHY_MAX = 256 };
+enum { SOCKETS_PER_WORKER = 64, WHY_MAX = 512 };
 
 #define REST_WAIT  (10 * NSEC_S) /* for what the journal knows to be cleared away: mostly 1 s */
-#define REST_FOR   (100 * NSEC_MS)
 #define READY_WAIT (30 * NSEC_S) /* for a process that is started to serve: mostly 50 ms */
 
 void upgrade_init(struct upgrade *u)
@@ -22,6 +21,11 @@ void upgrade_init(struct upgrade *u)
     *u = (struct upgrade){.admin = -1, .successor.ready = -1};
     if (handover_program(u->program) != 0)
         u->program[0] = '\0';
+}
+
+void upgrade_fini(struct upgrade *u)
+{
+    text_fini(&u->testament.text);
 }
 
 static bool __attribute__((format(printf, 2, 3))) fail(struct upgrade *u, const char *text, ...)
@@ -45,8 +49,8 @@ void upgrade_ask(struct upgrade *u)
         return;
     }
     u->asker = process_events_upgrader(u->events);
-    u->rest_since = process_now_ns();
-    u->until = u->rest_since + REST_WAIT;
+    u->until = process_now_ns() + REST_WAIT;
+    u->testament.forgets = process_events_upgrade_value(u->events) == UPGRADE_FLUSH_OUT;
     if (u->has_children)
         (void)fail(u, "the nodes of --local are children of this process, and end with it");
     else if (!u->program[0])
@@ -55,18 +59,24 @@ void upgrade_ask(struct upgrade *u)
         u->state = UPGRADE_WAITS;
 }
 
-static bool start(struct upgrade *u)
+static int spawn(struct upgrade *u)
 {
     size_t room = (size_t)u->worker_count * SOCKETS_PER_WORKER + 1;
     int *handles CLEANUP(freep) = calloc(room, sizeof(*handles));
-    unsigned count = 0;
+    struct handover_estate estate = {.handles = handles, .activated = u->activated};
     if (!handles)
-        return fail(u, "out of memory");
+        return -ENOMEM;
     for (unsigned i = 0; i < u->worker_count; i++)
-        count += worker_listeners(u->workers[i], handles + count, SOCKETS_PER_WORKER);
+        estate.count += worker_listeners(u->workers[i], handles + estate.count, SOCKETS_PER_WORKER);
     if (u->admin >= 0)
-        handles[count++] = u->admin;
-    int err = handover_spawn(u->program, handles, count, u->activated, &u->successor);
+        handles[estate.count++] = u->admin;
+    estate.testament = (struct str){u->testament.text.bytes, u->testament.text.len};
+    return handover_spawn(u->program, &estate, &u->successor);
+}
+
+static bool start(struct upgrade *u)
+{
+    int err = spawn(u);
     if (err)
         return fail(u, "cannot start %s: %s", u->program, strerror(-err));
     u->state = UPGRADE_STARTED;
@@ -76,28 +86,45 @@ static bool start(struct upgrade *u)
     return false;
 }
 
-/* Slots that are not at home were written elsewhere, and only this process knows the keys. One that
- * begins to move is counted a few turns later, so all has to be at rest for a while. */
-static bool wait_for_rest(struct upgrade *u)
+/* Why there is no testament. */
+static bool fail_to_leave(struct upgrade *u)
 {
     const struct control_metrics *m = control_metrics(control_thread_control(u->control));
-    uint64_t keys = metric_get(&m->journal_keys), away = metric_get(&m->slots_away),
-             fenced = metric_get(&m->slots_fenced), jobs = metric_get(&m->jobs_active),
-             out = metric_get(&m->nodes_out), now = process_now_ns();
-    if (keys > 0 || away > 0 || fenced > 0 || jobs > 0 || out > 0)
-        u->rest_since = now;
-    if (now >= u->rest_since + REST_FOR)
-        return start(u);
-    if (now < u->until)
-        return false;
+    uint64_t jobs = metric_get(&m->jobs_active);
+    if (u->testament.err != -EAGAIN && u->testament.err != -EBUSY)
+        return fail(u, "cannot say what nodes are to forget: %s", strerror(-u->testament.err));
     if (jobs > 0)
         return fail(u, "%" PRIu64 " jobs run, and would end with this process", jobs);
-    return fail(
-        u,
-        "nodes are out, or not clean yet, and what they are to forget only this process knows "
-        "(nodes_out=%" PRIu64 " slots_away=%" PRIu64 " slots_fenced=%" PRIu64
-        " journal_keys=%" PRIu64 ")",
-        out, away, fenced, keys);
+    return fail(u,
+                "%s (nodes_out=%" PRIu64 " slots_away=%" PRIu64 " slots_fenced=%" PRIu64
+                " journal_keys=%" PRIu64 ")%s",
+                u->testament.err == -EAGAIN ? "slots are moving"
+                                            : "nodes are out, or not clean yet, and what they are "
+                                              "to forget only this process knows",
+                metric_get(&m->nodes_out), metric_get(&m->slots_away), metric_get(&m->slots_fenced),
+                metric_get(&m->journal_keys),
+                u->testament.forgets ? ""
+                                     : "; with --flush-out they are emptied when they are back");
+}
+
+static bool wait_for_testament(struct upgrade *u)
+{
+    struct control_thread_testament *t = &u->testament;
+    if (!u->has_asked) {
+        u->has_asked = true;
+        control_thread_ask_testament(u->control, t);
+        return false;
+    }
+    if (!atomic_load_explicit(&t->answered, memory_order_acquire))
+        return false;
+    u->has_asked = false;
+    if ((t->err == -EAGAIN || t->err == -EBUSY) && process_now_ns() < u->until) {
+        text_fini(&t->text);
+        return false; /* asked again with the next step */
+    }
+    bool over = t->err ? fail_to_leave(u) : start(u);
+    text_fini(&t->text);
+    return over;
 }
 
 /* It takes over the place that the service manager has for this process. */
@@ -137,7 +164,7 @@ bool upgrade_step(struct upgrade *u)
 {
     switch (u->state) {
     case UPGRADE_WAITS:
-        return wait_for_rest(u);
+        return wait_for_testament(u);
     case UPGRADE_STARTED:
         return await(u);
     case UPGRADE_REST:

@@ -4,10 +4,12 @@
  * of this process. When it serves, this one accepts no more, and ends as its clients leave
  * (worker_post_retire()). If it does not come to serve, nothing has changed.
  *
- *   REST ──upgrade_ask()──► WAITS for slots to be at home ──started──► STARTED ──it serves──► over
- *     ▲────────── told why not ──┴───────────────────────────────────────┘
+ *   REST ──upgrade_ask()──► WAITS for a testament ──started──► STARTED ──it serves──► over
+ *     ▲────────── told why not ──┴───────────────────────────────┘
  *
- * Why it waits: docs/decisions/0021-upgrade-in-place.md. Main thread only.
+ * A testament (control_write_testament()) can be had when slots are at rest, and at home too unless
+ * the signal came with UPGRADE_FLUSH_OUT: docs/decisions/0021-upgrade-in-place.md. Main thread
+ * only.
  */
 #pragma once
 #include "base/cleanup.h"
@@ -24,6 +26,8 @@
 
 #define UPGRADE_STEP (10 * NSEC_MS)
 
+enum { UPGRADE_FLUSH_OUT = 1 }; /* process_upgrade() */
+
 enum upgrade_state { UPGRADE_REST, UPGRADE_WAITS, UPGRADE_STARTED };
 
 struct upgrade {
@@ -37,15 +41,18 @@ struct upgrade {
     bool activated;    /* handover.activated */
 
     enum upgrade_state state;
-    unsigned asker;      /* process that is to be answered; 0: nobody */
-    uint64_t until;      /* ns: how long it waits */
-    uint64_t rest_since; /* ns: since when slots are at home, as far as it has looked */
+    unsigned asker; /* process that is to be answered; 0: nobody */
+    uint64_t until; /* ns: how long it waits */
+    bool has_asked; /* … the control plane, and has no answer yet */
+    struct control_thread_testament testament;
     struct handover_successor successor;
     char program[HANDOVER_PROGRAM_MAX];
 };
 
 /* Notes which file this process runs; the members that are loans are set before upgrade_ask(). */
 void upgrade_init(struct upgrade *u);
+/* The control plane must be gone. */
+void upgrade_fini(struct upgrade *u);
 
 /* A signal asked for it. One that comes while another is under way is told so. */
 void upgrade_ask(struct upgrade *u);

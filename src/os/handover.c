@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ enum {
     FIRST = 3, /* SD_LISTEN_FDS_START */
     ARGUMENTS_MAX = 1024 * 1024,
     PID_DIGITS = 10,
+    BEHIND_SOCKETS = 2, /* descriptors: ready, testament */
 };
 
 extern char **environ;
@@ -57,12 +59,14 @@ static int look_at(int fd, struct handover_socket *s)
 
 int handover_receive(struct handover *h, int *ret_bad)
 {
-    *h = (struct handover){.ready = -1};
+    *h = (struct handover){.ready = -1, .testament = -1};
     int count = number_of("LISTEN_FDS"), ready = number_of("SUMCACHE_READY");
+    int testament = number_of("SUMCACHE_TESTAMENT");
     bool for_us = number_of("LISTEN_PID") == (int)process_id();
     bool activated = number_of("SUMCACHE_ACTIVATED") == 1;
-    static const char *const NAMES[] = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                                        "SUMCACHE_READY", "SUMCACHE_ACTIVATED"};
+    static const char *const NAMES[] = {"LISTEN_FDS",         "LISTEN_PID",
+                                        "LISTEN_FDNAMES",     "SUMCACHE_READY",
+                                        "SUMCACHE_ACTIVATED", "SUMCACHE_TESTAMENT"};
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
         (void)unsetenv(NAMES[i]);
     if (!for_us || count < 0 || count > HANDOVER_MAX)
@@ -71,6 +75,8 @@ int handover_receive(struct handover *h, int *ret_bad)
         h->ready = ready;
         h->by_a_process = true;
     }
+    if (testament == FIRST + count + 1 && fcntl(testament, F_SETFD, FD_CLOEXEC) == 0)
+        h->testament = testament;
     h->activated = count > 0 && (activated || !h->by_a_process);
     h->sockets = calloc((size_t)count + 1, sizeof(*h->sockets));
     if (!h->sockets)
@@ -98,7 +104,9 @@ void handover_fini(struct handover *h)
     handover_close_rest(h);
     if (h->ready >= 0)
         close(h->ready);
-    *h = (struct handover){.ready = -1};
+    if (h->testament >= 0)
+        close(h->testament);
+    *h = (struct handover){.ready = -1, .testament = -1};
 }
 
 static bool is_at(const struct handover_socket *s, const struct addr *at, const char *path)
@@ -167,6 +175,19 @@ int handover_copy(int handle)
     return copy < 0 ? -errno : copy;
 }
 
+int handover_read_testament(struct handover *h, char **ret, size_t *ret_len)
+{
+    char path[32];
+    *ret = NULL;
+    if (h->testament < 0)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", h->testament);
+    int err = file_read(path, HANDOVER_TESTAMENT_MAX, ret, ret_len);
+    close(h->testament);
+    h->testament = -1;
+    return err;
+}
+
 void handover_say_ready(struct handover *h)
 {
     if (h->ready < 0)
@@ -194,10 +215,11 @@ struct start {
     char *arguments; /* owned: of this process, each with its NUL */
     char **argv;     /* owned; into `arguments` */
     char **envp;     /* owned; into the environment and the texts below */
-    int *handles;    /* owned: to be 3 and following, `ready` the last of them */
+    int *handles;    /* owned: to be 3 and following; the last are `ready` and the testament */
     unsigned count;
     bool activated;
     char listen_fds[32], listen_pid[32], watchdog_pid[32], ready[32], was_activated[32];
+    char testament[32];
 };
 
 static void start_fini(struct start *s)
@@ -233,7 +255,7 @@ static bool is_named(const char *entry, const char *name)
 
 static int make_environment(struct start *s)
 {
-    enum { MORE = 5 };
+    enum { MORE = 6 };
     size_t count = 0, used = 0;
     while (environ[count])
         count++;
@@ -243,13 +265,16 @@ static int make_environment(struct start *s)
     for (size_t i = 0; i < count; i++)
         if (!is_named(environ[i], "WATCHDOG_PID"))
             s->envp[used++] = environ[i];
-    snprintf(s->listen_fds, sizeof(s->listen_fds), "LISTEN_FDS=%u", s->count - 1);
-    snprintf(s->ready, sizeof(s->ready), "SUMCACHE_READY=%u", FIRST + s->count - 1);
+    unsigned sockets = s->count - BEHIND_SOCKETS;
+    snprintf(s->listen_fds, sizeof(s->listen_fds), "LISTEN_FDS=%u", sockets);
+    snprintf(s->ready, sizeof(s->ready), "SUMCACHE_READY=%u", FIRST + sockets);
+    snprintf(s->testament, sizeof(s->testament), "SUMCACHE_TESTAMENT=%u", FIRST + sockets + 1);
     snprintf(s->listen_pid, sizeof(s->listen_pid), "LISTEN_PID=");
     snprintf(s->watchdog_pid, sizeof(s->watchdog_pid), "WATCHDOG_PID=");
     s->envp[used++] = s->listen_fds;
     s->envp[used++] = s->listen_pid;
     s->envp[used++] = s->ready;
+    s->envp[used++] = s->testament;
     snprintf(s->was_activated, sizeof(s->was_activated), "SUMCACHE_ACTIVATED=1");
     if (s->activated)
         s->envp[used++] = s->was_activated;
@@ -292,23 +317,49 @@ static int succeed(void *owner)
     return errno;
 }
 
-int handover_spawn(const char *program, const int *handles, unsigned count, bool activated,
+/* → a descriptor, or -errno. */
+static int new_testament(struct str text)
+{
+    int fd = memfd_create("sumcache-testament", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (size_t at = 0; at < text.len;) { /* the offset is shared, and stays where it is */
+        ssize_t n = pwrite(fd, text.p + at, text.len - at, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            int err = n < 0 ? -errno : -ENOSPC;
+            close(fd);
+            return err;
+        }
+        at += (size_t)n;
+    }
+    return fd;
+}
+
+int handover_spawn(const char *program, const struct handover_estate *estate,
                    struct handover_successor *ret)
 {
-    struct start s = {.program = program, .count = count + 1, .activated = activated};
+    unsigned count = estate->count;
+    struct start s = {
+        .program = program, .count = count + BEHIND_SOCKETS, .activated = estate->activated};
     int ready[2];
     if (pipe2(ready, O_CLOEXEC | O_NONBLOCK))
         return -errno;
     s.handles = calloc(s.count, sizeof(*s.handles));
-    int err = s.handles ? read_arguments(&s) : -ENOMEM;
+    int testament = new_testament(estate->testament);
+    int err = testament < 0 ? testament : s.handles ? read_arguments(&s) : -ENOMEM;
     if (!err)
         err = make_environment(&s);
     if (!err) {
-        memcpy(s.handles, handles, count * sizeof(*handles));
+        memcpy(s.handles, estate->handles, count * sizeof(*s.handles));
         s.handles[count] = ready[1];
+        s.handles[count + 1] = testament;
         err = process_fork_exec(succeed, &s, above_of(&s), &ret->pid);
     }
     start_fini(&s);
+    if (testament >= 0)
+        close(testament);
     close(ready[1]);
     ret->ready = ready[0];
     if (err)

@@ -25,6 +25,7 @@
 struct process_events {
     int signal_fd, poke_fd;
     unsigned reloader, upgrader;
+    int upgrade_value;
 };
 
 static int take_standard_descriptors(void)
@@ -66,7 +67,7 @@ int process_events_new(struct process_events **ret_events)
     struct process_events *e = malloc(sizeof(*e));
     if (!e)
         return -ENOMEM;
-    *e = (struct process_events){-1, -1, 0, 0};
+    *e = (struct process_events){.signal_fd = -1, .poke_fd = -1};
     e->signal_fd = catch_signals();
     e->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->signal_fd < 0 || e->poke_fd < 0) {
@@ -112,8 +113,10 @@ static unsigned read_signals(struct process_events *e)
         seen |= event_of(info.ssi_signo);
         if (info.ssi_signo == SIGHUP)
             e->reloader = info.ssi_pid;
-        if (info.ssi_signo == SIGUSR2)
+        if (info.ssi_signo == SIGUSR2) {
             e->upgrader = info.ssi_pid;
+            e->upgrade_value = info.ssi_int;
+        }
     }
     return seen;
 }
@@ -147,6 +150,11 @@ unsigned process_events_reloader(const struct process_events *e)
 unsigned process_events_upgrader(const struct process_events *e)
 {
     return e->upgrader;
+}
+
+int process_events_upgrade_value(const struct process_events *e)
+{
+    return e->upgrade_value;
 }
 
 unsigned process_id(void)
@@ -354,10 +362,10 @@ int process_hang_up(int pid)
     return kill(pid, SIGHUP) ? -errno : 0;
 }
 
-int process_upgrade(int pid)
+int process_upgrade(int pid, int value)
 {
     must(pid > 0);
-    return kill(pid, SIGUSR2) ? -errno : 0;
+    return sigqueue(pid, SIGUSR2, (union sigval){.sival_int = value}) ? -errno : 0;
 }
 
 void process_terminate(int pid)

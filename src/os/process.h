@@ -39,6 +39,8 @@ void process_events_poke(struct process_events *e); /* from any thread */
 /* Who sent the last SIGHUP, the last SIGUSR2; 0: nobody whom we could know. */
 unsigned process_events_reloader(const struct process_events *e);
 unsigned process_events_upgrader(const struct process_events *e);
+/* The number that came with that SIGUSR2; 0: none did. */
+int process_events_upgrade_value(const struct process_events *e);
 
 unsigned process_id(void);
 uint64_t process_now_ns(void); /* monotonic */
@@ -106,9 +108,10 @@ struct process_end {
 /* Has the child ended? Then its pid must not be used any more. `ret` may be NULL. Never waits. */
 bool process_has_ended(int pid, struct process_end *ret);
 int process_hang_up(int pid) MUST_CHECK; /* SIGHUP, to whatever process; 0 or -errno */
-int process_upgrade(int pid) MUST_CHECK; /* SIGUSR2, the same */
-void process_terminate(int pid);         /* SIGTERM */
-void process_kill(int pid);              /* SIGKILL */
+/* SIGUSR2 with a number, the same. */
+int process_upgrade(int pid, int value) MUST_CHECK;
+void process_terminate(int pid); /* SIGTERM */
+void process_kill(int pid);      /* SIGKILL */
 
 /* Ends the process at once: no exit handlers, no flushing. */
 void process_exit_now(int status) __attribute__((noreturn));

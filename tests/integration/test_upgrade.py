@@ -18,6 +18,7 @@ import pytest
 
 import certificates
 import processes
+from cluster import eject_by_requests, owner, put_all, values, wait_until_up
 from processes import BINARY, HOST, SLOWNESS, alive
 from resp import Closed, Connection, encode, eventually
 
@@ -36,15 +37,15 @@ class Successors:
     def pid(self):
         return self.pids[-1] if self.pids else self.proxy.pid
 
-    def upgrade(self):
+    def upgrade(self, *options):
         """Asks the present process; returns what the command said."""
-        done = processes.run("upgrade", "--pid", self.pid, timeout=60)
+        done = processes.run("upgrade", "--pid", self.pid, *options, timeout=60)
         if done.returncode == 0:
             self.pids.append(int(re.fullmatch(r"sumcache: process (\d+) serves; .*\n", done.stdout).group(1)))
         return done
 
-    def upgraded(self):
-        done = self.upgrade()
+    def upgraded(self, *options):
+        done = self.upgrade(*options)
         assert (done.returncode, done.stderr) == (0, ""), done
         return self.pid
 
@@ -278,10 +279,60 @@ def test_not_while_keys_are_away_from_home(start, successors, key):
         eventually(lambda: proxy.state_of(two[0].name) == "out")
         client.ask("MSET", *[x for i in range(50) for x in (key(i), i)])
     done = chain.upgrade()
-    assert done.returncode == 1 and "slots_away=" in done.stderr
+    assert done.returncode == 1 and "slots_away=" in done.stderr and "--flush-out" in done.stderr
     two[0].start_again()
     eventually(lambda: proxy.state_of(two[0].name) == "up", within=5 * SLOWNESS)
     chain.upgraded()
+
+
+QUICK = {"timeouts": {"drain": "1s", "request": "200ms"}, "health": {"interval": "100ms", "interval_out": "50ms", "hold_min": "50ms"}}
+
+
+def test_with_flush_out_a_node_that_is_out_is_emptied_before_the_new_process_uses_it(start, successors):
+    """It hangs, and so keeps what it had before its keys were written elsewhere."""
+    three = start.nodes(3)
+    proxy = start.proxy(three, QUICK, workers=2)
+    chain = successors(proxy)
+    keys = [f"k{i}" for i in range(300)]
+    mine = [key for key in keys if owner(three, key) is three[0]]
+    put_all(proxy, dict.fromkeys(keys, "old"))
+    three[0].freeze()
+    eject_by_requests(proxy, three[0], mine[0])
+    put_all(proxy, dict.fromkeys(mine, "new"))
+    with Visitors(lambda: Connection(proxy.port)) as many:
+        chain.upgraded("--flush-out")
+    assert many.errors == []
+    assert "inherited nodes=1 " in proxy.log() and "forgets=yes" in proxy.log()
+    assert proxy.state_of(three[0]) == "out"
+    assert values(proxy, mine) == dict.fromkeys(mine, b"new")  # who stands in has them still
+    put_all(proxy, dict.fromkeys(mine, "newer"))
+    three[0].thaw()
+    wait_until_up(proxy, three[0])
+    assert values(three[0], mine) == {} and values(proxy, mine) == {}
+    assert "node-flushed" in proxy.log()
+    others = [key for key in keys if key not in mine]
+    assert values(proxy, others) == dict.fromkeys(others, b"old")
+    eventually(lambda: all(values(node, mine) == {} for node in three), within=10 * SLOWNESS)  # … nor for the next time
+
+
+def test_a_node_that_left_before_an_upgrade_comes_back_empty(start, successors):
+    three = start.nodes(3)
+    proxy = start.proxy(three, {**QUICK, "nodes": {"static": [node.name for node in three], "grace": 0}})
+    chain = successors(proxy)
+    path = proxy.directory / f"proxy-{proxy.port}.yaml"
+    all_of_them = path.read_text()
+    mine = [key for key in (f"k{i}" for i in range(100)) if owner(three, key) is three[2]]
+    put_all(proxy, dict.fromkeys(mine, "old"))
+    path.write_text(all_of_them.replace(f", {three[2].name}", ""))
+    proxy.signal(signal.SIGHUP)
+    eventually(lambda: proxy.state_of(three[2]) is None, within=10 * SLOWNESS)
+    put_all(proxy, dict.fromkeys(mine, "new"))
+    eventually(lambda: proxy.counter("slots_away") == 0, within=10 * SLOWNESS)
+    pid = chain.upgraded()
+    path.write_text(all_of_them)
+    os.kill(pid, signal.SIGHUP)
+    wait_until_up(proxy, three[2])
+    assert values(three[2], mine) == {} and values(proxy, mine) == {}
 
 
 def test_a_service_manager_hears_which_process_it_is(start, nodes, successors, tmp_path):
