@@ -127,16 +127,16 @@ def test_who_reads_late_gets_all_of_it(secure, files):
     eventually(lambda: proxy.counter("buffer_bytes") < 1 << 20)
 
 
-def test_subscribers_and_blocked_clients(secure, files):
+def test_subscribers_and_blocked_clients(secure, files, key):
     proxy = secure()
     with Secure(proxy.secure, files) as one, Secure(proxy.secure, files) as two:
         one.send(encode("SUBSCRIBE", "news"))
         assert one.reply().value[0] == b"subscribe"
         eventually(lambda: two.ask("PUBLISH", "news", "x" * 100000) == 1)
         assert one.reply().value == [b"message", b"news", b"x" * 100000]
-        two.send(encode("BLPOP", "list", 5))
-        assert proxy.ask("RPUSH", "list", "a") == 1
-        assert two.reply().value == [b"list", b"a"]
+        two.send(encode("BLPOP", key(), 5))
+        assert proxy.ask("RPUSH", key(), "a") == 1
+        assert two.reply().value == [key().encode(), b"a"]
 
 
 def test_redis_cli(secure, files):
