@@ -143,8 +143,15 @@ def replies_of(data, whole=True):
     return replies
 
 
-def test_every_request_has_one_reply(proxy):
+@pytest.fixture(scope="module")
+def own_nodes(shared):
+    """What stays behind here, and who still waits for what, is nobody else's."""
+    return shared.nodes(3)
+
+
+def test_every_request_has_one_reply(start, own_nodes):
     """Without what changes a connection's state: exactly one whole reply to each request, in order."""
+    proxy = start.proxy(own_nodes, {"timeouts": {"request": "10s", "stall": "10s"}})
     rng = random.Random(SEED)
     draw = Draw(rng, stateful=False)
     end = time.monotonic() + SECONDS
@@ -195,10 +202,10 @@ def check_marks(came, marks, others):
     return order
 
 
-def test_connections_in_any_state(start, nodes):
+def test_connections_in_any_state(start, own_nodes):
     """With MULTI, SUBSCRIBE, CLIENT REPLY, blocking commands and the like, several connections at once:
     what comes is whole replies, marks keep their order, and the connection can be reset or is closed."""
-    proxy = start.proxy(nodes)  # of its own: what stays behind is nobody else's
+    proxy = start.proxy(own_nodes)
     rng = random.Random(SEED + 1)
     draw = Draw(rng, stateful=True)
     end = time.monotonic() + SECONDS
