@@ -35,6 +35,24 @@ struct sim_options story_options(void)
     return o;
 }
 
+struct sim_options story_control_options(void)
+{
+    struct sim_options o = story_options();
+    struct control_settings *c = &o.control;
+    o.has_control = true;
+    *c = control_settings_default();
+    c->interval = 200 * NSEC_MS;
+    c->interval_out = 20 * NSEC_MS;
+    c->timeout = 100 * NSEC_MS;
+    c->healthy = 2;
+    c->hold_min = 20 * NSEC_MS;
+    c->hold_max = 100 * NSEC_MS;
+    c->max_ejected = 100;
+    c->flush_interval = 0;
+    c->grace = 20 * NSEC_MS;
+    return o;
+}
+
 void story_begin(struct story *t, const struct sim_options *options)
 {
     *t = (struct story){.s = sim_new(1, options, getenv("STORY_PRINT") ? stderr : NULL, true)};
@@ -292,6 +310,44 @@ const char *story_value(const char *key, char to[32])
 {
     snprintf(to, 32, "%s.c0.q0.i0.", key);
     return to;
+}
+
+const char *story_nth_value(const char *key, unsigned n, char to[32])
+{
+    snprintf(to, 32, "%s.c0.q%u.i0.", key, n);
+    return to;
+}
+
+void story_say_set(struct story *t, unsigned client, const char *key, unsigned n)
+{
+    char text[32];
+    story_print(t, client, "SET %s %s\r\n", key, story_nth_value(key, n, text));
+}
+
+void story_store(struct story *t, unsigned client, const char *key, unsigned n)
+{
+    story_say_set(t, client, key, n);
+    story_hear(t, client, "+OK\r\n", 5 * NSEC_MS);
+}
+
+void story_read(struct story *t, unsigned client, const char *key, unsigned n)
+{
+    char text[32], reply[64];
+    story_nth_value(key, n, text);
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(text), text);
+    story_print(t, client, "GET %s\r\n", key);
+    story_hear(t, client, reply, 5 * NSEC_MS);
+}
+
+void story_miss(struct story *t, unsigned client, const char *key)
+{
+    story_print(t, client, "GET %s\r\n", key);
+    story_hear(t, client, "$-1\r\n", 5 * NSEC_MS);
+}
+
+bool story_node_holds(const struct story *t, unsigned node, const char *key)
+{
+    return t->s->nodes[node]->values[0][atoi(key + 1)].exists;
 }
 
 uint64_t story_metric(const struct story *t, const char *name)

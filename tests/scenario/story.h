@@ -28,6 +28,8 @@ struct story {
 
 /* The options of a story to change before story_begin(): a quiet network, the defaults. */
 struct sim_options story_options(void);
+/* The same with a control plane, whose times are quicker than in earnest. */
+struct sim_options story_control_options(void);
 void story_begin(struct story *t, const struct sim_options *options);
 /* Everybody leaves; nothing may be left over, and the workers drain. */
 void story_end(struct story *t);
@@ -68,6 +70,14 @@ void story_hear_value(struct story *t, unsigned client, const char *key, size_t 
 const char *story_key(struct story *t, unsigned node, unsigned nth);
 /* A value that nodes accept for that key: "s7.c0.q0.i0." */
 const char *story_value(const char *key, char to[32]);
+/* The same, the n-th of them. */
+const char *story_nth_value(const char *key, unsigned n, char to[32]);
+void story_say_set(struct story *t, unsigned client, const char *key, unsigned n);
+void story_store(struct story *t, unsigned client, const char *key, unsigned n); /* says so; +OK */
+void story_read(struct story *t, unsigned client, const char *key, unsigned n);  /* GET: the n-th */
+void story_miss(struct story *t, unsigned client, const char *key);              /* GET: nil */
+/* Does the node hold anything under that key? */
+bool story_node_holds(const struct story *t, unsigned node, const char *key);
 uint64_t story_metric(const struct story *t, const char *name); /* sum over the workers */
 
 #define story_print(t, client, ...)                                                                \

@@ -12,24 +12,6 @@
 
 #include "base/nsec.h"
 
-static struct sim_options options(void)
-{
-    struct sim_options o = story_options();
-    struct control_settings *c = &o.control;
-    o.has_control = true;
-    *c = control_settings_default();
-    c->interval = 200 * NSEC_MS;
-    c->interval_out = 20 * NSEC_MS;
-    c->timeout = 100 * NSEC_MS;
-    c->healthy = 2;
-    c->hold_min = 20 * NSEC_MS;
-    c->hold_max = 100 * NSEC_MS;
-    c->max_ejected = 100;
-    c->flush_interval = 0;
-    c->grace = 20 * NSEC_MS;
-    return o;
-}
-
 static void begin(struct story *t, const struct sim_options *o)
 {
     story_begin(t, o);
@@ -103,46 +85,6 @@ static void thaw(struct story *t, unsigned node)
     io_sim_freeze(t->s->world, io_sim_host_number(t->s->nodes[node]->io), 0);
 }
 
-/* The n-th value of that key. */
-static const char *value(const char *key, unsigned n, char to[32])
-{
-    snprintf(to, 32, "%s.c0.q%u.i0.", key, n);
-    return to;
-}
-
-static void say_set(struct story *t, unsigned client, const char *key, unsigned n)
-{
-    char text[32];
-    story_print(t, client, "SET %s %s\r\n", key, value(key, n, text));
-}
-
-static void set(struct story *t, unsigned client, const char *key, unsigned n)
-{
-    say_set(t, client, key, n);
-    story_hear(t, client, "+OK\r\n", 5 * NSEC_MS);
-}
-
-static void get(struct story *t, unsigned client, const char *key, unsigned n)
-{
-    char text[32], reply[64];
-    value(key, n, text);
-    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(text), text);
-    story_print(t, client, "GET %s\r\n", key);
-    story_hear(t, client, reply, 5 * NSEC_MS);
-}
-
-static void miss(struct story *t, unsigned client, const char *key)
-{
-    story_print(t, client, "GET %s\r\n", key);
-    story_hear(t, client, "$-1\r\n", 5 * NSEC_MS);
-}
-
-/* Does the node hold anything under that key? */
-static bool holds(const struct story *t, unsigned node, const char *key)
-{
-    return t->s->nodes[node]->values[0][atoi(key + 1)].exists;
-}
-
 /* Requests that wait in vain, so that it is found to hang. */
 static void eject_hung(struct story *t, unsigned node, const char *key)
 {
@@ -188,11 +130,11 @@ static void test_a_client_may_leave_while_its_read_waits_to_be_sent_again(void *
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t), b = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, b, key, 1);
+    story_store(&t, b, key, 1);
     freeze(&t, 0, 30 * NSEC_MS);
     story_print(&t, a, "GET %s\r\n", key);
     story_print(&t, b, "GET %s\r\n", key);
@@ -202,7 +144,7 @@ static void test_a_client_may_leave_while_its_read_waits_to_be_sent_again(void *
     assert_int_equal(story_metric(&t, "requests_retried"), 2);
     story_leave(&t, a);
     char text[32], reply[64];
-    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(value(key, 1, text)), text);
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(story_nth_value(key, 1, text)), text);
     story_hear(&t, b, reply, 60 * NSEC_MS);
     story_end(&t);
 }
@@ -211,12 +153,12 @@ static void test_a_read_that_is_sent_again_keeps_its_deadline(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.eject_after = NSEC_S; /* it stays */
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     freeze(&t, 0, 160 * NSEC_MS);
     uint64_t asked_at = io_sim_now(t.s->world);
     story_print(&t, a, "GET %s\r\n", key);
@@ -233,22 +175,23 @@ static void test_a_read_that_is_sent_again_keeps_its_clients_order(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     freeze(&t, 0, 30 * NSEC_MS);
     story_print(&t, a, "GET %s\r\n", key);
     story_run(&t, 5 * NSEC_MS);
     reset_connections(&t, 0);
     story_run(&t, 2 * NSEC_MS);
-    say_set(&t, a, key, 2);
+    story_say_set(&t, a, key, 2);
     char text[32], reply[64];
-    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n+OK\r\n", strlen(value(key, 1, text)), text);
+    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n+OK\r\n", strlen(story_nth_value(key, 1, text)),
+             text);
     story_hear(&t, a, reply, 60 * NSEC_MS);
     assert_int_equal(story_metric(&t, "requests_retried"), 1);
-    get(&t, a, key, 2);
+    story_read(&t, a, key, 2);
     story_end(&t);
 }
 
@@ -258,20 +201,20 @@ static void test_a_node_that_thaws_does_not_execute_what_was_given_up(void **sta
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.proxy.stall_timeout = 100 * NSEC_MS; /* its upstream is given up too */
     begin(&t, &o);
     unsigned a = story_connect(&t), b = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     freeze(&t, 0, 60 * NSEC_S);
-    say_set(&t, a, key, 2); /* lies in its socket's buffer */
+    story_say_set(&t, a, key, 2); /* lies in its socket's buffer */
     eject_hung(&t, 0, key);
     story_hear(&t, a, "-ERR sumcache: node 10.0.0.1:7000 timed out\r\n", NSEC_MS);
     wait_for_move(&t);
     assert_int_not_equal(owner_of(&t, key), 0);
-    set(&t, b, key, 3);
-    get(&t, a, key, 3);
+    story_store(&t, b, key, 3);
+    story_read(&t, a, key, 3);
     thaw(&t, 0);
     for (int i = 0; i < 2000 && state_of(&t, 0) != VIEW_UP; i++) {
         story_run(&t, NSEC_MS);
@@ -280,15 +223,15 @@ static void test_a_node_that_thaws_does_not_execute_what_was_given_up(void **sta
         char old1[32], old2[32];
         *bytes_room(&t.got[b], 1) = '\0';
         const char *heard = (const char *)bytes_at(&t.got[b]);
-        assert_null(strstr(heard, value(key, 1, old1)));
-        assert_null(strstr(heard, value(key, 2, old2)));
+        assert_null(strstr(heard, story_nth_value(key, 1, old1)));
+        assert_null(strstr(heard, story_nth_value(key, 2, old2)));
         t.got[b].head = t.got[b].len = 0;
     }
     wait_for_rest(&t);
     assert_int_equal(owner_of(&t, key), 0);
-    miss(&t, b, key);
+    story_miss(&t, b, key);
     for (unsigned n = 0; n < 3; n++)
-        assert_false(holds(&t, n, key));
+        assert_false(story_node_holds(&t, n, key));
     story_end(&t);
 }
 
@@ -296,26 +239,26 @@ static void test_a_write_while_its_node_was_out_is_not_undone_by_its_return(void
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *set_key = story_key(&t, 0, 0), *deleted = story_key(&t, 0, 1),
                *untouched = story_key(&t, 0, 2);
-    set(&t, a, set_key, 1);
-    set(&t, a, deleted, 1);
-    set(&t, a, untouched, 1);
+    story_store(&t, a, set_key, 1);
+    story_store(&t, a, deleted, 1);
+    story_store(&t, a, untouched, 1);
     cut_off(&t, 0, 300 * NSEC_MS);
     wait_for_move(&t);
-    set(&t, a, set_key, 2);
+    story_store(&t, a, set_key, 2);
     story_print(&t, a, "DEL %s\r\n", deleted);
     story_hear(&t, a, ":0\r\n", 5 * NSEC_MS);
-    miss(&t, a, untouched);
+    story_miss(&t, a, untouched);
     wait_for_rest(&t);
-    miss(&t, a, set_key);
-    miss(&t, a, deleted);
-    get(&t, a, untouched, 1);        /* what nobody wrote is still there */
+    story_miss(&t, a, set_key);
+    story_miss(&t, a, deleted);
+    story_read(&t, a, untouched, 1); /* what nobody wrote is still there */
     for (unsigned n = 1; n < 3; n++) /* nothing is left behind for the next time */
-        assert_false(holds(&t, n, set_key));
+        assert_false(story_node_holds(&t, n, set_key));
     story_end(&t);
 }
 
@@ -324,18 +267,18 @@ static void test_a_node_that_comes_back_empty_is_not_flushed(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     restart(&t, 0, 200 * NSEC_MS);
     wait_for_move(&t);
-    set(&t, a, key, 2);
+    story_store(&t, a, key, 2);
     wait_for(&t, 0, VIEW_UP);
     assert_int_equal(count_of(&t, "flushes"), 0);
     wait_for_rest(&t);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -344,20 +287,20 @@ static void test_a_node_that_comes_back_empty_is_flushed_if_not_all_is_known(voi
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.journal_max = 0;
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     restart(&t, 0, 200 * NSEC_MS);
     wait_for_move(&t);
-    set(&t, a, key, 2);
+    story_store(&t, a, key, 2);
     wait_for(&t, 0, VIEW_UP);
     assert_int_equal(count_of(&t, "journal_overflows"), 1);
     assert_int_equal(count_of(&t, "flushes"), 1);
     wait_for_rest(&t);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -368,7 +311,7 @@ test_a_stand_in_that_was_written_to_before_it_came_back_leaves_nothing_behind(vo
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.proxy.backoff_min = o.proxy.backoff_max = NSEC_MS;
     o.adopt_max = NSEC_S;
     begin(&t, &o);
@@ -381,15 +324,15 @@ test_a_stand_in_that_was_written_to_before_it_came_back_leaves_nothing_behind(vo
     for (int i = 0; i < 20; i++) {
         restart(&t, stands_in, 2 * NSEC_MS);
         story_run(&t, 20 * NSEC_MS);
-        say_set(&t, a, key, 1);
+        story_say_set(&t, a, key, 1);
         story_run(&t, 5 * NSEC_MS);
-        if (holds(&t, stands_in, key) && state_of(&t, stands_in) != VIEW_UP)
+        if (story_node_holds(&t, stands_in, key) && state_of(&t, stands_in) != VIEW_UP)
             break; /* how long the worker takes to adopt a view is drawn */
         wait_for(&t, stands_in, VIEW_UP);
         story_run(&t, 100 * NSEC_MS);
         wait_for_move(&t);
     }
-    assert_true(holds(&t, stands_in, key));
+    assert_true(story_node_holds(&t, stands_in, key));
     assert_int_not_equal(state_of(&t, stands_in), VIEW_UP);
     proxy_cut_off(&t.s->proxies[0], stands_in, IO_SIM_ROAD_REFUSING,
                   io_sim_now(t.s->world) + 60 * NSEC_S);
@@ -400,7 +343,7 @@ test_a_stand_in_that_was_written_to_before_it_came_back_leaves_nothing_behind(vo
     wait_for(&t, stands_in, VIEW_UP);
     wait_for_rest(&t);
     story_run(&t, NSEC_S);
-    assert_false(holds(&t, stands_in, key));
+    assert_false(story_node_holds(&t, stands_in, key));
     story_end(&t);
 }
 
@@ -410,25 +353,25 @@ static void test_a_node_that_was_out_when_all_was_flushed_comes_back_empty(void 
     (void)state;
     for (unsigned return_ = ON_RETURN_REPLAY; return_ <= ON_RETURN_KEEP; return_++) {
         struct story t;
-        struct sim_options o = options();
+        struct sim_options o = story_control_options();
         o.control.on_return = (enum on_return)return_;
         o.workers = 2;
         begin(&t, &o);
         unsigned a = story_connect(&t);
         const char *key = story_key(&t, 0, 0), *other = story_key(&t, 1, 0);
-        set(&t, a, key, 1);
-        set(&t, a, other, 1);
+        story_store(&t, a, key, 1);
+        story_store(&t, a, other, 1);
         freeze(&t, 0, NSEC_S);
         eject_hung(&t, 0, key);
         story_ask(&t, a, "FLUSHALL\r\n", "+OK\r\n");
-        assert_true(holds(&t, 0, key));
-        assert_false(holds(&t, 1, other));
-        miss(&t, a, other);
+        assert_true(story_node_holds(&t, 0, key));
+        assert_false(story_node_holds(&t, 1, other));
+        story_miss(&t, a, other);
         thaw(&t, 0);
         wait_for(&t, 0, VIEW_UP);
-        assert_false(holds(&t, 0, key));
+        assert_false(story_node_holds(&t, 0, key));
         wait_for_rest(&t);
-        miss(&t, a, key);
+        story_miss(&t, a, key);
         assert_int_equal(count_of(&t, "flushes"), 1);
         story_end(&t);
     }
@@ -439,13 +382,13 @@ static void test_a_flush_waits_for_all_workers(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.workers = 2;
     o.proxy.fanout_timeout = 20 * NSEC_MS;
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     unsigned other =
         worker_debt(t.s->proxies[0].workers[0]).clients == 0 ? 0 : 1; /* than its client's */
     io_sim_freeze(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[other]),
@@ -453,12 +396,12 @@ static void test_a_flush_waits_for_all_workers(void **state)
     cut_off(&t, 2, 300 * NSEC_MS); /* a new view, which only one worker adopts */
     story_print(&t, a, "FLUSHALL\r\n");
     story_run(&t, 10 * NSEC_MS);
-    assert_true(holds(&t, 0, key));
+    assert_true(story_node_holds(&t, 0, key));
     story_hear(&t, a, "-ERR sumcache: the nodes are changing; try again\r\n", 30 * NSEC_MS);
-    assert_true(holds(&t, 0, key));
+    assert_true(story_node_holds(&t, 0, key));
     story_run(&t, 60 * NSEC_MS);
     story_ask(&t, a, "FLUSHALL\r\n", "+OK\r\n");
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     wait_for_rest(&t);
     story_end(&t);
 }
@@ -467,21 +410,21 @@ static void test_a_flush_waits_for_all_workers(void **state)
 static void two_nodes(unsigned first_back, unsigned second_back)
 {
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *keys[2] = {story_key(&t, 0, 0), story_key(&t, 1, 0)};
-    set(&t, a, keys[0], 1);
-    set(&t, a, keys[1], 1);
+    story_store(&t, a, keys[0], 1);
+    story_store(&t, a, keys[1], 1);
     unsigned n = 2;
     cut_off(&t, 0, 60 * NSEC_S);
     wait_for_move(&t);
-    set(&t, a, keys[0], n);
-    set(&t, a, keys[1], n++);
+    story_store(&t, a, keys[0], n);
+    story_store(&t, a, keys[1], n++);
     cut_off(&t, 1, 60 * NSEC_S);
     wait_for_move(&t);
-    set(&t, a, keys[0], n);
-    set(&t, a, keys[1], n++);
+    story_store(&t, a, keys[0], n);
+    story_store(&t, a, keys[1], n++);
     const unsigned back[2] = {first_back, second_back};
     for (int i = 0; i < 2; i++) {
         redis_model_crash(t.s->nodes[back[i]], io_sim_now(t.s->world), false, 0);
@@ -490,16 +433,16 @@ static void two_nodes(unsigned first_back, unsigned second_back)
         story_run(&t, 10 * NSEC_MS);
         for (int k = 0; k < 2; k++) {
             if (owner_of(&t, keys[k]) == 2)
-                get(&t, a, keys[k], n - 1);
+                story_read(&t, a, keys[k], n - 1);
             else
-                miss(&t, a, keys[k]);
+                story_miss(&t, a, keys[k]);
         }
     }
     wait_for_rest(&t);
     for (int k = 0; k < 2; k++) {
-        miss(&t, a, keys[k]);
+        story_miss(&t, a, keys[k]);
         for (unsigned i = 0; i < 3; i++)
-            assert_false(holds(&t, i, keys[k]));
+            assert_false(story_node_holds(&t, i, keys[k]));
     }
     story_end(&t);
 }
@@ -524,26 +467,26 @@ static void test_who_stands_in_and_is_out_twice_leaves_nothing_behind(void **sta
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.nodes = 2;
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
     cut_off(&t, 0, 60 * NSEC_S);
     wait_for_move(&t);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     bounce(&t, 1);
-    miss(&t, a, key);
-    set(&t, a, key, 2);
+    story_miss(&t, a, key);
+    story_store(&t, a, key, 2);
     bounce(&t, 1);
-    get(&t, a, key, 2); /* nobody else had the slot meanwhile */
+    story_read(&t, a, key, 2); /* nobody else had the slot meanwhile */
     redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world), false, 0);
     wait_for_rest(&t);
-    assert_false(holds(&t, 1, key));
-    set(&t, a, key, 3);
+    assert_false(story_node_holds(&t, 1, key));
+    story_store(&t, a, key, 3);
     cut_off(&t, 0, 300 * NSEC_MS);
     wait_for_move(&t);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -564,7 +507,7 @@ static void test_a_worker_may_be_quick_to_a_process_that_it_takes_for_the_old_on
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.nodes = 2;
     o.adopt_max = 10 * NSEC_MS;
     o.control.interval = 10 * NSEC_MS;
@@ -582,16 +525,16 @@ static void test_a_worker_may_be_quick_to_a_process_that_it_takes_for_the_old_on
     redis_model_crash(t.s->nodes[1], io_sim_now(t.s->world) + NSEC_MS, true, 0);
     tell_late(&t, 1, VIEW_OUT, 300);
     story_run(&t, 200 * NSEC_MS);
-    set(&t, a, key, 1);
-    assert_true(holds(&t, 1, key));
+    story_store(&t, a, key, 1);
+    assert_true(story_node_holds(&t, 1, key));
     redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world), false, 0);
     wait_for(&t, 1, VIEW_UP);
     wait_for_rest(&t);
-    assert_false(holds(&t, 1, key));
-    set(&t, a, key, 2);
+    assert_false(story_node_holds(&t, 1, key));
+    story_store(&t, a, key, 2);
     cut_off(&t, 0, 300 * NSEC_MS);
     wait_for_move(&t);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -599,25 +542,25 @@ static void test_a_node_removed_and_added_again_holds_nothing_old(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 2, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     t.s->node_present[2] = false;
     sim_post_view(t.s);
     story_run(&t, 15 * NSEC_MS); /* its grace */
-    get(&t, a, key, 1);
+    story_read(&t, a, key, 1);
     story_run(&t, NSEC_S);
     assert_int_equal(newest(&t)->node_count, 2);
-    set(&t, a, key, 2);
-    get(&t, a, key, 2);
+    story_store(&t, a, key, 2);
+    story_read(&t, a, key, 2);
     t.s->node_present[2] = true;
     sim_post_view(t.s);
     wait_for(&t, 2, VIEW_UP);
     wait_for_rest(&t);
     assert_int_equal(owner_of(&t, key), 2);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -626,7 +569,7 @@ static void test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_ot
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 2, 0);
@@ -636,23 +579,23 @@ static void test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_ot
     wait_for_rest(&t);
     unsigned stands_in = owner_of(&t, key);
     assert_int_not_equal(stands_in, 2);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     redis_model_crash(t.s->nodes[2], io_sim_now(t.s->world) + 2 * NSEC_S, true, 0);
     t.s->node_present[2] = true;
     sim_post_view(t.s);
     story_run(&t, NSEC_S);
     assert_int_equal(state_of(&t, 2), VIEW_OUT);
-    get(&t, a, key, 1);
+    story_read(&t, a, key, 1);
     wait_for(&t, 2, VIEW_UP);
     wait_for_rest(&t);
     assert_int_equal(owner_of(&t, key), 2);
-    assert_false(holds(&t, stands_in, key));
-    set(&t, a, key, 2);
+    assert_false(story_node_holds(&t, stands_in, key));
+    story_store(&t, a, key, 2);
     story_run(&t, NSEC_S);
     cut_off(&t, 2, NSEC_S);
     wait_for_move(&t);
     assert_int_equal(owner_of(&t, key), stands_in);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -661,7 +604,7 @@ static void test_who_stands_in_when_the_journal_overflows_keeps_nothing_old(void
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.journal_max = 0;
     begin(&t, &o);
     unsigned a = story_connect(&t);
@@ -669,20 +612,20 @@ static void test_who_stands_in_when_the_journal_overflows_keeps_nothing_old(void
     cut_off(&t, 0, 2 * NSEC_S);
     wait_for_move(&t);
     unsigned stands_in = owner_of(&t, key);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     uint64_t sweeps = count_of(&t, "sweeps");
     story_run(&t, NSEC_S);
     assert_in_range(count_of(&t, "sweeps"), sweeps + 1, UINT64_MAX);
-    get(&t, a, key, 1);
+    story_read(&t, a, key, 1);
     wait_for(&t, 0, VIEW_UP);
     wait_for_rest(&t);
     story_run(&t, NSEC_S);
-    assert_false(holds(&t, stands_in, key));
-    set(&t, a, key, 2);
+    assert_false(story_node_holds(&t, stands_in, key));
+    story_store(&t, a, key, 2);
     cut_off(&t, 0, NSEC_S);
     wait_for_move(&t);
     assert_int_equal(owner_of(&t, key), stands_in);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     story_end(&t);
 }
 
@@ -691,7 +634,7 @@ static void test_a_node_without_an_address_takes_nobodys_place(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.max_ejected = 25; /* one of four */
     o.victims = 15;
     begin(&t, &o);
@@ -724,7 +667,7 @@ static void test_a_journal_that_overflows_again_and_again_says_so_now_and_then(v
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.journal_max = 0;
     begin(&t, &o);
     unsigned lines = 0;
@@ -735,7 +678,7 @@ static void test_a_journal_that_overflows_again_and_again_says_so_now_and_then(v
     cut_off(&t, 0, 100 * NSEC_S);
     wait_for_move(&t);
     for (unsigned i = 1; i <= 95; i++) {
-        set(&t, a, key, i);
+        story_store(&t, a, key, i);
         story_run(&t, NSEC_S);
     }
     assert_int_equal(count_of(&t, "journal_overflows"), 95);
@@ -751,7 +694,7 @@ static void test_the_journal_forgets_keys_that_are_where_they_belong(void **stat
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 2, 0);
@@ -760,11 +703,11 @@ static void test_the_journal_forgets_keys_that_are_where_they_belong(void **stat
     for (int i = 0; i < 1000 && owner_of(&t, key) == 2; i++)
         story_run(&t, NSEC_MS);
     wait_for_move(&t);
-    set(&t, a, key, 1); /* this is not its home yet */
+    story_store(&t, a, key, 1); /* this is not its home yet */
     assert_int_equal(count_of(&t, "journal_keys"), 1);
     wait_for_rest(&t);
     assert_int_equal(count_of(&t, "journal_keys"), 0);
-    get(&t, a, key, 1);
+    story_read(&t, a, key, 1);
     story_end(&t);
 }
 
@@ -781,33 +724,33 @@ static void test_a_node_removed_and_added_again_executes_nothing_old(void **stat
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.proxy.stall_timeout = 100 * NSEC_MS; /* its upstream is given up too */
     begin(&t, &o);
     unsigned a = story_connect(&t), b = story_connect(&t);
     const char *key = story_key(&t, 2, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     uint64_t until = io_sim_now(t.s->world) + 5 * NSEC_S;
     clog_connections(&t, 2, until);
     freeze(&t, 2, 60 * NSEC_S);
-    say_set(&t, a, key, 2); /* is on its way until then */
+    story_say_set(&t, a, key, 2); /* is on its way until then */
     eject_hung(&t, 2, key);
     t.s->node_present[2] = false;
     sim_post_view(t.s);
     story_hear(&t, a, "-ERR sumcache: node 10.0.0.3:7000 timed out\r\n", 100 * NSEC_MS);
     story_run(&t, NSEC_S);
     assert_int_equal(newest(&t)->node_count, 2);
-    set(&t, b, key, 3);
+    story_store(&t, b, key, 3);
     thaw(&t, 2);
     t.s->node_present[2] = true;
     sim_post_view(t.s);
     wait_for(&t, 2, VIEW_UP);
     wait_for_rest(&t);
     assert_int_equal(owner_of(&t, key), 2);
-    set(&t, b, key, 4);
+    story_store(&t, b, key, 4);
     assert_true(io_sim_now(t.s->world) < until);
     story_run(&t, 5 * NSEC_S);
-    get(&t, b, key, 4);
+    story_read(&t, b, key, 4);
     story_end(&t);
 }
 
@@ -845,26 +788,26 @@ static void test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways(void
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     char key[8] = "";
     unsigned from = find_moving(&t, key);
 
     unsigned a = story_connect(&t);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     weigh(&t, 0, 3);
-    miss(&t, a, key);
-    set(&t, a, key, 2);
-    get(&t, a, key, 2);
+    story_miss(&t, a, key);
+    story_store(&t, a, key, 2);
+    story_read(&t, a, key, 2);
     weigh(&t, 0, 1); /* before anything was swept: the old one still has what it had */
-    miss(&t, a, key);
-    set(&t, a, key, 3);
+    story_miss(&t, a, key);
+    story_store(&t, a, key, 3);
     wait_for_rest(&t);
-    assert_false(holds(&t, 0, key));
+    assert_false(story_node_holds(&t, 0, key));
     weigh(&t, 0, 3);
-    miss(&t, a, key);
+    story_miss(&t, a, key);
     wait_for_rest(&t); /* … and now it has been swept */
-    assert_false(holds(&t, from, key));
+    assert_false(story_node_holds(&t, from, key));
     story_end(&t);
 }
 
@@ -874,7 +817,7 @@ static void test_a_body_that_ends_after_its_slot_has_moved_is_not_stored(void **
     (void)state;
     enum { MB = 1024 * 1024 };
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     char key[8] = "";
     unsigned from = find_moving(&t, key);
@@ -882,7 +825,7 @@ static void test_a_body_that_ends_after_its_slot_has_moved_is_not_stored(void **
     struct bytes body = story_set_bytes(key, MB);
     story_say_bytes(&t, a, bytes_at(&body), MB / 2);
     weigh(&t, 0, 3);
-    set(&t, b, key, 1);
+    story_store(&t, b, key, 1);
     wait_for_rest(&t);
     story_say_bytes(&t, a, bytes_at(&body) + MB / 2, body.len - MB / 2);
     story_say(&t, a, "PING\r\n"); /* the connection goes on */
@@ -890,8 +833,8 @@ static void test_a_body_that_ends_after_its_slot_has_moved_is_not_stored(void **
                "-ERR sumcache: the key is moving to another node\r\n"
                "+PONG\r\n",
                20 * NSEC_MS);
-    get(&t, b, key, 1);
-    assert_false(holds(&t, from, key));
+    story_read(&t, b, key, 1);
+    assert_false(story_node_holds(&t, from, key));
     bytes_free(&body);
     story_end(&t);
 }
@@ -901,7 +844,7 @@ static void test_a_write_that_comes_behind_a_sweep_is_swept_too(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.journal_max = 0;
     o.proxy.request_timeout = 300 * NSEC_MS;
     begin(&t, &o);
@@ -911,22 +854,22 @@ static void test_a_write_that_comes_behind_a_sweep_is_swept_too(void **state)
     cut_off(&t, 0, NSEC_S);
     wait_for_move(&t);
     unsigned stands_in = owner_of(&t, key);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     while (io_sim_now(t.s->world) < back_at)
         story_run(&t, NSEC_MS);
     io_sim_clog_to(t.s->world, io_sim_host_number(t.s->proxies[0].worker_ios[0]),
                    &t.s->nodes[stands_in]->addr, back_at + 200 * NSEC_MS);
-    say_set(&t, a, key, 2);
+    story_say_set(&t, a, key, 2);
     uint64_t sweeps = count_of(&t, "sweeps");
     wait_for(&t, 0, VIEW_UP);
     wait_for_move(&t);
     assert_int_equal(owner_of(&t, key), 0);
     assert_in_range(count_of(&t, "sweeps"), sweeps + 1, UINT64_MAX);
     story_hear(&t, a, "+OK\r\n", 200 * NSEC_MS);
-    assert_true(holds(&t, stands_in, key));
+    assert_true(story_node_holds(&t, stands_in, key));
     wait_for_rest(&t);
     story_run(&t, NSEC_S);
-    assert_false(holds(&t, stands_in, key));
+    assert_false(story_node_holds(&t, stands_in, key));
     story_end(&t);
 }
 
@@ -934,23 +877,23 @@ static void test_a_journal_that_overflows_has_the_node_flushed(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.journal_max = 0;
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0), *untouched = story_key(&t, 0, 1);
-    set(&t, a, key, 1);
-    set(&t, a, untouched, 1);
+    story_store(&t, a, key, 1);
+    story_store(&t, a, untouched, 1);
     cut_off(&t, 0, 300 * NSEC_MS);
     wait_for_move(&t);
-    set(&t, a, key, 2);
+    story_store(&t, a, key, 2);
     wait_for(&t, 0, VIEW_UP);
     wait_for_rest(&t);
     assert_true(count_of(&t, "journal_overflows") > 0);
     assert_int_equal(count_of(&t, "flushes"), 1);
-    miss(&t, a, key);
-    miss(&t, a, untouched);
-    assert_false(holds(&t, 0, untouched));
+    story_miss(&t, a, key);
+    story_miss(&t, a, untouched);
+    assert_false(story_node_holds(&t, 0, untouched));
     story_end(&t);
 }
 
@@ -958,29 +901,29 @@ static void test_a_node_whose_cleaning_fails_stays_out(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     unsigned a = story_connect(&t);
     const char *key = story_key(&t, 0, 0);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     cut_off(&t, 0, 100 * NSEC_MS);
     wait_for_move(&t);
-    set(&t, a, key, 2);
+    story_store(&t, a, key, 2);
     uint64_t replays = count_of(&t, "replays");
     while (count_of(&t, "replays") == replays)
         story_run(&t, 50 * NSEC_US);
     freeze(&t, 0, 400 * NSEC_MS); /* before the UNLINK has come to it */
-    assert_true(holds(&t, 0, key));
+    assert_true(story_node_holds(&t, 0, key));
     for (int i = 0; i < 39; i++) {
         story_run(&t, 10 * NSEC_MS);
         assert_int_not_equal(state_of(&t, 0), VIEW_UP);
         assert_int_not_equal(owner_of(&t, key), 0);
-        get(&t, a, key, 2);
+        story_read(&t, a, key, 2);
     }
     wait_for_rest(&t);
     assert_true(count_of(&t, "replays") > replays + 1);
-    miss(&t, a, key);
-    assert_false(holds(&t, 0, key));
+    story_miss(&t, a, key);
+    assert_false(story_node_holds(&t, 0, key));
     story_end(&t);
 }
 
@@ -989,7 +932,7 @@ static void test_a_newer_write_waits_until_an_older_one_is_settled(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.workers = 2;
     o.control.eject_after = 10 * NSEC_S; /* it stays in the ring */
     o.control.timeout = NSEC_S;
@@ -1000,20 +943,20 @@ static void test_a_newer_write_waits_until_an_older_one_is_settled(void **state)
     for (int i = 0; i < 4; i++)
         clients[i] = story_connect(&t);
     for (int i = 0; i < 4; i++)
-        set(&t, clients[i], key, 1);
+        story_store(&t, clients[i], key, 1);
     freeze(&t, 0, 180 * NSEC_MS);
-    say_set(&t, clients[0], key, 2);
+    story_say_set(&t, clients[0], key, 2);
     story_hear(&t, clients[0], "-ERR sumcache: node 10.0.0.1:7000 timed out\r\n", 102 * NSEC_MS);
     for (unsigned i = 1; i < 4; i++)
-        say_set(&t, clients[i], key, 2 + i);
+        story_say_set(&t, clients[i], key, 2 + i);
     story_run(&t, 200 * NSEC_MS);
     uint64_t refused = story_metric(&t, "requests_unsettled");
     assert_in_range(refused, 1, 3); /* those of the other worker */
     for (unsigned i = 1; i < 4; i++)
         t.got[clients[i]].head = t.got[clients[i]].len = 0;
-    set(&t, clients[1], key, 6);
+    story_store(&t, clients[1], key, 6);
     for (int i = 0; i < 4; i++)
-        get(&t, clients[i], key, 6);
+        story_read(&t, clients[i], key, 6);
     story_end(&t);
 }
 

@@ -14,20 +14,8 @@ enum { DATABASES = 4 };
 
 static struct sim_options options(void)
 {
-    struct sim_options o = story_options();
-    struct control_settings *c = &o.control;
-    o.has_control = true;
-    o.proxy.databases = DATABASES;
-    *c = control_settings_default();
-    c->databases = DATABASES;
-    c->interval = 200 * NSEC_MS;
-    c->interval_out = 20 * NSEC_MS;
-    c->timeout = 100 * NSEC_MS;
-    c->hold_min = 20 * NSEC_MS;
-    c->hold_max = 100 * NSEC_MS;
-    c->max_ejected = 100;
-    c->flush_interval = 0;
-    c->grace = 20 * NSEC_MS;
+    struct sim_options o = story_control_options();
+    o.proxy.databases = o.control.databases = DATABASES;
     return o;
 }
 
@@ -82,7 +70,7 @@ static struct name key_of(struct story *t, unsigned database, unsigned node, uns
 
 static bool holds(const struct story *t, unsigned node, struct name key)
 {
-    return t->s->nodes[node]->values[0][atoi(key.text + 1)].exists;
+    return story_node_holds(t, node, key.text);
 }
 
 static unsigned client_in(struct story *t, unsigned database)
@@ -95,23 +83,17 @@ static unsigned client_in(struct story *t, unsigned database)
 
 static void set(struct story *t, unsigned client, struct name key, unsigned n)
 {
-    story_print(t, client, "SET %s %s.c0.q%u.i0.\r\n", key.text, key.text, n);
-    story_hear(t, client, "+OK\r\n", 5 * NSEC_MS);
+    story_store(t, client, key.text, n);
 }
 
 static void get(struct story *t, unsigned client, struct name key, unsigned n)
 {
-    char text[32], reply[64];
-    snprintf(text, sizeof(text), "%s.c0.q%u.i0.", key.text, n);
-    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(text), text);
-    story_print(t, client, "GET %s\r\n", key.text);
-    story_hear(t, client, reply, 5 * NSEC_MS);
+    story_read(t, client, key.text, n);
 }
 
 static void miss(struct story *t, unsigned client, struct name key)
 {
-    story_print(t, client, "GET %s\r\n", key.text);
-    story_hear(t, client, "$-1\r\n", 5 * NSEC_MS);
+    story_miss(t, client, key.text);
 }
 
 static void test_a_write_in_a_database_while_its_node_was_out_is_not_undone(void **state)

@@ -11,19 +11,9 @@
 
 static struct sim_options options(void)
 {
-    struct sim_options o = story_options();
-    struct control_settings *c = &o.control;
+    struct sim_options o = story_control_options();
     o.proxies = 2;
-    o.has_control = true;
-    *c = control_settings_default();
-    c->interval = 200 * NSEC_MS;
-    c->interval_out = 20 * NSEC_MS;
-    c->timeout = 100 * NSEC_MS;
-    c->healthy = 2;
-    c->hold_min = 20 * NSEC_MS;
-    c->hold_max = 100 * NSEC_MS;
-    c->max_ejected = 100;
-    c->flush_interval = 0;
+    o.control.grace = control_settings_default().grace;
     return o;
 }
 
@@ -105,35 +95,6 @@ static void restart(struct story *t, unsigned node, uint64_t ns)
     be_gone(t, node, ns, true);
 }
 
-/* The n-th value of that key. */
-static const char *value(const char *key, unsigned n, char to[32])
-{
-    snprintf(to, 32, "%s.c0.q%u.i0.", key, n);
-    return to;
-}
-
-static void set(struct story *t, unsigned client, const char *key, unsigned n)
-{
-    char text[32];
-    story_print(t, client, "SET %s %s\r\n", key, value(key, n, text));
-    story_hear(t, client, "+OK\r\n", 5 * NSEC_MS);
-}
-
-static void get(struct story *t, unsigned client, const char *key, unsigned n)
-{
-    char text[32], reply[64];
-    value(key, n, text);
-    snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(text), text);
-    story_print(t, client, "GET %s\r\n", key);
-    story_hear(t, client, reply, 5 * NSEC_MS);
-}
-
-static void miss(struct story *t, unsigned client, const char *key)
-{
-    story_print(t, client, "GET %s\r\n", key);
-    story_hear(t, client, "$-1\r\n", 5 * NSEC_MS);
-}
-
 /* Has anybody locked it, to flush it? */
 static bool is_locked(const struct story *t, unsigned node)
 {
@@ -157,16 +118,16 @@ static void test_one_flush_does_for_all(void **state)
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
-    set(&t, a, key, 1);
-    get(&t, b, key, 1);
+    story_store(&t, a, key, 1);
+    story_read(&t, b, key, 1);
     cut_off(&t, 0, 200 * NSEC_MS);
     for (unsigned i = 0; i < 2; i++)
         wait_for(&t, i, 0, VIEW_UP, NSEC_S);
     assert_int_equal(t.s->nodes[0]->flushes, 1);
     assert_int_equal(COUNT_OF(&t, 0, flushes) + COUNT_OF(&t, 1, flushes), 1);
     assert_int_equal(COUNT_OF(&t, 0, flushes_spared) + COUNT_OF(&t, 1, flushes_spared), 1);
-    miss(&t, a, key);
-    miss(&t, b, key);
+    story_miss(&t, a, key);
+    story_miss(&t, b, key);
     story_end(&t);
 }
 
@@ -220,23 +181,23 @@ static void test_a_flush_before_an_overflow_is_not_enough(void **state)
     cut_off(&t, 0, 100 * NSEC_MS);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_REFUSING, io_sim_now(t.s->world) + NSEC_S);
     for (unsigned i = 0; i < 3; i++) /* the other one's journal overflows, so it flushes */
-        set(&t, b, others[i], 1);
+        story_store(&t, b, others[i], 1);
     wait_for(&t, 1, 0, VIEW_UP, NSEC_S);
     assert_int_equal(t.s->nodes[0]->flushes, 1);
     wait_for_move(&t, 1);
-    set(&t, b, key, 1);
-    set(&t, a, key, 2); /* at a stand-in */
+    story_store(&t, b, key, 1);
+    story_store(&t, a, key, 2); /* at a stand-in */
     assert_int_equal(COUNT_OF(&t, 0, journal_overflows), 0);
     for (unsigned i = 0; i < 3; i++)
-        set(&t, a, others[i], 2);
+        story_store(&t, a, others[i], 2);
     story_run(&t, 50 * NSEC_MS);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_OPEN, 0);
     wait_for(&t, 0, 0, VIEW_UP, NSEC_S);
     wait_for_move(&t, 0);
     assert_int_not_equal(COUNT_OF(&t, 0, journal_overflows), 0);
     assert_int_equal(t.s->nodes[0]->flushes, 2);
-    miss(&t, a, key);
-    miss(&t, b, key);
+    story_miss(&t, a, key);
+    story_miss(&t, b, key);
     story_end(&t);
 }
 
@@ -252,7 +213,7 @@ static void test_a_write_at_a_stand_in_is_newer_than_anothers_at_its_home(void *
     unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
     cut_off(&t, 0, 100 * NSEC_MS);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_REFUSING, io_sim_now(t.s->world) + NSEC_S);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     wait_for(&t, 1, 0, VIEW_UP, NSEC_S);
     wait_for_move(&t, 1);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_OPEN, 0);
@@ -263,12 +224,12 @@ static void test_a_write_at_a_stand_in_is_newer_than_anothers_at_its_home(void *
     unsigned control = io_sim_host_number(t.s->proxies[0].control_io);
     io_sim_freeze(t.s->world, control, io_sim_now(t.s->world) + 50 * NSEC_MS);
     story_run(&t, 5 * NSEC_MS);
-    set(&t, b, key, 2);
-    set(&t, a, key, 3);
+    story_store(&t, b, key, 2);
+    story_store(&t, a, key, 3);
     wait_for(&t, 0, 0, VIEW_UP, NSEC_S);
     wait_for_move(&t, 0);
-    miss(&t, a, key);
-    miss(&t, b, key);
+    story_miss(&t, a, key);
+    story_miss(&t, b, key);
     story_end(&t);
 }
 
@@ -287,15 +248,15 @@ static void test_a_node_that_came_back_empty_to_another_may_hold_what_is_old(voi
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_REFUSING, io_sim_now(t.s->world) + NSEC_S);
     wait_for(&t, 1, 0, VIEW_UP, NSEC_S);
     wait_for_move(&t, 1);
-    set(&t, b, key, 1);
-    set(&t, a, key, 2); /* at a stand-in */
+    story_store(&t, b, key, 1);
+    story_store(&t, a, key, 2); /* at a stand-in */
     story_run(&t, 50 * NSEC_MS);
     assert_int_not_equal(COUNT_OF(&t, 0, journal_overflows), 0);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_OPEN, 0);
     wait_for(&t, 0, 0, VIEW_UP, NSEC_S);
     wait_for_agreement(&t);
-    miss(&t, a, key);
-    miss(&t, b, key);
+    story_miss(&t, a, key);
+    story_miss(&t, b, key);
     story_end(&t);
 }
 
@@ -308,8 +269,8 @@ static void test_two_that_disagree_read_what_was_and_agree_again(void **state)
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
-    set(&t, b, key, 1);
-    get(&t, a, key, 1);
+    story_store(&t, b, key, 1);
+    story_read(&t, a, key, 1);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_BLACK_HOLE, io_sim_now(t.s->world) + NSEC_S);
     for (int i = 0; i < 3; i++) /* in vain */
         story_print(&t, a, "GET %s\r\n", key);
@@ -317,17 +278,17 @@ static void test_two_that_disagree_read_what_was_and_agree_again(void **state)
     wait_for_move(&t, 0);
     story_run(&t, 5 * NSEC_MS);
     t.got[a].head = t.got[a].len = 0;
-    set(&t, a, key, 2);
-    get(&t, b, key, 1); /* older than what was acknowledged to the other */
-    set(&t, b, key, 3);
-    get(&t, a, key, 2);
+    story_store(&t, a, key, 2);
+    story_read(&t, b, key, 1); /* older than what was acknowledged to the other */
+    story_store(&t, b, key, 3);
+    story_read(&t, a, key, 2);
     proxy_cut_off(&t.s->proxies[0], 0, IO_SIM_ROAD_OPEN, 0);
     wait_for(&t, 0, 0, VIEW_UP, 5 * NSEC_S);
     wait_for_agreement(&t);
-    miss(&t, a, key);
-    miss(&t, b, key);
-    set(&t, a, key, 4);
-    get(&t, b, key, 4);
+    story_miss(&t, a, key);
+    story_miss(&t, b, key);
+    story_store(&t, a, key, 4);
+    story_read(&t, b, key, 4);
     story_end(&t);
 }
 
@@ -340,22 +301,22 @@ static void test_a_proxy_that_is_killed_is_another_when_it_is_back(void **state)
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     unsigned a = story_connect_proxy(&t, 0), b = story_connect_proxy(&t, 1);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     cut_off(&t, 0, 500 * NSEC_MS);
-    set(&t, a, key, 2);
+    story_store(&t, a, key, 2);
     proxy_kill(&t.s->proxies[0], NSEC_NEVER);
     story_run(&t, NSEC_S);
     assert_true(t.closed[a]);
     wait_for(&t, 1, 0, VIEW_UP, NSEC_S);
-    get(&t, b, key, 1); /* nobody who lives knows better */
+    story_read(&t, b, key, 1); /* nobody who lives knows better */
     proxy_revive(&t.s->proxies[0]);
     for (int i = 0; i < 1000 && !all_rest(&t); i++)
         story_run(&t, 10 * NSEC_MS);
     assert_true(all_rest(&t));
     a = story_connect_proxy(&t, 0);
-    get(&t, a, key, 1);
-    set(&t, a, key, 3);
-    get(&t, b, key, 3);
+    story_read(&t, a, key, 1);
+    story_store(&t, a, key, 3);
+    story_read(&t, b, key, 3);
     story_end(&t);
 }
 

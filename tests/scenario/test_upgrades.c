@@ -12,24 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static struct sim_options options(void)
-{
-    struct sim_options o = story_options();
-    struct control_settings *c = &o.control;
-    o.has_control = true;
-    *c = control_settings_default();
-    c->interval = 200 * NSEC_MS;
-    c->interval_out = 20 * NSEC_MS;
-    c->timeout = 100 * NSEC_MS;
-    c->healthy = 2;
-    c->hold_min = 20 * NSEC_MS;
-    c->hold_max = 100 * NSEC_MS;
-    c->max_ejected = 100;
-    c->flush_interval = 0;
-    c->grace = 20 * NSEC_MS;
-    return o;
-}
-
 static struct control *control_of(const struct story *t)
 {
     return t->s->proxies[0].control;
@@ -58,31 +40,6 @@ static void wait_for(struct story *t, unsigned node, enum node_state state)
     for (int i = 0; i < 1000 && c->mover.fenced_count > 0; i++)
         story_run(t, NSEC_MS);
     assert_int_equal(c->mover.fenced_count, 0);
-}
-
-/* The n-th value of that key. */
-static const char *value(const char *key, unsigned n, char to[32])
-{
-    snprintf(to, 32, "%s.c0.q%u.i0.", key, n);
-    return to;
-}
-
-static void set(struct story *t, unsigned client, const char *key, unsigned n)
-{
-    char text[32];
-    story_print(t, client, "SET %s %s\r\n", key, value(key, n, text));
-    story_hear(t, client, "+OK\r\n", 5 * NSEC_MS);
-}
-
-static void miss(struct story *t, unsigned client, const char *key)
-{
-    story_print(t, client, "GET %s\r\n", key);
-    story_hear(t, client, "$-1\r\n", 5 * NSEC_MS);
-}
-
-static bool holds(const struct story *t, unsigned node, const char *key)
-{
-    return t->s->nodes[node]->values[0][atoi(key + 1)].exists;
 }
 
 static int leave(const struct story *t, bool forgets)
@@ -116,33 +73,33 @@ static unsigned number_of(const struct story *t, unsigned node)
 static void miss_a_write(struct story *t, const char *key, uint64_t back_after)
 {
     unsigned a = story_connect(t);
-    set(t, a, key, 1);
-    assert_true(holds(t, 0, key));
+    story_store(t, a, key, 1);
+    assert_true(story_node_holds(t, 0, key));
     redis_model_crash(t->s->nodes[0], io_sim_now(t->s->world) + back_after, false, 0);
     wait_for(t, 0, NODE_OUT);
-    set(t, a, key, 2);
-    assert_true(holds(t, 1, key) || holds(t, 2, key));
+    story_store(t, a, key, 2);
+    assert_true(story_node_holds(t, 1, key) || story_node_holds(t, 2, key));
 }
 
 static void test_a_node_that_is_out_has_forgotten_what_it_missed_before_it_is_used(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0), *other = story_key(&t, 1, 0);
     miss_a_write(&t, key, 500 * NSEC_MS);
     unsigned b = story_connect(&t);
-    set(&t, b, other, 1);
+    story_store(&t, b, other, 1);
     assert_int_equal(leave(&t, false), -EBUSY);
     b = upgrade(&t);
     unsigned lame = number_of(&t, 0);
     assert_int_equal(control_of(&t)->nodes[lame]->state, NODE_OUT);
     story_ask(&t, b, "PING\r\n", "+PONG\r\n");
     wait_for(&t, lame, NODE_UP);
-    miss(&t, b, key);
-    assert_false(holds(&t, 0, key));
-    assert_true(holds(&t, 1, other)); /* others keep what is theirs */
+    story_miss(&t, b, key);
+    assert_false(story_node_holds(&t, 0, key));
+    assert_true(story_node_holds(&t, 1, other)); /* others keep what is theirs */
     story_end(&t);
 }
 
@@ -151,18 +108,18 @@ static void test_who_stood_in_before_an_upgrade_keeps_nothing_old(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     miss_a_write(&t, key, 500 * NSEC_MS);
     unsigned b = upgrade(&t), lame = number_of(&t, 0);
     wait_for(&t, lame, NODE_UP);
-    set(&t, b, key, 3);
+    story_store(&t, b, key, 3);
     redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world) + 500 * NSEC_MS, false, 0);
     wait_for(&t, lame, NODE_OUT);
-    miss(&t, b, key);
+    story_miss(&t, b, key);
     wait_for_rest(&t);
-    assert_false(holds(&t, 1, key) || holds(&t, 2, key));
+    assert_false(story_node_holds(&t, 1, key) || story_node_holds(&t, 2, key));
     story_end(&t);
 }
 
@@ -171,20 +128,20 @@ static void test_what_was_not_cleared_away_before_an_upgrade_is_never_read(void 
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     miss_a_write(&t, key, 100 * NSEC_MS);
     wait_for(&t, 0, NODE_UP);
-    assert_true(holds(&t, 1, key) || holds(&t, 2, key));
+    assert_true(story_node_holds(&t, 1, key) || story_node_holds(&t, 2, key));
     assert_int_equal(leave(&t, false), -EBUSY);
     unsigned b = upgrade(&t), lame = number_of(&t, 0);
     assert_int_equal(control_of(&t)->nodes[lame]->state, NODE_UP);
-    set(&t, b, key, 3);
-    assert_true(holds(&t, 0, key));
+    story_store(&t, b, key, 3);
+    assert_true(story_node_holds(&t, 0, key));
     redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world) + 500 * NSEC_MS, false, 0);
     wait_for(&t, lame, NODE_OUT);
-    miss(&t, b, key);
+    story_miss(&t, b, key);
     story_end(&t);
 }
 
@@ -193,15 +150,15 @@ static void test_a_write_that_was_given_up_before_an_upgrade_is_not_done_after_i
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     unsigned a = story_connect(&t);
     unsigned host = io_sim_host_number(t.s->nodes[0]->io);
     char text[32];
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     io_sim_freeze(t.s->world, host, io_sim_now(t.s->world) + 60 * NSEC_S);
-    story_print(&t, a, "SET %s %s\r\n", key, value(key, 2, text));
+    story_print(&t, a, "SET %s %s\r\n", key, story_nth_value(key, 2, text));
     for (int i = 0; i < 5; i++) {
         unsigned each = story_connect(&t);
         story_print(&t, each, "GET %s\r\n", key);
@@ -210,13 +167,13 @@ static void test_a_write_that_was_given_up_before_an_upgrade_is_not_done_after_i
     story_run(&t, NSEC_S); /* workers have told of their connections */
     assert_false(list_empty(&control_of(&t)->nodes[0]->ghosts));
     unsigned b = upgrade(&t), lame = number_of(&t, 0);
-    set(&t, b, key, 3);
+    story_store(&t, b, key, 3);
     assert_false(list_empty(&control_of(&t)->nodes[lame]->ghosts));
     io_sim_freeze(t.s->world, host, 0);
     wait_for(&t, lame, NODE_UP);
     assert_true(list_empty(&control_of(&t)->nodes[lame]->ghosts));
-    miss(&t, b, key);
-    assert_false(holds(&t, 0, key));
+    story_miss(&t, b, key);
+    assert_false(story_node_holds(&t, 0, key));
     story_end(&t);
 }
 
@@ -224,16 +181,16 @@ static void test_a_node_that_had_left_before_an_upgrade_comes_back_empty(void **
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     const char *key = story_key(&t, 2, 0);
     unsigned a = story_connect(&t);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     t.s->node_present[2] = false;
     sim_post_view(t.s);
     story_run(&t, 2 * NSEC_S);
     wait_for_rest(&t);
-    set(&t, a, key, 2);
+    story_store(&t, a, key, 2);
     assert_int_equal(leave(&t, false), 0); /* nobody in service holds anything old */
     unsigned b = upgrade(&t);
     t.s->node_present[2] = true;
@@ -241,8 +198,8 @@ static void test_a_node_that_had_left_before_an_upgrade_comes_back_empty(void **
     story_run(&t, 100 * NSEC_MS);
     wait_for(&t, number_of(&t, 2), NODE_UP);
     wait_for_rest(&t);
-    miss(&t, b, key);
-    assert_false(holds(&t, 2, key));
+    story_miss(&t, b, key);
+    assert_false(story_node_holds(&t, 2, key));
     story_end(&t);
 }
 
@@ -251,20 +208,20 @@ static void test_a_node_that_was_out_when_all_was_flushed_is_flushed_after_an_up
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.control.on_return = ON_RETURN_KEEP;
     begin(&t, &o);
     const char *key = story_key(&t, 0, 0);
     unsigned a = story_connect(&t);
-    set(&t, a, key, 1);
+    story_store(&t, a, key, 1);
     redis_model_crash(t.s->nodes[0], io_sim_now(t.s->world) + 500 * NSEC_MS, false, 0);
     wait_for(&t, 0, NODE_OUT);
     story_print(&t, a, "FLUSHALL\r\n");
     story_hear(&t, a, "+OK\r\n", 100 * NSEC_MS);
     unsigned b = upgrade(&t), lame = number_of(&t, 0);
     wait_for(&t, lame, NODE_UP);
-    miss(&t, b, key);
-    assert_false(holds(&t, 0, key));
+    story_miss(&t, b, key);
+    assert_false(story_node_holds(&t, 0, key));
     story_end(&t);
 }
 
@@ -272,7 +229,7 @@ static void test_there_is_no_testament_while_slots_move(void **state)
 {
     (void)state;
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     o.adopt_max = 50 * NSEC_MS;
     begin(&t, &o);
     story_run(&t, 50 * NSEC_MS);
@@ -307,7 +264,7 @@ static void test_what_is_no_testament_is_refused(void **state)
         "sumcache-testament 1\nnode - a:1\nghost x\n",
     };
     struct story t;
-    struct sim_options o = options();
+    struct sim_options o = story_control_options();
     begin(&t, &o);
     struct io *io = io_sim_host(t.s->world);
     io_sim_freeze(t.s->world, io_sim_host_number(io), NSEC_NEVER); /* nobody runs it */
