@@ -79,7 +79,8 @@ int reply_cursor_skip(struct reply_cursor *at)
         int err = reply_cursor_header(at, &type, &number);
         if (err)
             return err;
-        if (number > at->end - at->p) /* each element takes a byte, at least */
+        bool counts = is_one_of(type, "*~%$=");
+        if (counts && number > at->end - at->p) /* each element takes a byte, at least */
             return -EBADMSG;
         if (is_one_of(type, "*~") && number > 0)
             left += number;

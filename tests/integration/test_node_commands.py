@@ -87,6 +87,14 @@ def test_slow_commands_are_in_one_order_of_time(some):
     assert proxy.ask("SLOWLOG", "RESET") == "OK" and proxy.ask("SLOWLOG", "LEN") == 0
 
 
+def test_a_command_that_was_slow_indeed_is_listed(some):
+    """Its microseconds are a larger number than the bytes of the reply."""
+    nodes, proxy = some
+    keep_busy(nodes[1], 0.1)
+    entry = next(entry for entry in proxy.ask("SLOWLOG", "GET", "-1") if entry[3][0] == b"EVAL")
+    assert entry[2] >= 100000 and entry[5].decode() == nodes[1].name
+
+
 def test_errors_of_logs_are_a_servers(some, redis):
     nodes, proxy = some
     for case in (("SLOWLOG", "GET", "x"), ("SLOWLOG", "GET", "-2"), ("SLOWLOG", "GET", "1", "2"), ("SLOWLOG", "RESET", "1"),

@@ -42,6 +42,8 @@ static void all_of_an_element_is_skipped(void **state)
     (void)state;
     static const char *const ELEMENTS[] = {
         ":1\r\n",
+        ":9223372036854775807\r\n",
+        "*2\r\n:123456\r\n$1\r\nx\r\n",
         "$-1\r\n",
         "$0\r\n\r\n",
         "*0\r\n",
