@@ -283,7 +283,7 @@ def test_keys_of_a_node_are_told_apart(tmp_path):
     asked = [load[group]["asked"] for group in ("focus", "others", "all")]
     assert asked[0] + asked[1] == asked[2] and min(asked) > 200
     assert sum(load["fine"]["focus_writes"]) == load["focus"]["done"] > 0
-    assert max(load["fine"]["focus_max_us"]) == int(load["focus"]["max_us"])
+    assert abs(max(load["fine"]["focus_max_us"]) - load["focus"]["max_us"]) <= 1  # whole µs, and rounded
 
 
 @needs_load

@@ -238,7 +238,8 @@ bool proxy_upgrade(struct sim_proxy *p)
     end_process(p);
     begin_again(p, (struct str){testament.bytes, testament.len});
     p->upgrades++;
-    p->upgrades_owing += strstr(testament.bytes, "\nforgets\n") != NULL;
+    static const struct str OWING = STR("\nforgets\n");
+    p->upgrades_owing += memmem(testament.bytes, testament.len, OWING.p, OWING.len) != NULL;
     text_fini(&testament);
     return true;
 }

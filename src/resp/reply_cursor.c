@@ -8,6 +8,25 @@ static bool is_one_of(char type, const char *types)
     return type != '\0' && strchr(types, type) != NULL;
 }
 
+/* With zeros in front as well, which a frame lets through: "007", "-0". */
+static int read_number(struct str text, int64_t *ret)
+{
+    if (str_to_i64(text, ret) == 0)
+        return 0;
+    bool minus = text.len > 1 && *text.p == '-';
+    struct str digits = {text.p + minus, text.len - minus};
+    while (digits.len > 1 && *digits.p == '0') {
+        digits.p++;
+        digits.len--;
+    }
+    if (minus && *digits.p == '-')
+        return -EINVAL;
+    int err = str_to_i64(digits, ret);
+    if (minus && !err)
+        *ret = -*ret;
+    return err;
+}
+
 int reply_cursor_header(struct reply_cursor *at, char *ret_type, int64_t *ret_number)
 {
     const char *eol = at->p < at->end ? memchr(at->p, '\r', (size_t)(at->end - at->p)) : NULL;
@@ -15,7 +34,7 @@ int reply_cursor_header(struct reply_cursor *at, char *ret_type, int64_t *ret_nu
     if (!eol || eol == at->p || at->end - eol < 2)
         return -EBADMSG;
     struct str text = {at->p + 1, (size_t)(eol - at->p) - 1};
-    if (is_one_of(*at->p, ":*$=%~") && str_to_i64(text, &number) != 0)
+    if (is_one_of(*at->p, ":*$!=%~>|") && read_number(text, &number) != 0)
         return -EBADMSG;
     *ret_type = *at->p;
     *ret_number = number;
@@ -79,15 +98,15 @@ int reply_cursor_skip(struct reply_cursor *at)
         int err = reply_cursor_header(at, &type, &number);
         if (err)
             return err;
-        bool counts = is_one_of(type, "*~%$=");
-        if (counts && number > at->end - at->p) /* each element takes a byte, at least */
+        if (type != ':' && number > at->end - at->p) /* each element takes a byte, at least */
             return -EBADMSG;
-        if (is_one_of(type, "*~") && number > 0)
+        if (is_one_of(type, "*~>") && number > 0)
             left += number;
-        else if (type == '%' && number > 0)
+        else if (is_one_of(type, "%|") && number > 0)
             left += 2 * number;
-        else if (is_one_of(type, "$=") && number >= 0 && read_body(at, number, &body) != 0)
+        else if (is_one_of(type, "$!=") && number >= 0 && read_body(at, number, &body) != 0)
             return -EBADMSG;
+        left += type == '|'; /* what it speaks of comes behind it */
     }
     return 0;
 }

@@ -54,6 +54,10 @@ static void all_of_an_element_is_skipped(void **state)
         "%1\r\n$1\r\nk\r\n~2\r\n:1\r\n:2\r\n",
         "$4\r\n\r\n\r\n\r\n",
         "-ERR no\r\n",
+        "!6\r\nERR\r\n\r\r\n",
+        ">2\r\n+message\r\n:5\r\n",
+        "|1\r\n+ttl\r\n:5\r\n$1\r\nx\r\n",
+        "$002\r\nhi\r\n",
     };
     for (size_t i = 0; i < sizeof(ELEMENTS) / sizeof(ELEMENTS[0]); i++) {
         char text[128];
