@@ -313,7 +313,7 @@ def test_an_application_that_starts_before_its_nodes(start):
     ports = [processes.free_port() for _ in range(2)]
     names = [f"{processes.HOST}:{port}" for port in ports]
     firsts = []
-    while len(firsts) < 10 and (len(firsts) < 3 or min(firsts) >= 0.005 * SLOWNESS):  # the machine may be busy
+    while len(firsts) < 10 and (len(firsts) < 3 or min(firsts) >= 0.01 * SLOWNESS):  # the machine may be busy
         proxy = start.proxy(names, settings())
         began = time.monotonic()
         with proxy.connect() as client:
@@ -323,7 +323,7 @@ def test_an_application_that_starts_before_its_nodes(start):
             assert client.ask("GET", "a") is None
             assert isinstance(client.ask("SET", "a", 1), Error)
             firsts.append(time.monotonic() - began)
-    assert min(firsts) < 0.005 * SLOWNESS and max(firsts) < 0.005 + MARGIN, firsts
+    assert min(firsts) < 0.01 * SLOWNESS and max(firsts) < MARGIN, firsts
     for port, name in zip(ports, names):
         eventually(lambda name=name: proxy.state_of(name) == "out")
         start.node(port=port)
