@@ -378,6 +378,32 @@ static void test_a_node_that_was_out_when_all_was_flushed_comes_back_empty(void 
 }
 
 /* It is told to try again, rather than that all is gone, if the workers do not come to one view. */
+/* Whatever else it may keep: also if it was no member for a while. */
+static void test_a_node_that_was_out_when_all_was_flushed_and_left_comes_back_empty(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_control_options();
+    o.control.on_return = ON_RETURN_KEEP;
+    begin(&t, &o);
+    const char *key = story_key(&t, 0, 0);
+    unsigned a = story_connect(&t);
+    story_store(&t, a, key, 1);
+    cut_off(&t, 0, 3 * NSEC_S);
+    story_print(&t, a, "FLUSHALL\r\n");
+    story_hear(&t, a, "+OK\r\n", 100 * NSEC_MS);
+    t.s->node_present[0] = false;
+    sim_post_view(t.s);
+    story_run(&t, NSEC_S);
+    assert_int_equal(newest(&t)->node_count, 2);
+    t.s->node_present[0] = true;
+    sim_post_view(t.s);
+    wait_for(&t, 0, VIEW_UP);
+    story_miss(&t, a, key);
+    assert_false(story_node_holds(&t, 0, key));
+    story_end(&t);
+}
+
 static void test_a_flush_waits_for_all_workers(void **state)
 {
     (void)state;
@@ -973,6 +999,7 @@ int main(void)
         cmocka_unit_test(
             test_a_stand_in_that_was_written_to_before_it_came_back_leaves_nothing_behind),
         cmocka_unit_test(test_a_node_that_was_out_when_all_was_flushed_comes_back_empty),
+        cmocka_unit_test(test_a_node_that_was_out_when_all_was_flushed_and_left_comes_back_empty),
         cmocka_unit_test(test_a_flush_waits_for_all_workers),
         cmocka_unit_test(test_two_nodes_come_back_in_either_order),
         cmocka_unit_test(test_who_stands_in_and_is_out_twice_leaves_nothing_behind),
