@@ -149,6 +149,22 @@ void health_eject(struct control_node *n, bool soft, const char *why)
 
 /* ---- in ---- */
 
+/* Flapping is damped as long as those that do not are enough: where more than max_ejected would be
+ * out for it, or all are, it is their common road that flaps, and who is well again is needed. */
+static bool are_too_few(const struct control *c)
+{
+    uint32_t members = 0, in_ring = 0;
+    for (uint32_t i = 0; i < c->node_room; i++) {
+        const struct control_node *n = c->nodes[i];
+        if (!n || n->leaving || n->twin)
+            continue;
+        members++;
+        in_ring += node_is_in_ring(n);
+    }
+    uint64_t least = (uint64_t)members * (100 - c->settings->max_ejected);
+    return in_ring == 0 || (uint64_t)in_ring * 100 < least;
+}
+
 /* The process that answers serves; it was alive at `at`. */
 static void note_process(struct control_node *n, uint64_t at)
 {
@@ -281,8 +297,8 @@ static void on_well(struct probe *p, uint64_t took_ns)
         note_process(n, control_now(c) - took_ns);
         break;
     case NODE_OUT:
-        if (n->successes >= c->settings->healthy && control_now(c) >= n->hold_until &&
-            !n->leaving) {
+        if (n->successes >= c->settings->healthy && !n->leaving &&
+            (control_now(c) >= n->hold_until || are_too_few(c))) {
             enter(n, NODE_JOINING, NULL);
             mover_publish_soon(c);
             cleaner_join(n);

@@ -237,6 +237,20 @@ def test_flapping_is_damped(start, three):
     assert len(outs) == 5 and all(out >= hold for out, hold in zip(outs, holds))
 
 
+def test_nodes_that_were_all_out_are_not_held(start, three):
+    proxy = start.proxy(three, settings({"hold_min": "30s", "healthy": 1, "interval_out": "50ms"}))
+    wait_for_rest(proxy)
+    for node in three:
+        node.kill()
+    for node in three:
+        eventually(lambda node=node: proxy.state_of(node) == "out", within=PATIENCE)
+        node.start_again()
+    keys = [f"k{i}" for i in range(30)]
+    eventually(lambda: all(proxy.ask("SET", key, 1) == "OK" for key in keys), within=5 * SLOWNESS, what="all can be written again")
+    # max_ejected is 50, so two are enough; the third may have begun to join before the second was in.
+    assert [proxy.state_of(node) for node in three].count("up") >= 2
+
+
 def test_max_ejected_bounds_those_that_are_silent_only(start):
     """Two of four frozen and 25 %: one goes, for the other it may be our own network. A node that
     refuses goes in any case."""

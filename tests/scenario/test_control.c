@@ -656,6 +656,35 @@ static void test_who_stands_in_when_the_journal_overflows_keeps_nothing_old(void
 }
 
 /* health.max_ejected bounds those that are silent; of this one nobody has asked anything. */
+/* Their road is what flaps. Who waits for it to calm down has no cache. */
+static void test_nodes_that_all_flap_are_not_held_out(void **state)
+{
+    (void)state;
+    struct story t;
+    struct sim_options o = story_control_options();
+    o.control.hold_min = 200 * NSEC_MS;
+    o.control.hold_max = 60 * NSEC_S;
+    o.control.max_ejected = 50;
+    begin(&t, &o);
+    unsigned a = story_connect(&t);
+    for (int i = 0; i < 8; i++) {
+        uint64_t back_at = io_sim_now(t.s->world) + 50 * NSEC_MS;
+        for (unsigned n = 0; n < 3; n++)
+            redis_model_crash(t.s->nodes[n], back_at, false, 0);
+        wait_for(&t, 0, VIEW_OUT);
+        while (io_sim_now(t.s->world) < back_at + 300 * NSEC_MS)
+            story_run(&t, NSEC_MS);
+        /* So many that max_ejected lets no more be missing; these are damped. */
+        unsigned up = 0;
+        for (unsigned n = 0; n < 3; n++)
+            up += state_of(&t, n) == VIEW_UP;
+        assert_in_range(up, 2, 3);
+        story_ask(&t, a, "PING\r\n", "+PONG\r\n");
+    }
+    assert_in_range(count_of(&t, "node_ejections"), 16, UINT64_MAX);
+    story_end(&t);
+}
+
 static void test_a_node_without_an_address_takes_nobodys_place(void **state)
 {
     (void)state;
@@ -1009,6 +1038,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_is_added_and_not_there_yet_leaves_nothing_old_at_others),
         cmocka_unit_test(test_who_stands_in_when_the_journal_overflows_keeps_nothing_old),
         cmocka_unit_test(test_a_journal_that_overflows_again_and_again_says_so_now_and_then),
+        cmocka_unit_test(test_nodes_that_all_flap_are_not_held_out),
         cmocka_unit_test(test_a_node_without_an_address_takes_nobodys_place),
         cmocka_unit_test(test_the_journal_forgets_keys_that_are_where_they_belong),
         cmocka_unit_test(test_a_slot_that_moves_between_well_nodes_is_clean_on_both_ways),
