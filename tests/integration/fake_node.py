@@ -48,6 +48,10 @@ class Connection:
     def reset(self):
         self.open = False
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        try:
+            self.socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads: while it does, close() closes nothing
+        except OSError:
+            pass
         self.socket.close()
 
     def _until(self, enough):
