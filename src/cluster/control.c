@@ -173,10 +173,8 @@ static int add_node(struct control *c, const struct member *m)
     c->nodes[number] = n;
     if ((uint32_t)number == c->node_room)
         c->node_room++;
-    if (c->heir) {
-        n->lost = n->to_sweep = true;
-        n->lost_at = control_now(c);
-    }
+    if (c->heir)
+        node_lose(n);
     if (d)
         departed_return(d, n);
     else if (c->began && c->scripts.count > 0)

@@ -205,6 +205,13 @@ static inline bool node_is_in_ring(const struct control_node *n)
     return (n->state == NODE_NEW || n->state == NODE_UP) && !n->leaving;
 }
 
+/* From now on it may hold old values that the journal does not know. */
+static inline void node_lose(struct control_node *n)
+{
+    n->lost = n->to_sweep = true;
+    n->lost_at = control_now(n->control);
+}
+
 /* The node of a number, or NULL. */
 static inline struct control_node *control_node(const struct control *c, uint32_t number)
 {

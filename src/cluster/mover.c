@@ -215,25 +215,21 @@ static void enter(struct control *c, enum move_stage stage)
  * is to have another home, it goes by a sweep, which must come after the loss. What it holds of one
  * that is not is in the journal, unless that has forgotten it.
  */
-static void must_be_swept(struct control *c, uint32_t slot, struct control_node *n)
+static void must_be_swept(const struct control *c, uint32_t slot, struct control_node *n)
 {
     const struct mover *m = &c->mover;
     bool at_home = m->home[slot] == m->owner[slot];
     if (n && at_home && m->home_is_old)
         n->to_sweep = true;
-    if (n && !at_home && m->forgot) {
-        n->lost = n->to_sweep = true;
-        n->lost_at = control_now(c);
-    }
+    if (n && !at_home && m->forgot)
+        node_lose(n);
 }
 
 /* `n` is about to get a slot. What came to it behind its last sweep is in no journal. */
-static void may_hold_more(struct control *c, struct control_node *n)
+static void may_hold_more(struct control_node *n)
 {
-    if (!n || !n->swept_early)
-        return;
-    n->lost = n->to_sweep = true;
-    n->lost_at = control_now(c);
+    if (n && n->swept_early)
+        node_lose(n);
 }
 
 static void give_slots(struct control *c)
@@ -243,7 +239,7 @@ static void give_slots(struct control *c)
         if (m->owner[i] == m->target[i])
             continue;
         must_be_swept(c, i, control_node(c, m->owner[i]));
-        may_hold_more(c, control_node(c, m->target[i]));
+        may_hold_more(control_node(c, m->target[i]));
         m->owner[i] = m->target[i];
         m->fenced_count += !m->fenced[i];
         m->fenced[i] = 1;
@@ -412,11 +408,8 @@ void mover_overflow(struct control *c)
     journal_clear(&c->journal);
     c->mover.forgot = true;
     for (uint32_t i = 0; i < c->node_room; i++) {
-        struct control_node *n = c->nodes[i];
-        if (!n)
-            continue;
-        n->lost = n->to_sweep = true;
-        n->lost_at = control_now(c);
+        if (c->nodes[i])
+            node_lose(c->nodes[i]);
     }
 }
 

@@ -10,7 +10,6 @@
 #include "story.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 static struct control *control_of(const struct story *t)
 {
@@ -155,10 +154,9 @@ static void test_a_write_that_was_given_up_before_an_upgrade_is_not_done_after_i
     const char *key = story_key(&t, 0, 0);
     unsigned a = story_connect(&t);
     unsigned host = io_sim_host_number(t.s->nodes[0]->io);
-    char text[32];
     story_store(&t, a, key, 1);
     io_sim_freeze(t.s->world, host, io_sim_now(t.s->world) + 60 * NSEC_S);
-    story_print(&t, a, "SET %s %s\r\n", key, story_nth_value(key, 2, text));
+    story_say_set(&t, a, key, 2);
     for (int i = 0; i < 5; i++) {
         unsigned each = story_connect(&t);
         story_print(&t, each, "GET %s\r\n", key);
